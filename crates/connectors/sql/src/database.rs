@@ -1,0 +1,230 @@
+//! What a database must be able to do to have tools: describe a statement, and run it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Instant;
+
+use crate::value::{JsonKind, Value};
+
+/// A boxed future that can be dropped at any time.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How a database writes placeholders and what its lexer knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `$1`; dollar quotes, `E''` strings, nested comments, `::` casts.
+    Postgres,
+    /// `?1`; `[x]` and backquoted names.
+    Sqlite,
+}
+
+/// Whether a statement may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// It may not, and the database itself holds it to that.
+    #[default]
+    ReadOnly,
+    /// It may.
+    ReadWrite,
+}
+
+/// A statement to be prepared, in the database's own placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementSource {
+    /// The text, with `$1`.. or `?1`.. in the order of `parameters`.
+    pub sql: String,
+    /// For each placeholder the type written in the file.
+    pub parameters: Vec<WrittenType>,
+    /// Whether it may write. Already lowered to the connector's ceiling.
+    pub access: Access,
+    /// It came from a caller, not from the file.
+    pub ad_hoc: bool,
+}
+
+/// The type written for a parameter in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WrittenType {
+    /// None: the database infers it.
+    Inferred,
+    /// A JSON kind; sent to the database (as text, int8, numeric, bool, jsonb) only where it cannot infer.
+    Json(JsonKind),
+    /// A database type, always sent: `uuid`, `int4[]`.
+    Database(String),
+}
+
+/// What the database says of a prepared statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// One for each placeholder.
+    pub parameters: Vec<ParameterType>,
+    /// The result's columns in order; empty when the statement returns no rows.
+    pub columns: Vec<Column>,
+}
+
+/// The type of a parameter as the database inferred it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterType {
+    /// What it looks like in JSON.
+    pub kind: JsonKind,
+    /// The labels, when the type is an enum.
+    pub labels: Option<Vec<String>>,
+    /// A JSON Schema `format` for a string: `date-time`, `uuid`, `date`, `time`.
+    pub format: Option<&'static str>,
+    /// Bounds of an integer type, both inclusive.
+    pub range: Option<(i64, i64)>,
+    /// The database's name for it, for messages; `None` where the database has no types for parameters (SQLite).
+    pub name: Option<String>,
+}
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The JSON Schema of a non-null value in the encoding of [`crate::result`]; `None` admits every kind.
+    pub schema: Option<serde_json::Value>,
+    /// Whether NULL can occur.
+    pub nullable: bool,
+}
+
+/// One run of a prepared statement.
+#[derive(Debug)]
+pub struct Run<W> {
+    /// One value for each placeholder.
+    pub values: Vec<Value>,
+    /// Where the rows go. It says when it is full.
+    pub rows: W,
+    /// After which the run is of no use; the statement is stopped then.
+    pub deadline: Option<Instant>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Ran<W> {
+    /// The writer, filled.
+    pub rows: W,
+    /// How many rows a writing statement changed.
+    pub affected: Option<u64>,
+}
+
+/// Where the rows of a result go: [`crate::result::RowWriter`], abstract so that databases can be tested without it.
+///
+/// For each row: [`begin_row`](Rows::begin_row), one value call for each column in order, [`end_row`](Rows::end_row).
+/// A list is [`begin_list`](Rows::begin_list), values, [`end_list`](Rows::end_list); lists nest.
+pub trait Rows: Send + fmt::Debug + 'static {
+    /// Starts a row.
+    fn begin_row(&mut self);
+    /// SQL NULL.
+    fn null(&mut self);
+    /// A truth value.
+    fn boolean(&mut self, value: bool);
+    /// An integer: a JSON number within +-(2^53-1), else a string of its digits.
+    fn integer(&mut self, value: i64);
+    /// A floating-point number: shortest form that reads back; `NaN`, `Infinity`, `-Infinity` as strings.
+    fn float(&mut self, value: f64);
+    /// The same for single precision.
+    fn float4(&mut self, value: f32);
+    /// A decimal number's digits: a string, or a number where `columns.C.type = "number"` is written.
+    fn decimal(&mut self, digits: &str);
+    /// Text.
+    fn text(&mut self, value: &str);
+    /// Text known to need no escape in JSON: digits, dates, uuids, base64.
+    fn plain(&mut self, value: &str);
+    /// Bytes, written as base64.
+    fn binary(&mut self, value: &[u8]);
+    /// Valid JSON text, embedded byte-exactly less line breaks outside strings.
+    fn json(&mut self, value: &str);
+    /// Starts a list.
+    fn begin_list(&mut self);
+    /// Ends a list.
+    fn end_list(&mut self);
+    /// Ends the row. `Break` when no further row is wanted: the source then stops fetching.
+    fn end_row(&mut self) -> std::ops::ControlFlow<()>;
+}
+
+/// A database behind tools.
+pub trait Database: Send + Sync + fmt::Debug + 'static {
+    /// A prepared statement with all that can be decided before it is run.
+    type Statement: Send + Sync + fmt::Debug + 'static;
+
+    /// How it writes SQL.
+    const DIALECT: Dialect;
+
+    /// Prepares a statement and tells its types. Connects if there is no connection yet.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]: the statement is wrong or refused, or the database does not answer.
+    fn prepare<'a>(&'a self, source: &'a StatementSource) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>>;
+
+    /// Runs a prepared statement.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the statement in the database (for SQLite by an interrupt, for PostgreSQL by a cancel
+    /// request, except short reads on a shared connection, which the statement timeout ends) and leaves no connection in
+    /// an unknown state.
+    fn run<'a, W: Rows>(&'a self, statement: &'a Self::Statement, run: Run<W>) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>>;
+}
+
+/// Why a statement was not prepared or did not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// The database says that the statement is wrong. The position is a byte offset in [`StatementSource::sql`].
+    #[error("{message}")]
+    Statement {
+        /// The database's own words.
+        message: String,
+        /// Its code, like `42703`.
+        code: Option<String>,
+        /// Where, as a byte offset.
+        position: Option<usize>,
+        /// The database's hint.
+        hint: Option<String>,
+    },
+    /// The statement or what it did is not allowed here: a write on a read-only tool, an attached file.
+    #[error("{message}")]
+    Refused {
+        /// Which rule, what was found, and what would pass.
+        message: String,
+    },
+    /// It ran and failed on the data: a constraint, a division by zero, a value that does not fit.
+    #[error("{message}")]
+    Data {
+        /// The database's own words.
+        message: String,
+        /// Its code.
+        code: Option<String>,
+    },
+    /// The statement took longer than it may.
+    #[error("the statement was stopped after {after:?}")]
+    TimedOut {
+        /// The bound it passed.
+        after: std::time::Duration,
+    },
+    /// No connection was free in time.
+    #[error("no free connection within {after:?}")]
+    PoolExhausted {
+        /// How long was waited.
+        after: std::time::Duration,
+    },
+    /// The database does not answer, or went away. Whether a write happened is unknown.
+    #[error("no answer from {address}")]
+    Unreachable {
+        /// Where it was looked for; for the operator only.
+        address: String,
+        /// What the attempt came to.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The stored value cannot be told in the form asked for; the message names row and column.
+    #[error("{message}")]
+    Encoding {
+        /// Which cell and why.
+        message: String,
+    },
+}

@@ -1,0 +1,231 @@
+//! The one pass over a JSON-RPC message: which kind it is, and where the parts stand that guards and edges look at.
+//!
+//! A message is classified by the members it has, never by trying shapes: with a `method` it is a request or, without an
+//! `id`, a notification; without a `method` it is a response. Everything else stays raw.
+
+use crate::code::Code;
+use crate::json::{Key, Kind, Scanner, Span, SyntaxError, Token};
+use crate::meta;
+
+/// Where the parts of one message stand. Absent members have [`Kind::Absent`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Envelope {
+    /// `id`.
+    pub id: Token,
+    /// `method`.
+    pub method: Token,
+    /// `params`.
+    pub params: Token,
+    /// `params.name`.
+    pub name: Token,
+    /// `params.uri`.
+    pub uri: Token,
+    /// `params.arguments`.
+    pub arguments: Token,
+    /// `params.cursor`.
+    pub cursor: Token,
+    /// `params.requestId` of a cancellation.
+    pub request_id: Token,
+    /// `params.protocolVersion` of `initialize`.
+    pub asked_version: Token,
+    /// `params.capabilities` of `initialize`.
+    pub asked_capabilities: Token,
+    /// `params.clientInfo` of `initialize`.
+    pub asked_client: Token,
+    /// `params._meta`.
+    pub meta: Token,
+    /// The revision in `_meta`.
+    pub version: Token,
+    /// The client's capabilities in `_meta`.
+    pub capabilities: Token,
+    /// The client's name in `_meta`.
+    pub client: Token,
+    /// `_meta.progressToken`.
+    pub progress_token: Token,
+    /// The log level in `_meta`.
+    pub log_level: Token,
+    /// `result` or `error` occurs.
+    pub is_answer: bool,
+    jsonrpc_ok: bool,
+    id_repeated: bool,
+    repeated: bool,
+    too_deep: bool,
+}
+
+/// What kind of message it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// Wants an answer.
+    Request,
+    /// Wants none, and never gets one.
+    Notification,
+    /// Answers a request of ours.
+    Response,
+}
+
+/// Why a message is not acceptable, with the id to answer with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code of the answer.
+    pub code: Code,
+    /// What was wrong, for the sender.
+    pub message: &'static str,
+    /// Where the request's id stands, `None` when there is none to echo.
+    pub id: Option<Span>,
+    /// The message was a notification, which is never answered on stdio.
+    pub notification: bool,
+}
+
+impl Refusal {
+    fn new(code: Code, message: &'static str, id: Option<Span>) -> Self {
+        Self { code, message, id, notification: false }
+    }
+}
+
+/// Walks `body` and classifies it.
+///
+/// # Errors
+/// [`Refusal`]: not UTF-8 or not JSON (-32700), no JSON-RPC object, an `id` that is neither string nor integer, or nested
+/// deeper than 64 levels (-32600), a repeated key (-32602). Spec: 2026-07-28 basic/index; RFC 8259.
+pub fn scan(body: &[u8]) -> Result<(Message, Envelope), Refusal> {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Err(Refusal::new(Code::PARSE_ERROR, "the message is not UTF-8", None));
+    };
+    let envelope = walk(text).map_err(|error| Refusal::new(Code::PARSE_ERROR, syntax_message(error), None))?;
+    match envelope {
+        Some(envelope) => classify(envelope).map(|message| (message, envelope)),
+        None => Err(Refusal::new(Code::INVALID_REQUEST, "a message is one JSON object", None)),
+    }
+}
+
+/// The reason, without the place: messages of a fixed number of texts need no allocation and tell no content.
+fn syntax_message(error: SyntaxError) -> &'static str {
+    match error.what {
+        "unexpected end" | "unexpected end of a string" => "the message is not complete JSON",
+        _ => "the message is not valid JSON",
+    }
+}
+
+fn walk(text: &str) -> Result<Option<Envelope>, SyntaxError> {
+    let mut scanner = Scanner::new(text)?;
+    let mut envelope = Envelope::default();
+    if scanner.next_byte() != b'{' {
+        scanner.value()?;
+        scanner.end()?;
+        return Ok(None);
+    }
+    scanner.members(|scanner, key| top(scanner, key, &mut envelope))?;
+    scanner.end()?;
+    envelope.repeated = scanner.repeated_key().is_some();
+    envelope.too_deep = scanner.is_too_deep();
+    Ok(Some(envelope))
+}
+
+fn top(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
+    match scanner.key(key) {
+        "jsonrpc" => {
+            let token = scanner.value()?;
+            envelope.jsonrpc_ok = token.text(scanner.source().as_bytes()).as_deref() == Some("2.0");
+        }
+        "id" => {
+            envelope.id_repeated |= envelope.id.is_present();
+            envelope.id = scanner.value()?;
+        }
+        "method" => envelope.method = scanner.value()?,
+        "params" if scanner.ahead() == b'{' => {
+            let start = scanner.position();
+            scanner.members(|scanner, key| params(scanner, key, envelope))?;
+            envelope.params = Token { span: Span { start, end: scanner.position() }, kind: Kind::Object };
+        }
+        "params" => envelope.params = scanner.value()?,
+        "result" | "error" => {
+            envelope.is_answer = true;
+            scanner.value()?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn params(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
+    let place = match scanner.key(key) {
+        "name" => &mut envelope.name,
+        "arguments" => &mut envelope.arguments,
+        "uri" => &mut envelope.uri,
+        "cursor" => &mut envelope.cursor,
+        "requestId" => &mut envelope.request_id,
+        "protocolVersion" => &mut envelope.asked_version,
+        "capabilities" => &mut envelope.asked_capabilities,
+        "clientInfo" => &mut envelope.asked_client,
+        "_meta" if scanner.ahead() == b'{' => {
+            let start = scanner.position();
+            scanner.members(|scanner, key| meta(scanner, key, envelope))?;
+            envelope.meta = Token { span: Span { start, end: scanner.position() }, kind: Kind::Object };
+            return Ok(true);
+        }
+        "_meta" => &mut envelope.meta,
+        _ => return Ok(false),
+    };
+    *place = scanner.value()?;
+    Ok(true)
+}
+
+fn meta(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
+    let place = match scanner.key(key) {
+        meta::PROTOCOL_VERSION => &mut envelope.version,
+        meta::CLIENT_CAPABILITIES => &mut envelope.capabilities,
+        meta::CLIENT_INFO => &mut envelope.client,
+        meta::PROGRESS_TOKEN => &mut envelope.progress_token,
+        meta::LOG_LEVEL => &mut envelope.log_level,
+        _ => return Ok(false),
+    };
+    *place = scanner.value()?;
+    Ok(true)
+}
+
+fn classify(envelope: Envelope) -> Result<Message, Refusal> {
+    let id_ok = envelope.id.is_string() || envelope.id.kind == Kind::Integer;
+    let id = (id_ok && !envelope.id_repeated).then_some(envelope.id.span);
+    let refuse = |code, message| Err(Refusal::new(code, message, id));
+    if envelope.too_deep {
+        return refuse(Code::INVALID_REQUEST, "the message is nested deeper than 64 levels");
+    }
+    if envelope.repeated {
+        return refuse(Code::INVALID_PARAMS, "an object in the message repeats a key");
+    }
+    if !envelope.jsonrpc_ok {
+        return refuse(Code::INVALID_REQUEST, "`jsonrpc` must be \"2.0\"");
+    }
+    if envelope.id.is_present() && !id_ok && !(envelope.is_answer && envelope.id.kind == Kind::Null) {
+        return refuse(Code::INVALID_REQUEST, "`id` must be a string or an integer");
+    }
+    match (envelope.method.is_present(), envelope.id.is_present()) {
+        (true, _) if !envelope.method.is_string() => refuse(Code::INVALID_REQUEST, "`method` must be a string"),
+        (true, _) if envelope.is_answer => refuse(Code::INVALID_REQUEST, "a message has a `method` or an answer, not both"),
+        (true, has_id) if !matches!(envelope.params.kind, Kind::Absent | Kind::Null | Kind::Object) => {
+            Err(Refusal { notification: !has_id, ..Refusal::new(Code::INVALID_PARAMS, "`params` must be an object", id) })
+        }
+        (true, true) => Ok(Message::Request),
+        (true, false) => Ok(Message::Notification),
+        (false, _) if envelope.is_answer => Ok(Message::Response),
+        (false, _) => refuse(Code::INVALID_REQUEST, "a message needs a `method`"),
+    }
+}
+
+/// Splits a batch of 2025-03-26 into the places of its messages.
+///
+/// # Errors
+/// [`SyntaxError`] when the text is not one JSON array. Spec: 2025-03-26 basic/index#batching.
+pub fn batch(text: &str) -> Result<Vec<Span>, SyntaxError> {
+    let mut scanner = Scanner::new(text)?;
+    let mut spans = Vec::new();
+    scanner.elements(|scanner| {
+        spans.push(scanner.value()?.span);
+        Ok(true)
+    })?;
+    scanner.end()?;
+    Ok(spans)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What an edge serves: the outermost service, how the server introduces itself, and the bounds of one request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use trunkline_protocol::meta;
+
+use crate::Service;
+use crate::catalog::Catalog;
+
+/// How the server introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// The name programs know it by.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What a model should know before it uses the server, at most 2 KiB.
+    pub instructions: Option<String>,
+}
+
+impl ServerInfo {
+    /// Returns the `Implementation` object.
+    #[must_use]
+    pub fn implementation(&self) -> Value {
+        json!({ "name": self.name, "version": self.version })
+    }
+
+    /// Returns the `_meta` member of a modern result, with its leading comma.
+    #[must_use]
+    pub fn result_meta(&self) -> Vec<u8> {
+        format!(",\"_meta\":{}", json!({ meta::SERVER_INFO: self.implementation() })).into_bytes()
+    }
+}
+
+/// One state of an assembled server. Immutable; a reload makes a new one and swaps it in.
+pub struct Endpoint {
+    /// The outermost service.
+    pub service: Arc<dyn Service>,
+    /// The tools it has.
+    pub catalog: Arc<Catalog>,
+    /// How it introduces itself.
+    pub info: ServerInfo,
+    /// The `_meta` member of modern results, written once.
+    pub result_meta: Vec<u8>,
+    /// How long a request may take; `None` for no bound.
+    pub deadline: Option<Duration>,
+}
+
+impl Endpoint {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(service: Arc<dyn Service>, catalog: Arc<Catalog>, info: ServerInfo, deadline: Option<Duration>) -> Self {
+        let result_meta = info.result_meta();
+        Self { service, catalog, info, result_meta, deadline }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("info", &self.info).field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
+
+/// The endpoint being served now; edges load it for every request, so that a swap never disturbs one in flight.
+pub type Live = Arc<ArcSwap<Endpoint>>;

@@ -1,0 +1,1 @@
+//! Expressions of the Common Expression Language, checked when the configuration is loaded.

@@ -1,0 +1,229 @@
+//! Why a request was not acceptable, and the one table that says how that looks everywhere.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use trunkline_protocol::Code;
+
+/// What kind of failure it is; the stable answer for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The message is not JSON.
+    Parse,
+    /// The message is no acceptable JSON-RPC request.
+    InvalidRequest,
+    /// The method does not exist, or its capability is not advertised.
+    MethodNotFound,
+    /// Parameters are missing or malformed; also an unknown tool.
+    InvalidParams,
+    /// A header is missing, malformed or differs from the body.
+    HeaderMismatch,
+    /// The client lacks a capability that the request needs.
+    MissingCapability,
+    /// The revision asked for is not served.
+    UnsupportedVersion,
+    /// Nobody said who is asking.
+    Unauthenticated,
+    /// The caller may not do this.
+    Forbidden,
+    /// Too many requests.
+    RateLimited,
+    /// Too much work in flight.
+    Overloaded,
+    /// A source behind us failed.
+    UpstreamUnavailable,
+    /// The deadline passed.
+    DeadlinePassed,
+    /// The configuration is wrong.
+    Configuration,
+    /// A fault of ours.
+    Internal,
+}
+
+/// How one kind of failure looks: one row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The JSON-RPC code.
+    pub code: Code,
+    /// The HTTP status for modern requests; legacy ones keep 200 once they reach a method.
+    pub http: u16,
+    /// Whether sending the same request again later may help.
+    pub retry: bool,
+    /// How loud the log is about it.
+    pub level: tracing::Level,
+    /// The exit code of a command that meets it.
+    pub exit: u8,
+}
+
+impl FailureKind {
+    /// Every kind, for tables and tests.
+    pub const ALL: [Self; 15] = [
+        Self::Parse,
+        Self::InvalidRequest,
+        Self::MethodNotFound,
+        Self::InvalidParams,
+        Self::HeaderMismatch,
+        Self::MissingCapability,
+        Self::UnsupportedVersion,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::UpstreamUnavailable,
+        Self::DeadlinePassed,
+        Self::Configuration,
+        Self::Internal,
+    ];
+
+    /// Returns the kind's row of the table.
+    #[must_use]
+    pub fn row(self) -> Row {
+        use tracing::Level;
+        let row = |code, http, retry, level, exit| Row { code, http, retry, level, exit };
+        match self {
+            Self::Parse => row(Code::PARSE_ERROR, 400, false, Level::DEBUG, 76),
+            Self::InvalidRequest => row(Code::INVALID_REQUEST, 400, false, Level::DEBUG, 76),
+            Self::MethodNotFound => row(Code::METHOD_NOT_FOUND, 404, false, Level::DEBUG, 76),
+            Self::InvalidParams => row(Code::INVALID_PARAMS, 400, false, Level::DEBUG, 76),
+            Self::HeaderMismatch => row(Code::HEADER_MISMATCH, 400, false, Level::INFO, 76),
+            Self::MissingCapability => row(Code::MISSING_CAPABILITY, 400, false, Level::DEBUG, 76),
+            Self::UnsupportedVersion => row(Code::UNSUPPORTED_VERSION, 400, false, Level::DEBUG, 76),
+            Self::Unauthenticated => row(Code::INVALID_REQUEST, 401, false, Level::INFO, 77),
+            Self::Forbidden => row(Code::INVALID_REQUEST, 403, false, Level::INFO, 77),
+            Self::RateLimited => row(Code::RATE_LIMITED, 429, true, Level::INFO, 69),
+            Self::Overloaded => row(Code::OVERLOADED, 503, true, Level::WARN, 69),
+            Self::UpstreamUnavailable => row(Code::UPSTREAM_UNAVAILABLE, 502, true, Level::WARN, 69),
+            Self::DeadlinePassed => row(Code::DEADLINE_PASSED, 504, true, Level::WARN, 69),
+            Self::Configuration => row(Code::INTERNAL_ERROR, 200, false, Level::ERROR, 78),
+            Self::Internal => row(Code::INTERNAL_ERROR, 200, false, Level::ERROR, 76),
+        }
+    }
+}
+
+/// Why a request was refused or could not be answered.
+///
+/// [`Display`](fmt::Display) is for the operator's log and may name the source; [`Failure::public`] is what a caller reads.
+#[derive(Debug)]
+pub struct Failure(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: FailureKind,
+    public: Cow<'static, str>,
+    data: Option<Vec<u8>>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// Makes a failure with the text a caller may read: no addresses, paths, foreign SQL or secrets.
+    #[must_use]
+    pub fn new(kind: FailureKind, public: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner { kind, public: public.into(), data: None, retry_after: None, source: None }))
+    }
+
+    /// Adds the `data` member of the error, as raw JSON.
+    #[must_use]
+    pub fn with_data(mut self, json: Vec<u8>) -> Self {
+        self.0.data = Some(json);
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds the cause, for the operator's log only.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Returns the kind.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.0.kind
+    }
+
+    /// Returns the text a caller may read.
+    #[must_use]
+    pub fn public(&self) -> &str {
+        &self.0.public
+    }
+
+    /// Returns the `data` member as raw JSON.
+    #[must_use]
+    pub fn data(&self) -> Option<&[u8]> {
+        self.0.data.as_deref()
+    }
+
+    /// Returns how long to wait before another try.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.public)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_codes_equal_their_status_and_stay_outside_the_reserved_range() {
+        for kind in FailureKind::ALL {
+            let Row { code, http, .. } = kind.row();
+            assert!(!(-32019..=-32000).contains(&code.0), "{kind:?}");
+            if !(-32768..=-32000).contains(&code.0) {
+                assert_eq!(code.0, i32::from(http), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_table() {
+        let table: String = FailureKind::ALL
+            .iter()
+            .map(|kind| {
+                let Row { code, http, retry, level, exit } = kind.row();
+                format!("{kind:?} {} {http} {retry} {level} {exit}\n", code.0)
+            })
+            .collect();
+        assert_eq!(
+            table,
+            "Parse -32700 400 false DEBUG 76\n\
+             InvalidRequest -32600 400 false DEBUG 76\n\
+             MethodNotFound -32601 404 false DEBUG 76\n\
+             InvalidParams -32602 400 false DEBUG 76\n\
+             HeaderMismatch -32020 400 false INFO 76\n\
+             MissingCapability -32021 400 false DEBUG 76\n\
+             UnsupportedVersion -32022 400 false DEBUG 76\n\
+             Unauthenticated -32600 401 false INFO 77\n\
+             Forbidden -32600 403 false INFO 77\n\
+             RateLimited 429 429 true INFO 69\n\
+             Overloaded 503 503 true WARN 69\n\
+             UpstreamUnavailable 502 502 true WARN 69\n\
+             DeadlinePassed 504 504 true WARN 69\n\
+             Configuration -32603 200 false ERROR 78\n\
+             Internal -32603 200 false ERROR 76\n"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! What surrounds every request whatever it asks for: a bound on the work in flight, a deadline, and a wall against panics.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use trunkline_protocol::Method;
+
+use crate::failure::{Failure, FailureKind};
+use crate::progress::Progress;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::{Answer, Outcome, Service, ready};
+
+/// How often a client that asked for progress hears of a call that has none to report.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Bounds requests in number and time, and turns a panic into an answer.
+#[derive(Debug)]
+pub struct Bounded<S> {
+    inner: S,
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
+}
+
+impl<S> Bounded<S> {
+    /// Wraps `inner`; over `max_in_flight` requests at a time the answer is 503 at once.
+    #[must_use]
+    pub const fn new(inner: S, max_in_flight: usize) -> Self {
+        Self { inner, in_flight: AtomicUsize::new(0), max_in_flight }
+    }
+}
+
+/// Gives its place back however the request ends.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<S: Service> Service for Bounded<S> {
+    fn call(&self, request: Request) -> Answer<'_> {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.max_in_flight {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            let text = "the server is busy; try again in a second";
+            return ready(Err(Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))));
+        }
+        let place = Place(&self.in_flight);
+        let (method, deadline, log_id) = (request.method(), request.deadline(), request.log_id());
+        let progress = request.progress().cloned();
+        let mut answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        Box::pin(async move {
+            let _place = place;
+            // Polled once before any timer is armed: most calls are ready at once.
+            let outcome = match (&mut answer).now_or_never() {
+                Some(outcome) => outcome,
+                None => match wait(answer, deadline, progress).await {
+                    Some(outcome) => outcome,
+                    None => return late(method),
+                },
+            };
+            outcome.unwrap_or_else(|_| {
+                tracing::error!(request = %format_args!("{log_id:016x}"), method = method.as_str(), "a handler panicked");
+                Err(Failure::new(FailureKind::Internal, format!("internal error (request {log_id:016x})")))
+            })
+        })
+    }
+}
+
+/// Waits for the answer, telling the client every few seconds that the call goes on; `None` when the deadline passed.
+async fn wait<F: Future + Unpin>(mut answer: F, deadline: Option<Instant>, progress: Option<Progress>) -> Option<F::Output> {
+    let started = tokio::time::Instant::now();
+    let end = deadline.map(tokio::time::Instant::from_std);
+    loop {
+        let beat = progress.as_ref().map(|_| tokio::time::Instant::now() + HEARTBEAT);
+        let Some(next) = end.into_iter().chain(beat).min() else { return Some(answer.await) };
+        if let Ok(outcome) = tokio::time::timeout_at(next, &mut answer).await {
+            return Some(outcome);
+        }
+        if Some(next) == end {
+            return None;
+        }
+        if let Some(progress) = &progress {
+            progress.report(progress.last().max(started.elapsed().as_secs_f64().floor()), None, Some("still running"));
+        }
+    }
+}
+
+/// Inside `tools/call` a source that is late is a result the model can act on.
+fn late(method: Method) -> Outcome {
+    let text = "the deadline of this call passed before an answer came; ask for less, or try again later";
+    if method == Method::ToolsCall { Ok(Reply::tool_error(text)) } else { Err(Failure::new(FailureKind::DeadlinePassed, text)) }
+}

@@ -1,0 +1,59 @@
+//! What everything in Trunkline answers through: requests, replies, failures, callers and the [`Service`] trait.
+//!
+//! A [`Request`] is always in the terms of 2026-07-28: stateless, with its own caller and deadline. Edges translate older
+//! revisions before they get here. Payloads stay raw bytes.
+
+pub mod caller;
+pub mod catalog;
+pub mod endpoint;
+#[cfg(feature = "expression")]
+pub mod expression;
+pub mod failure;
+pub mod layers;
+pub mod progress;
+pub mod reply;
+pub mod request;
+pub mod router;
+pub mod seal;
+pub mod shared;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use caller::Caller;
+pub use catalog::{Annotations, Catalog, ToolDefinition, ToolName};
+pub use endpoint::{Endpoint, ServerInfo};
+pub use failure::{Failure, FailureKind};
+pub use progress::Progress;
+pub use reply::{CacheScope, Hints, Reply};
+pub use request::Request;
+pub use router::Router;
+
+/// What a service comes to: a reply, or why the request was not acceptable.
+///
+/// A tool that could not do what was asked is a [`Reply`] with `isError`, not a [`Failure`].
+pub type Outcome = Result<Reply, Failure>;
+
+/// A boxed future of an outcome. Dropping it stops the work behind it.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// Something that answers MCP requests: a connector, a router over them, a guard around either.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request.
+    ///
+    /// # Cancel safety
+    /// Dropping the answer cancels the request: the work behind it is stopped, and nothing is sent for it.
+    fn call(&self, request: Request) -> Answer<'_>;
+}
+
+impl<S: Service + ?Sized> Service for std::sync::Arc<S> {
+    fn call(&self, request: Request) -> Answer<'_> {
+        (**self).call(request)
+    }
+}
+
+/// Returns an answer that is ready at once.
+#[must_use]
+pub fn ready<'a>(outcome: Outcome) -> Answer<'a> {
+    Box::pin(std::future::ready(outcome))
+}

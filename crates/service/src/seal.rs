@@ -1,0 +1,165 @@
+//! Sealed strings: what never changes rides with the client, and comes back unread and unaltered.
+//!
+//! AES-256-GCM-SIV, which forgives a repeated nonce. Purpose and caller are bound in as associated data, so that a cursor
+//! is no session id and one caller's string is no other's; the expiry is inside. Text form: URL-safe base64 without padding.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::{digest, rand};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+const VERSION: u8 = 1;
+const KEY_ID: usize = 4;
+const NONCE: usize = 12;
+const EXPIRY: usize = 8;
+
+/// The longest sealed text that is looked at; longer ones are refused unread.
+pub const MAX_SEALED: usize = 64 * 1024;
+
+/// What a sealed string is for. A string sealed for one purpose does not open for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// `Mcp-Session-Id` of a legacy session.
+    Session,
+    /// `nextCursor` of a list.
+    Cursor,
+}
+
+impl Purpose {
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Session => 1,
+            Self::Cursor => 2,
+        }
+    }
+}
+
+/// Why a sealed string did not open. There is one answer on purpose: it does not tell a forger what was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed text is altered, expired, or sealed with another key")]
+pub struct Unsealable;
+
+/// The keys: the first seals, every one opens.
+#[derive(Debug)]
+pub struct Sealer {
+    keys: Vec<([u8; KEY_ID], LessSafeKey)>,
+}
+
+impl Sealer {
+    /// Makes a sealer with one random key: what it seals does not survive the process.
+    ///
+    /// # Errors
+    /// [`Unsealable`] when the system gives no randomness.
+    pub fn random() -> Result<Self, Unsealable> {
+        let mut key = [0; 32];
+        rand::fill(&mut key).map_err(|_| Unsealable)?;
+        Self::new(&[key])
+    }
+
+    /// Makes a sealer from 256-bit keys; the first seals, all open.
+    ///
+    /// # Errors
+    /// [`Unsealable`] when there is no key.
+    pub fn new(keys: &[[u8; 32]]) -> Result<Self, Unsealable> {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let hash = digest::digest(&digest::SHA256, key);
+                let id = hash.as_ref().first_chunk::<KEY_ID>().copied().unwrap_or_default();
+                UnboundKey::new(&AES_256_GCM_SIV, key).map(|key| (id, LessSafeKey::new(key))).map_err(|_| Unsealable)
+            })
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(Unsealable) } else { Ok(Self { keys }) }
+    }
+
+    /// Seals `payload` for `purpose` and the caller of that identity, until `expires` (seconds since 1970; `None`: for ever).
+    #[must_use]
+    pub fn seal(&self, purpose: Purpose, caller: &[u8], expires: Option<u64>, payload: &[u8]) -> String {
+        let mut nonce = [0; NONCE];
+        let Some((id, key)) = self.keys.first() else { return String::new() };
+        if rand::fill(&mut nonce).is_err() {
+            // Without randomness nothing is sealed; the empty text opens nowhere.
+            return String::new();
+        }
+        let mut inner = Vec::with_capacity(EXPIRY + payload.len() + 16);
+        inner.extend_from_slice(&expires.unwrap_or(u64::MAX).to_be_bytes());
+        inner.extend_from_slice(payload);
+        let aad = Aad::from(associated(purpose, caller));
+        if key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut inner).is_err() {
+            return String::new();
+        }
+        let sealed = [&[VERSION][..], id, &nonce, &inner].concat();
+        URL_SAFE_NO_PAD.encode(sealed)
+    }
+
+    /// Opens a sealed text.
+    ///
+    /// # Errors
+    /// [`Unsealable`] when it was altered, sealed for another purpose or caller or with an unknown key, or has expired.
+    pub fn open(&self, purpose: Purpose, caller: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
+        if sealed.len() > MAX_SEALED {
+            return Err(Unsealable);
+        }
+        let mut sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Unsealable)?;
+        let (head, rest) = sealed.split_first_chunk_mut::<{ 1 + KEY_ID + NONCE }>().ok_or(Unsealable)?;
+        let (version, rest_of_head) = head.split_first().ok_or(Unsealable)?;
+        let (id, nonce) = rest_of_head.split_at(KEY_ID);
+        let (_, key) = self.keys.iter().find(|(known, _)| known == id).ok_or(Unsealable)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unsealable)?;
+        if *version != VERSION {
+            return Err(Unsealable);
+        }
+        let inner = key.open_in_place(nonce, Aad::from(associated(purpose, caller)), rest).map_err(|_| Unsealable)?;
+        let (expires, payload) = inner.split_first_chunk::<EXPIRY>().ok_or(Unsealable)?;
+        if u64::from_be_bytes(*expires) <= now() { Err(Unsealable) } else { Ok(payload.to_vec()) }
+    }
+}
+
+fn associated(purpose: Purpose, caller: &[u8]) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(caller.len() + 1);
+    aad.push(purpose.tag());
+    aad.extend_from_slice(caller);
+    aad
+}
+
+/// Returns the seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_only_what_it_sealed_and_only_for_the_same_purpose_and_caller() {
+        let sealer = Sealer::random().unwrap();
+        let sealed = sealer.seal(Purpose::Session, b"ann", Some(now() + 60), b"payload");
+        assert_eq!(sealer.open(Purpose::Session, b"ann", sealed.as_bytes()).unwrap(), b"payload");
+        assert_eq!(sealer.open(Purpose::Session, b"bob", sealed.as_bytes()), Err(Unsealable));
+        assert_eq!(sealer.open(Purpose::Cursor, b"ann", sealed.as_bytes()), Err(Unsealable));
+        assert_eq!(Sealer::random().unwrap().open(Purpose::Session, b"ann", sealed.as_bytes()), Err(Unsealable));
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone().into_bytes();
+            altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(sealer.open(Purpose::Session, b"ann", &altered), Err(Unsealable), "at {at}");
+        }
+    }
+
+    #[test]
+    fn expires() {
+        let sealer = Sealer::random().unwrap();
+        let sealed = sealer.seal(Purpose::Session, b"", Some(now().saturating_sub(1)), b"x");
+        assert_eq!(sealer.open(Purpose::Session, b"", sealed.as_bytes()), Err(Unsealable));
+    }
+
+    #[test]
+    fn an_older_key_still_opens() {
+        let sealed = Sealer::new(&[[1; 32]]).unwrap().seal(Purpose::Cursor, b"", None, b"x");
+        let rotated = Sealer::new(&[[2; 32], [1; 32]]).unwrap();
+        assert_eq!(rotated.open(Purpose::Cursor, b"", sealed.as_bytes()).unwrap(), b"x");
+    }
+}
