@@ -91,7 +91,8 @@ pub fn scan(body: &[u8]) -> Result<(Message, Envelope), Refusal> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(Refusal::new(Code::PARSE_ERROR, "the message is not UTF-8", None));
     };
-    let envelope = walk(text).map_err(|error| Refusal::new(Code::PARSE_ERROR, syntax_message(error), None))?;
+    let envelope =
+        walk(text).map_err(|error| Refusal::new(Code::PARSE_ERROR, syntax_message(error), None))?;
     match envelope {
         Some(envelope) => classify(envelope).map(|message| (message, envelope)),
         None => Err(Refusal::new(Code::INVALID_REQUEST, "a message is one JSON object", None)),
@@ -200,10 +201,17 @@ fn classify(envelope: Envelope) -> Result<Message, Refusal> {
         return refuse(Code::INVALID_REQUEST, "`id` must be a string or an integer");
     }
     match (envelope.method.is_present(), envelope.id.is_present()) {
-        (true, _) if !envelope.method.is_string() => refuse(Code::INVALID_REQUEST, "`method` must be a string"),
-        (true, _) if envelope.is_answer => refuse(Code::INVALID_REQUEST, "a message has a `method` or an answer, not both"),
+        (true, _) if !envelope.method.is_string() => {
+            refuse(Code::INVALID_REQUEST, "`method` must be a string")
+        }
+        (true, _) if envelope.is_answer => {
+            refuse(Code::INVALID_REQUEST, "a message has a `method` or an answer, not both")
+        }
         (true, has_id) if !matches!(envelope.params.kind, Kind::Absent | Kind::Null | Kind::Object) => {
-            Err(Refusal { notification: !has_id, ..Refusal::new(Code::INVALID_PARAMS, "`params` must be an object", id) })
+            Err(Refusal {
+                notification: !has_id,
+                ..Refusal::new(Code::INVALID_PARAMS, "`params` must be an object", id)
+            })
         }
         (true, true) => Ok(Message::Request),
         (true, false) => Ok(Message::Notification),

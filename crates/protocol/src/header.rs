@@ -22,7 +22,9 @@ pub fn accepts(value: &[u8]) -> Accepts {
     if value == b"application/json, text/event-stream" {
         return Accepts { json: true, event_stream: true };
     }
-    value.split(|byte| *byte == b',').fold(Accepts { json: false, event_stream: false }, |all, range| all.or(range_of(range)))
+    value
+        .split(|byte| *byte == b',')
+        .fold(Accepts { json: false, event_stream: false }, |all, range| all.or(range_of(range)))
 }
 
 impl Accepts {
@@ -39,7 +41,9 @@ fn range_of(range: &[u8]) -> Accepts {
     let refused = parts.any(|parameter| {
         let parameter = parameter.trim_ascii();
         let quality = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="));
-        quality.is_some_and(|quality| quality.starts_with(b"0") && quality.iter().all(|byte| matches!(byte, b'0' | b'.')))
+        quality.is_some_and(|quality| {
+            quality.starts_with(b"0") && quality.iter().all(|byte| matches!(byte, b'0' | b'.'))
+        })
     });
     let is = |other: &[u8]| !refused && kind.eq_ignore_ascii_case(other);
     Accepts {
@@ -79,10 +83,10 @@ pub fn decode(value: &[u8]) -> Result<Cow<'_, str>, UnreadableValue> {
 /// Writes a value for `Mcp-Name` or `Mcp-Param-*`, wrapped when plain text would not survive.
 #[must_use]
 pub fn encode(value: &str) -> Cow<'_, str> {
+    let looks_wrapped = value.starts_with("=?base64?") && value.ends_with("?=");
     let plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-        && !value.starts_with(' ')
-        && !value.ends_with(' ')
-        && !(value.starts_with("=?base64?") && value.ends_with("?="));
+        && value.trim_matches(' ') == value
+        && !looks_wrapped;
     if plain { Cow::Borrowed(value) } else { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(value))) }
 }
 
@@ -101,8 +105,10 @@ pub fn host_name(authority: &str) -> Option<String> {
             None => (authority, ""),
         },
     };
-    let port_ok = port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok());
-    let host_ok = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
+    let port_ok =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok());
+    let host_ok = !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     (port_ok && host_ok).then(|| host.to_ascii_lowercase())
 }
 
@@ -162,7 +168,10 @@ mod tests {
         assert_eq!(accepts(b"*/*"), both);
         assert_eq!(accepts(b"APPLICATION/JSON, Text/Event-Stream;q=0.5"), both);
         assert_eq!(accepts(b"application/json"), Accepts { json: true, event_stream: false });
-        assert_eq!(accepts(b"text/event-stream, application/json;q=0.0"), Accepts { json: false, event_stream: true });
+        assert_eq!(
+            accepts(b"text/event-stream, application/json;q=0.0"),
+            Accepts { json: false, event_stream: true }
+        );
         assert_eq!(accepts(b"text/html"), Accepts { json: false, event_stream: false });
     }
 
@@ -179,10 +188,26 @@ mod tests {
     #[test]
     fn ht_03_host_spellings() {
         let allowed = Allowed::new(&["mcp.example.com:443".to_owned()], &[]);
-        for host in ["127.0.0.1:80", "localhost:1", "[::1]:80", "127.0.0.1", "LOCALHOST:80", "mcp.example.com", "MCP.example.com:8443"] {
+        for host in [
+            "127.0.0.1:80",
+            "localhost:1",
+            "[::1]:80",
+            "127.0.0.1",
+            "LOCALHOST:80",
+            "mcp.example.com",
+            "MCP.example.com:8443",
+        ] {
             assert!(allowed.host(host.as_bytes()), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "", "a@127.0.0.1", "127.0.0.1:x", "127.0.0.1:80:90"] {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example:80",
+            "localhost.evil.example",
+            "",
+            "a@127.0.0.1",
+            "127.0.0.1:x",
+            "127.0.0.1:80:90",
+        ] {
             assert!(!allowed.host(host.as_bytes()), "{host}");
         }
     }
@@ -193,7 +218,13 @@ mod tests {
         for origin in ["http://127.0.0.1:3000", "http://localhost", "https://CLAUDE.ai"] {
             assert!(allowed.origin(origin.as_bytes()), "{origin}");
         }
-        for origin in ["null", "http://evil.example", "http://localhost.evil.example", "file://localhost", "https://claude.ai.evil"] {
+        for origin in [
+            "null",
+            "http://evil.example",
+            "http://localhost.evil.example",
+            "file://localhost",
+            "https://claude.ai.evil",
+        ] {
             assert!(!allowed.origin(origin.as_bytes()), "{origin}");
         }
     }

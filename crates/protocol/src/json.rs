@@ -144,7 +144,15 @@ impl<'a> Scanner<'a> {
         if u32::try_from(text.len()).is_err() {
             return Err(SyntaxError { at: 0, what: "text of 4 GiB or more" });
         }
-        Ok(Self { text, at: 0, depth: 0, keys: Vec::with_capacity(16), unescaped: Vec::new(), repeated: None, too_deep: false })
+        Ok(Self {
+            text,
+            at: 0,
+            depth: 0,
+            keys: Vec::with_capacity(16),
+            unescaped: Vec::new(),
+            repeated: None,
+            too_deep: false,
+        })
     }
 
     /// Returns where the first repeated key stands, if one was met.
@@ -411,7 +419,8 @@ impl<'a> Scanner<'a> {
             passed += 8;
         }
         let tail = rest.get(passed..).unwrap_or_default();
-        let plain = tail.iter().take_while(|byte| **byte != b'"' && **byte != b'\\' && **byte >= 0x20).count();
+        let plain =
+            tail.iter().take_while(|byte| **byte != b'"' && **byte != b'\\' && **byte >= 0x20).count();
         self.at += passed + plain;
     }
 
@@ -564,7 +573,9 @@ pub fn unescape(inner: &str) -> String {
 
 /// Reads `uXXXX` or `uXXXX\uXXXX` and returns the character and how many bytes it took.
 fn unescape_unicode(text: &str) -> (char, usize) {
-    let unit = |from: usize| text.get(from..from + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0xFFFD);
+    let unit = |from: usize| {
+        text.get(from..from + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0xFFFD)
+    };
     let high = unit(1);
     if !(0xD800..=0xDBFF).contains(&high) {
         return (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 5);

@@ -70,7 +70,10 @@ pub fn is_modern_date(text: &[u8]) -> bool {
 
 fn is_date(text: &[u8]) -> bool {
     text.len() == 10
-        && text.iter().enumerate().all(|(at, byte)| if at == 4 || at == 7 { *byte == b'-' } else { byte.is_ascii_digit() })
+        && text
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { *byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 #[cfg(test)]

@@ -70,10 +70,16 @@ pub fn error(out: &mut Vec<u8>, id: Option<&[u8]>, code: Code, message: &str, da
     out.extend_from_slice(b"}}");
 }
 
+/// Tells whether JSON text holds a line break, which can only stand outside strings.
+#[must_use]
+pub fn has_line_break(text: &[u8]) -> bool {
+    memchr::memchr2(b'\n', b'\r', text).is_some()
+}
+
 /// Drops line breaks outside strings, where raw bytes enter a line of stdio or an event of a stream. Inside strings JSON
 /// has none. Other bytes are kept exactly.
 pub fn without_line_breaks(text: &mut Vec<u8>) {
-    if memchr::memchr2(b'\n', b'\r', text).is_some() {
+    if has_line_break(text) {
         text.retain(|byte| *byte != b'\n' && *byte != b'\r');
     }
 }

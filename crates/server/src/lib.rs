@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The edges that carry MCP: stdio and Streamable HTTP, with legacy sessions translated to stateless requests.
+//!
+//! An edge turns bytes into [`Request`](trunkline_service::Request)s and outcomes into bytes. What is asked for, and who may
+//! ask, is no business of this crate.
+
+mod admit;
+pub mod http;
+pub mod legacy;
+pub mod stdio;
+
+pub use admit::next_log_id;

@@ -59,9 +59,11 @@ pub struct Annotations {
 
 impl Annotations {
     /// A tool that only reads from a source of its own.
-    pub const READ_ONLY: Self = Self { read_only: true, destructive: false, idempotent: true, open_world: false };
+    pub const READ_ONLY: Self =
+        Self { read_only: true, destructive: false, idempotent: true, open_world: false };
     /// A tool that writes to a source of its own.
-    pub const WRITES: Self = Self { read_only: false, destructive: true, idempotent: false, open_world: false };
+    pub const WRITES: Self =
+        Self { read_only: false, destructive: true, idempotent: false, open_world: false };
 }
 
 /// One tool as clients see it.
@@ -86,7 +88,8 @@ impl ToolDefinition {
     fn to_json(&self, revision: Revision) -> Value {
         let mut tool = Map::new();
         let title = self.title.clone().unwrap_or_else(|| title_of(self.name.as_str()));
-        let description = if self.description.trim().is_empty() { title.clone() } else { self.description.clone() };
+        let description =
+            if self.description.trim().is_empty() { title.clone() } else { self.description.clone() };
         tool.insert("name".into(), self.name.as_str().into());
         if revision >= Revision::V2025_06_18 {
             tool.insert("title".into(), title.clone().into());
@@ -133,7 +136,10 @@ pub struct Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("definition", &self.definition).field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("definition", &self.definition)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
     }
 }
 
@@ -170,13 +176,20 @@ impl Catalog {
             }
         }
         let page_size = page_size.max(1);
-        let chunks: Vec<&[Entry]> = if entries.is_empty() { vec![&[]] } else { entries.chunks(page_size).collect() };
+        let chunks: Vec<&[Entry]> =
+            if entries.is_empty() { vec![&[]] } else { entries.chunks(page_size).collect() };
         let digest = digest(&entries);
         let cursors: Vec<String> = (1..chunks.len())
-            .map(|page| sealer.seal(Purpose::Cursor, &[], None, &[&digest[..], &(page as u64).to_be_bytes()].concat()))
+            .map(|page| {
+                sealer.seal(Purpose::Cursor, &[], None, &[&digest[..], &(page as u64).to_be_bytes()].concat())
+            })
             .collect();
         let pages = Revision::ALL.map(|revision| {
-            chunks.iter().enumerate().map(|(page, chunk)| page_members(chunk, cursors.get(page), revision)).collect()
+            chunks
+                .iter()
+                .enumerate()
+                .map(|(page, chunk)| page_members(chunk, cursors.get(page), revision))
+                .collect()
         });
         Ok(Self { entries, by_name, pages, cursors })
     }
@@ -229,4 +242,3 @@ fn digest(entries: &[Entry]) -> [u8; 32] {
     }
     context.finish().as_ref().try_into().unwrap_or_default()
 }
-

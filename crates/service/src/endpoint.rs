@@ -53,7 +53,12 @@ pub struct Endpoint {
 impl Endpoint {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(service: Arc<dyn Service>, catalog: Arc<Catalog>, info: ServerInfo, deadline: Option<Duration>) -> Self {
+    pub fn new(
+        service: Arc<dyn Service>,
+        catalog: Arc<Catalog>,
+        info: ServerInfo,
+        deadline: Option<Duration>,
+    ) -> Self {
         let result_meta = info.result_meta();
         Self { service, catalog, info, result_meta, deadline }
     }
@@ -61,7 +66,10 @@ impl Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("info", &self.info).field("catalog", &self.catalog).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("info", &self.info)
+            .field("catalog", &self.catalog)
+            .finish_non_exhaustive()
     }
 }
 

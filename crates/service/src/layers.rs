@@ -1,6 +1,7 @@
 //! What surrounds every request whatever it asks for: a bound on the work in flight, a deadline, and a wall against panics.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,16 +47,19 @@ impl<S: Service> Service for Bounded<S> {
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.max_in_flight {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             let text = "the server is busy; try again in a second";
-            return ready(Err(Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))));
+            return ready(Err(
+                Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
+            ));
         }
         let place = Place(&self.in_flight);
         let (method, deadline, log_id) = (request.method(), request.deadline(), request.log_id());
         let progress = request.progress().cloned();
-        let mut answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let _place = place;
+            // The call itself is inside: it may panic before there is a future.
+            let mut answer = pin!(AssertUnwindSafe(async { self.inner.call(request).await }).catch_unwind());
             // Polled once before any timer is armed: most calls are ready at once.
-            let outcome = match (&mut answer).now_or_never() {
+            let outcome = match answer.as_mut().now_or_never() {
                 Some(outcome) => outcome,
                 None => match wait(answer, deadline, progress).await {
                     Some(outcome) => outcome,
@@ -71,7 +75,11 @@ impl<S: Service> Service for Bounded<S> {
 }
 
 /// Waits for the answer, telling the client every few seconds that the call goes on; `None` when the deadline passed.
-async fn wait<F: Future + Unpin>(mut answer: F, deadline: Option<Instant>, progress: Option<Progress>) -> Option<F::Output> {
+async fn wait<F: Future + Unpin>(
+    mut answer: F,
+    deadline: Option<Instant>,
+    progress: Option<Progress>,
+) -> Option<F::Output> {
     let started = tokio::time::Instant::now();
     let end = deadline.map(tokio::time::Instant::from_std);
     loop {
@@ -84,7 +92,11 @@ async fn wait<F: Future + Unpin>(mut answer: F, deadline: Option<Instant>, progr
             return None;
         }
         if let Some(progress) = &progress {
-            progress.report(progress.last().max(started.elapsed().as_secs_f64().floor()), None, Some("still running"));
+            progress.report(
+                progress.last().max(started.elapsed().as_secs_f64().floor()),
+                None,
+                Some("still running"),
+            );
         }
     }
 }
@@ -92,5 +104,9 @@ async fn wait<F: Future + Unpin>(mut answer: F, deadline: Option<Instant>, progr
 /// Inside `tools/call` a source that is late is a result the model can act on.
 fn late(method: Method) -> Outcome {
     let text = "the deadline of this call passed before an answer came; ask for less, or try again later";
-    if method == Method::ToolsCall { Ok(Reply::tool_error(text)) } else { Err(Failure::new(FailureKind::DeadlinePassed, text)) }
+    if method == Method::ToolsCall {
+        Ok(Reply::tool_error(text))
+    } else {
+        Err(Failure::new(FailureKind::DeadlinePassed, text))
+    }
 }

@@ -29,11 +29,16 @@ impl Progress {
 
     /// Reports that `progress` of `total` (if known) is done. `progress` must be positive, finite and greater than before.
     pub fn report(&self, progress: f64, total: Option<f64>, message: Option<&str>) {
-        if !progress.is_finite() || progress <= 0.0 || self.last.fetch_max(progress.to_bits(), Ordering::Relaxed) >= progress.to_bits() {
+        if !progress.is_finite()
+            || progress <= 0.0
+            || self.last.fetch_max(progress.to_bits(), Ordering::Relaxed) >= progress.to_bits()
+        {
             return;
         }
         let mut out = Vec::with_capacity(160);
-        out.extend_from_slice(br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#);
+        out.extend_from_slice(
+            br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#,
+        );
         out.extend_from_slice(&self.token);
         out.extend_from_slice(format!(r#","progress":{progress}"#).as_bytes());
         if let Some(total) = total.filter(|total| total.is_finite()) {

@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn a_result_has_the_shape_of_its_revision() {
         let members = br#""content":[],"structuredContent":{"a":1},"isError":false"#.to_vec();
-        let reply = Reply::from_members(members).with_structured(12..40).with_hints(Hints { ttl_ms: 5, scope: CacheScope::Private });
+        let reply = Reply::from_members(members)
+            .with_structured(12..40)
+            .with_hints(Hints { ttl_ms: 5, scope: CacheScope::Private });
         let message = |revision| {
             let mut out = Vec::new();
             reply.write(&mut out, b"\"7\"", revision, br#","_meta":{}"#);
@@ -155,6 +157,9 @@ mod tests {
             message(Revision::V2025_11_25),
             r#"{"jsonrpc":"2.0","id":"7","result":{"content":[],"structuredContent":{"a":1},"isError":false}}"#
         );
-        assert_eq!(message(Revision::V2025_03_26), r#"{"jsonrpc":"2.0","id":"7","result":{"content":[],"isError":false}}"#);
+        assert_eq!(
+            message(Revision::V2025_03_26),
+            r#"{"jsonrpc":"2.0","id":"7","result":{"content":[],"isError":false}}"#
+        );
     }
 }

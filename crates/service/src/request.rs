@@ -48,7 +48,14 @@ pub struct LegacyClient {
 impl Request {
     /// Makes a request from a scanned body. `log_id` is shown to the caller and written to the log.
     #[must_use]
-    pub fn new(body: Bytes, envelope: &Envelope, method: Method, revision: Revision, caller: Arc<Caller>, log_id: u64) -> Self {
+    pub fn new(
+        body: Bytes,
+        envelope: &Envelope,
+        method: Method,
+        revision: Revision,
+        caller: Arc<Caller>,
+        log_id: u64,
+    ) -> Self {
         let parts = Parts {
             name: envelope.name,
             uri: envelope.uri,
@@ -57,7 +64,18 @@ impl Request {
             params: envelope.params,
             capabilities: envelope.capabilities,
         };
-        Self { body, parts, method, revision, caller, client: None, deadline: None, progress: None, target: 0, log_id }
+        Self {
+            body,
+            parts,
+            method,
+            revision,
+            caller,
+            client: None,
+            deadline: None,
+            progress: None,
+            target: 0,
+            log_id,
+        }
     }
 
     /// Says what the session knows of the client, for requests of a legacy revision.

@@ -39,7 +39,8 @@ impl Router {
     }
 
     fn discover(&self) -> Outcome {
-        Ok(Reply::from_shared(self.discover.clone()).with_hints(Hints { ttl_ms: LIST_TTL_MS, scope: CacheScope::Public }))
+        Ok(Reply::from_shared(self.discover.clone())
+            .with_hints(Hints { ttl_ms: LIST_TTL_MS, scope: CacheScope::Public }))
     }
 
     fn tools_list(&self, request: &Request) -> Outcome {
@@ -75,7 +76,10 @@ impl Router {
 /// The one answer for a tool that does not exist, and later for one the caller has no role for.
 fn unknown_tool(request: &Request) -> Failure {
     let name: String = request.name().unwrap_or_default().chars().take(64).collect();
-    Failure::new(FailureKind::InvalidParams, format!("unknown tool `{name}`; `tools/list` tells which tools exist"))
+    Failure::new(
+        FailureKind::InvalidParams,
+        format!("unknown tool `{name}`; `tools/list` tells which tools exist"),
+    )
 }
 
 fn empty_list(members: &'static str) -> Outcome {

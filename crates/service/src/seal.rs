@@ -68,7 +68,9 @@ impl Sealer {
             .map(|key| {
                 let hash = digest::digest(&digest::SHA256, key);
                 let id = hash.as_ref().first_chunk::<KEY_ID>().copied().unwrap_or_default();
-                UnboundKey::new(&AES_256_GCM_SIV, key).map(|key| (id, LessSafeKey::new(key))).map_err(|_| Unsealable)
+                UnboundKey::new(&AES_256_GCM_SIV, key)
+                    .map(|key| (id, LessSafeKey::new(key)))
+                    .map_err(|_| Unsealable)
             })
             .collect::<Result<_, _>>()?;
         if keys.is_empty() { Err(Unsealable) } else { Ok(Self { keys }) }
@@ -111,7 +113,8 @@ impl Sealer {
         if *version != VERSION {
             return Err(Unsealable);
         }
-        let inner = key.open_in_place(nonce, Aad::from(associated(purpose, caller)), rest).map_err(|_| Unsealable)?;
+        let inner =
+            key.open_in_place(nonce, Aad::from(associated(purpose, caller)), rest).map_err(|_| Unsealable)?;
         let (expires, payload) = inner.split_first_chunk::<EXPIRY>().ok_or(Unsealable)?;
         if u64::from_be_bytes(*expires) <= now() { Err(Unsealable) } else { Ok(payload.to_vec()) }
     }
@@ -122,6 +125,14 @@ fn associated(purpose: Purpose, caller: &[u8]) -> Vec<u8> {
     aad.push(purpose.tag());
     aad.extend_from_slice(caller);
     aad
+}
+
+/// Fills `bytes` from the system's source of randomness.
+///
+/// # Errors
+/// [`Unsealable`] when it gives none.
+pub fn random(bytes: &mut [u8]) -> Result<(), Unsealable> {
+    rand::fill(bytes).map_err(|_| Unsealable)
 }
 
 /// Returns the seconds since 1970.
@@ -141,7 +152,10 @@ mod tests {
         assert_eq!(sealer.open(Purpose::Session, b"ann", sealed.as_bytes()).unwrap(), b"payload");
         assert_eq!(sealer.open(Purpose::Session, b"bob", sealed.as_bytes()), Err(Unsealable));
         assert_eq!(sealer.open(Purpose::Cursor, b"ann", sealed.as_bytes()), Err(Unsealable));
-        assert_eq!(Sealer::random().unwrap().open(Purpose::Session, b"ann", sealed.as_bytes()), Err(Unsealable));
+        assert_eq!(
+            Sealer::random().unwrap().open(Purpose::Session, b"ann", sealed.as_bytes()),
+            Err(Unsealable)
+        );
         for at in 0..sealed.len() {
             let mut altered = sealed.clone().into_bytes();
             altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };

@@ -27,15 +27,24 @@ fn bad_messages_are_refused_with_the_id_they_have() {
     assert_eq!(refused(r#"{"jsonrpc":"2.0","id":7,"method":1}"#), (-32600, Some("7")));
     assert_eq!(refused(r#"{"jsonrpc":"2.0","id":7,"method":"x","params":[]}"#), (-32602, Some("7")));
     for id in ["null", "1.5", "1e3", "true", r#"{"a":1}"#, "[1]"] {
-        assert_eq!(refused(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call"}}"#)), (-32600, None));
+        assert_eq!(
+            refused(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call"}}"#)),
+            (-32600, None)
+        );
     }
 }
 
 #[test]
 fn a_repeated_key_is_answered_with_the_id_unless_the_id_repeats() {
-    assert_eq!(refused(r#"{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":{"b":1,"\u0062":2}}}"#), (-32602, Some("7")));
+    assert_eq!(
+        refused(r#"{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":{"b":1,"\u0062":2}}}"#),
+        (-32602, Some("7"))
+    );
     assert_eq!(refused(r#"{"jsonrpc":"2.0","id":7,"method":"x","id":8}"#), (-32602, None));
-    assert_eq!(refused(r#"{"jsonrpc":"2.0","params":{"name":"a","name":"b"},"id":"7","method":"x"}"#), (-32602, Some("\"7\"")));
+    assert_eq!(
+        refused(r#"{"jsonrpc":"2.0","params":{"name":"a","name":"b"},"id":"7","method":"x"}"#),
+        (-32602, Some("\"7\""))
+    );
 }
 
 #[test]
@@ -56,7 +65,11 @@ fn parts_are_found_whatever_their_order_and_spelling() {
 
 #[test]
 fn deep_nesting_is_refused_and_answered() {
-    let body = format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"a":{}{}}},"id":3}}"#, "[".repeat(70), "]".repeat(70));
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","method":"x","params":{{"a":{}{}}},"id":3}}"#,
+        "[".repeat(70),
+        "]".repeat(70)
+    );
     assert_eq!(refused(&body), (-32600, Some("3")));
 }
 

@@ -13,10 +13,45 @@ fn walk(text: &str) -> Result<(Token, Option<Span>, bool), SyntaxError> {
 #[test]
 fn agrees_with_serde_on_corner_cases() {
     for text in [
-        "", " ", "nul", "null", "tru", "-", "-0", "01", "1.", "1.5", "1e", "1e+", "1e+5", ".5", "+1", "\"", "\"\\", "\"\\u12\"",
-        "\"\\ud83d\\ude00\"", "\"\\x\"", "\"a\nb\"", "\"\u{7f}é\"", "[", "[]", "[,]",
-        "[1,]", "[1 2]", "{", "{}", "{,}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{\"a\":1}x", "\u{feff}{}", "[1e999]",
-        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\u{0}\"",
+        "",
+        " ",
+        "nul",
+        "null",
+        "tru",
+        "-",
+        "-0",
+        "01",
+        "1.",
+        "1.5",
+        "1e",
+        "1e+",
+        "1e+5",
+        ".5",
+        "+1",
+        "\"",
+        "\"\\",
+        "\"\\u12\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\x\"",
+        "\"a\nb\"",
+        "\"\u{7f}é\"",
+        "[",
+        "[]",
+        "[,]",
+        "[1,]",
+        "[1 2]",
+        "{",
+        "{}",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\":1}x",
+        "\u{feff}{}",
+        "[1e999]",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+        "\"\u{0}\"",
     ] {
         let ours = walk(text).is_ok();
         let theirs = serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
@@ -31,7 +66,10 @@ fn a_repeated_key_is_found_after_unescaping() {
     assert!(walk(r#"{"a":{"a":1},"b":{"a":1}}"#).is_ok_and(|(_, repeated, _)| repeated.is_none()));
     let many: Vec<String> = (0..1000).map(|n| format!("\"k{n}\":0")).collect();
     assert!(walk(&format!("{{{}}}", many.join(","))).is_ok_and(|(_, repeated, _)| repeated.is_none()));
-    assert!(walk(&format!("{{{},\"k\\u0037\":1}}", many.join(","))).is_ok_and(|(_, repeated, _)| repeated.is_some()));
+    assert!(
+        walk(&format!("{{{},\"k\\u0037\":1}}", many.join(",")))
+            .is_ok_and(|(_, repeated, _)| repeated.is_some())
+    );
 }
 
 #[test]

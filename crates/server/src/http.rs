@@ -1,0 +1,293 @@
+//! Streamable HTTP: one path, both eras, an accept loop of our own.
+//!
+//! The order of checks is fixed: Host and Origin, method, media types and size, then the body, then the era. Answers given
+//! before the body is read carry no id. Spec: 2026-07-28 and 2025-11-25 basic/transports.
+
+mod answer;
+mod heads;
+mod legacy_calls;
+mod post;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use trunkline_protocol::Code;
+use trunkline_protocol::header::Allowed;
+use trunkline_service::Caller;
+use trunkline_service::endpoint::Live;
+use trunkline_service::seal::Sealer;
+use trunkline_service::shared::Shared;
+
+pub use answer::Answer;
+use answer::{empty, method_not_allowed, refusal};
+use heads::Heads;
+use legacy_calls::LegacyCalls;
+
+use crate::legacy::Session;
+
+/// Connections open at a time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long a client may take for its headers, and between two requests on one connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of request headers; more is answered 431.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// How the HTTP edge behaves.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// The path that serves MCP; it is also served with a slash at its end.
+    pub path: String,
+    /// Most bytes of a request body; more is answered 413.
+    pub max_body: usize,
+    /// Which hosts and origins are served besides loopback.
+    pub allowed: Allowed,
+    /// Takes a body of 2026-07-28 whose version header names a legacy revision, from clients known to send that.
+    ///
+    /// Off unless asked for: it departs from a MUST of the specification.
+    pub tolerate_version_header: bool,
+    /// Seals legacy session ids.
+    pub sealer: Arc<Sealer>,
+    /// Knows which sessions were ended.
+    pub shared: Arc<dyn Shared>,
+    /// How long requests in flight may go on after the edge was told to stop.
+    pub shutdown_grace: Duration,
+}
+
+/// The HTTP edge.
+#[derive(Debug)]
+pub struct Http {
+    live: Live,
+    options: HttpOptions,
+    legacy: LegacyCalls,
+}
+
+impl Http {
+    /// Makes an edge for an endpoint.
+    #[must_use]
+    pub fn new(live: Live, options: HttpOptions) -> Self {
+        Self { live, options, legacy: LegacyCalls::default() }
+    }
+
+    /// Serves connections until `cancel`, then lets those in flight finish within the grace.
+    ///
+    /// # Errors
+    /// What the listener reports, when it can accept no more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes every connection at once.
+    pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) -> io::Result<()> {
+        let edge = Arc::new(self);
+        let connections = TaskTracker::new();
+        let hard = CancellationToken::new();
+        let _abort_on_drop = hard.clone().drop_guard();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let result = loop {
+            let accepted = tokio::select! {
+                () = cancel.cancelled() => break Ok(()),
+                accepted = accept(&listener, &places) => accepted,
+            };
+            match accepted {
+                Ok((stream, place)) => {
+                    let (edge, soft, hard) = (Arc::clone(&edge), cancel.child_token(), hard.child_token());
+                    connections.spawn(async move {
+                        tokio::select! {
+                            () = edge.connection(stream, soft) => {}
+                            () = hard.cancelled() => {}
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection; trying again");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        };
+        drop(listener);
+        connections.close();
+        if tokio::time::timeout(edge.options.shutdown_grace, connections.wait()).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "closing connections that did not finish in time"
+            );
+            hard.cancel();
+            connections.wait().await;
+        }
+        edge.legacy.stop().await;
+        result
+    }
+
+    async fn connection(self: &Arc<Self>, stream: TcpStream, cancel: CancellationToken) {
+        // Best effort: without it answers are only later.
+        let _ = stream.set_nodelay(true);
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .pipeline_flush(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(128)
+            .keep_alive_interval(Duration::from_secs(30));
+        let edge = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let edge = Arc::clone(&edge);
+            async move { Ok::<_, std::convert::Infallible>(edge.handle(request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            biased;
+            result = connection.as_mut() => result,
+            () = cancel.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+
+    async fn handle(self: Arc<Self>, request: http::Request<Incoming>) -> Response<Answer> {
+        let (parts, body) = request.into_parts();
+        let heads = Heads::read(&parts.headers);
+        if let Some(refused) =
+            self.check_host_and_origin(&heads, parts.uri.authority().map(http::uri::Authority::as_str))
+        {
+            return refused;
+        }
+        let path = parts.uri.path();
+        let mut response = if path != self.options.path && path.strip_suffix('/') != Some(&self.options.path)
+        {
+            let text = format!("nothing is served here; the MCP endpoint is {}", self.options.path);
+            refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text)
+        } else if parts.method == Method::POST {
+            self.post(&parts.headers, &heads, body).await
+        } else if parts.method == Method::OPTIONS {
+            preflight(&parts.headers)
+        } else if parts.method == Method::DELETE {
+            self.delete(&heads)
+        } else {
+            method_not_allowed()
+        };
+        if heads.origin.is_some() {
+            add_cors(&parts.headers, response.headers_mut());
+        }
+        response
+    }
+
+    fn check_host_and_origin(&self, heads: &Heads<'_>, authority: Option<&str>) -> Option<Response<Answer>> {
+        let forbidden = |text| Some(refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text));
+        if !heads.one_host(authority).is_some_and(|host| self.options.allowed.host(host)) {
+            return forbidden("this `Host` is not served; add it to `allowed-hosts` under `[server]`");
+        }
+        if heads.origin.is_some_and(|origin| !self.options.allowed.origin(origin)) {
+            return forbidden("this `Origin` is not served; add it to `allowed-origins` under `[server]`");
+        }
+        if heads.forwarded {
+            return forbidden(
+                "forwarded requests are not served without `[auth]`: the local user is not behind a proxy",
+            );
+        }
+        None
+    }
+
+    /// Ends a legacy session.
+    fn delete(&self, heads: &Heads<'_>) -> Response<Answer> {
+        let Some(id) = heads.session else {
+            return refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, "`Mcp-Session-Id` is missing");
+        };
+        match self.session(id) {
+            Ok(session) if self.options.shared.end_session(session.number, session.expires) => {
+                self.legacy.end_session(session.number);
+                empty(StatusCode::NO_CONTENT)
+            }
+            _ => unknown_session(None),
+        }
+    }
+
+    /// Opens a session id and makes sure that nobody ended the session.
+    fn session(&self, id: &[u8]) -> Result<Session, crate::legacy::UnknownSession> {
+        let session = Session::open(&self.options.sealer, &Caller::local(), id)?;
+        if self.options.shared.is_ended(session.number) {
+            Err(crate::legacy::UnknownSession)
+        } else {
+            Ok(session)
+        }
+    }
+}
+
+fn unknown_session(id: Option<&[u8]>) -> Response<Answer> {
+    let mut body = Vec::with_capacity(160);
+    trunkline_protocol::write::error(
+        &mut body,
+        id,
+        Code::INVALID_REQUEST,
+        &crate::legacy::UnknownSession.to_string(),
+        None,
+    );
+    answer::json(StatusCode::NOT_FOUND, body)
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+/// Errors of `accept` that concern one client, who is gone already.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Answers a browser that asks before it sends. The origin was checked.
+fn preflight(request: &HeaderMap) -> Response<Answer> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE, OPTIONS"));
+    // Which `Mcp-Param-*` a client sends depends on the tool, so what is asked for is allowed: the origin is the gate.
+    let wanted = request.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let usual = HeaderValue::from_static(
+        "content-type, accept, authorization, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id",
+    );
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.unwrap_or(usual));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+/// Lets an allowed origin read the answer.
+fn add_cors(request: &HeaderMap, response: &mut HeaderMap) {
+    if let Some(origin) = request.get(ORIGIN) {
+        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        response.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version"),
+        );
+        response.insert(VARY, HeaderValue::from_static("Origin"));
+    }
+}

@@ -1,0 +1,119 @@
+//! The cases of lines over pipes.
+
+use serde_json::Value;
+
+use crate::fixture::{call, modern, serve_stdio, serve_stdio_with};
+
+#[test]
+fn st_02_a_broken_line_must_not_end_the_session() {
+    let mut piped = serve_stdio();
+    for (line, code) in [("not json", -32700), (r#"{"jsonrpc":"#, -32700), ("[]", -32600), ("\"x\"", -32600)]
+    {
+        let answer = piped.ask(line);
+        assert_eq!(answer["error"]["code"], code, "{line}");
+        assert!(answer.get("id").is_none());
+    }
+    assert_eq!(piped.ask(&modern("1", "tools/list", ""))["id"], 1);
+}
+
+#[test]
+fn st_02_ten_thousand_bad_lines_cost_no_memory() {
+    let mut piped = serve_stdio();
+    let burst = |piped: &mut crate::fixture::Piped| {
+        for _ in 0..50 {
+            piped.write("not json\n".repeat(100).as_bytes());
+            for _ in 0..100 {
+                assert!(piped.line().contains("-32700"));
+            }
+        }
+    };
+    burst(&mut piped);
+    let before = resident();
+    burst(&mut piped);
+    assert!(resident() < before + 8 * 1024 * 1024, "grew from {before} to {}", resident());
+    assert_eq!(piped.ask(&modern("1", "tools/list", ""))["id"], 1);
+}
+
+/// Resident bytes of this process.
+pub(crate) fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn st_03_byte_order_mark_crlf_blank_lines_padding() {
+    let mut piped = serve_stdio();
+    piped.write(b"\xEF\xBB\xBF");
+    piped.send(&modern("1", "tools/list", ""));
+    let first: Value = serde_json::from_str(&piped.line()).unwrap();
+    assert!(first["id"] == 1 || first["error"]["code"] == -32700);
+    piped.write(b"\r\n\n   \n \t");
+    piped.write(format!("{}\r\n", modern("2", "tools/list", "")).as_bytes());
+    let second: Value = serde_json::from_str(&piped.line()).unwrap();
+    assert_eq!(second["id"], 2);
+    assert!(piped.finish().is_empty());
+}
+
+#[test]
+fn st_04_characters_cut_by_the_pipe() {
+    let mut piped = serve_stdio();
+    let text = "\u{2014}漢😀é\n\r\u{2028}\u{0}";
+    let escaped = r#"—漢😀é\n\r\u2028\u0000"#;
+    let line = format!("{}\n", call("1", "echo", &format!(r#"{{"text":"{escaped}"}}"#)));
+    for byte in line.as_bytes() {
+        piped.write(&[*byte]);
+    }
+    let answer = piped.line();
+    let message: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(message["result"]["content"][0]["text"], text);
+    let cut = line.find('😀').unwrap() + 2;
+    piped.write(&line.as_bytes()[..cut]);
+    piped.write(&line.as_bytes()[cut..]);
+    assert_eq!(piped.line(), answer);
+}
+
+#[test]
+fn st_05_end_of_input_ends_the_server() {
+    let mut piped = serve_stdio();
+    assert!(piped.finish().is_empty());
+    let mut piped = serve_stdio();
+    piped.ask(&modern("1", "tools/list", ""));
+    piped.send(&call("2", "slow", r#"{"ms":60000}"#));
+    let started = std::time::Instant::now();
+    assert!(piped.finish().is_empty());
+    assert!(started.elapsed() < std::time::Duration::from_secs(2));
+    // What was asked just before the end is still answered.
+    let mut piped = serve_stdio();
+    piped.send(&call("3", "echo", r#"{"text":"late","delay":100}"#));
+    assert!(piped.finish().concat().contains("late"));
+}
+
+#[test]
+fn st_06_size_limits_do_not_depend_on_chunking() {
+    let mut piped = serve_stdio();
+    let body =
+        format!("{}\n", call("1", "echo", &format!(r#"{{"text":"{}"}}"#, "x".repeat(3 * 1024 * 1024))));
+    piped.write(body.as_bytes());
+    let whole = piped.line();
+    for piece in body.as_bytes().chunks(1024) {
+        piped.write(piece);
+    }
+    assert_eq!(whole, piped.line());
+    assert!(whole.len() > 3 * 1024 * 1024);
+
+    let mut piped = serve_stdio_with(1000);
+    let fits = call("1", "echo", r#"{"text":"@"}"#);
+    let fits = fits.replace('@', &"x".repeat(1000 - fits.len() + 1));
+    assert_eq!((fits.len(), piped.ask(&fits)["id"].clone()), (1000, 1.into()));
+    let answer = piped.ask(&fits.replace("xx", "xxx"));
+    assert_eq!(answer["error"]["code"], -32600);
+    assert!(answer.get("id").is_none());
+    assert_eq!(piped.ask(&modern("2", "tools/list", ""))["id"], 2);
+}
+
+#[test]
+fn a_result_with_line_breaks_is_one_line() {
+    let mut piped = serve_stdio();
+    let answer = piped.ask(&call("1", "structured", "{}"));
+    assert_eq!(answer["result"]["structuredContent"], serde_json::json!({ "rows": [1, 2] }));
+}
