@@ -123,23 +123,23 @@ fn walk(text: &str) -> Result<Option<Envelope>, SyntaxError> {
 }
 
 fn top(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
-    match scanner.key(key) {
-        "jsonrpc" => {
+    match scanner.key_bytes(key) {
+        b"jsonrpc" => {
             let token = scanner.value()?;
             envelope.jsonrpc_ok = token.text(scanner.source().as_bytes()).as_deref() == Some("2.0");
         }
-        "id" => {
+        b"id" => {
             envelope.id_repeated |= envelope.id.is_present();
             envelope.id = scanner.value()?;
         }
-        "method" => envelope.method = scanner.value()?,
-        "params" if scanner.ahead() == b'{' => {
+        b"method" => envelope.method = scanner.value()?,
+        b"params" if scanner.ahead() == b'{' => {
             let start = scanner.position();
             scanner.members(|scanner, key| params(scanner, key, envelope))?;
             envelope.params = Token { span: Span { start, end: scanner.position() }, kind: Kind::Object };
         }
-        "params" => envelope.params = scanner.value()?,
-        "result" | "error" => {
+        b"params" => envelope.params = scanner.value()?,
+        b"result" | b"error" => {
             envelope.is_answer = true;
             scanner.value()?;
         }
@@ -149,22 +149,22 @@ fn top(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<b
 }
 
 fn params(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
-    let place = match scanner.key(key) {
-        "name" => &mut envelope.name,
-        "arguments" => &mut envelope.arguments,
-        "uri" => &mut envelope.uri,
-        "cursor" => &mut envelope.cursor,
-        "requestId" => &mut envelope.request_id,
-        "protocolVersion" => &mut envelope.asked_version,
-        "capabilities" => &mut envelope.asked_capabilities,
-        "clientInfo" => &mut envelope.asked_client,
-        "_meta" if scanner.ahead() == b'{' => {
+    let place = match scanner.key_bytes(key) {
+        b"name" => &mut envelope.name,
+        b"arguments" => &mut envelope.arguments,
+        b"uri" => &mut envelope.uri,
+        b"cursor" => &mut envelope.cursor,
+        b"requestId" => &mut envelope.request_id,
+        b"protocolVersion" => &mut envelope.asked_version,
+        b"capabilities" => &mut envelope.asked_capabilities,
+        b"clientInfo" => &mut envelope.asked_client,
+        b"_meta" if scanner.ahead() == b'{' => {
             let start = scanner.position();
             scanner.members(|scanner, key| meta(scanner, key, envelope))?;
             envelope.meta = Token { span: Span { start, end: scanner.position() }, kind: Kind::Object };
             return Ok(true);
         }
-        "_meta" => &mut envelope.meta,
+        b"_meta" => &mut envelope.meta,
         _ => return Ok(false),
     };
     *place = scanner.value()?;
@@ -172,12 +172,12 @@ fn params(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Resul
 }
 
 fn meta(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
-    let place = match scanner.key(key) {
-        meta::PROTOCOL_VERSION => &mut envelope.version,
-        meta::CLIENT_CAPABILITIES => &mut envelope.capabilities,
-        meta::CLIENT_INFO => &mut envelope.client,
-        meta::PROGRESS_TOKEN => &mut envelope.progress_token,
-        meta::LOG_LEVEL => &mut envelope.log_level,
+    let place = match scanner.key_bytes(key) {
+        key if key == meta::PROTOCOL_VERSION.as_bytes() => &mut envelope.version,
+        key if key == meta::CLIENT_CAPABILITIES.as_bytes() => &mut envelope.capabilities,
+        key if key == meta::CLIENT_INFO.as_bytes() => &mut envelope.client,
+        key if key == meta::PROGRESS_TOKEN.as_bytes() => &mut envelope.progress_token,
+        key if key == meta::LOG_LEVEL.as_bytes() => &mut envelope.log_level,
         _ => return Ok(false),
     };
     *place = scanner.value()?;

@@ -139,7 +139,9 @@ impl Allowed {
     #[must_use]
     pub fn host(&self, value: &[u8]) -> bool {
         // What nearly every request sends, without a lower-case copy.
-        if value.starts_with(b"127.0.0.1:") && value.iter().skip(10).all(u8::is_ascii_digit) {
+        if let Some(port) = value.strip_prefix(b"127.0.0.1").or_else(|| value.strip_prefix(b"localhost"))
+            && (port.is_empty() || port.first() == Some(&b':') && port.len() <= 6 && port.iter().skip(1).all(u8::is_ascii_digit))
+        {
             return true;
         }
         let name = std::str::from_utf8(value).ok().and_then(host_name);

@@ -28,6 +28,18 @@ impl Span {
         bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
+    /// Returns how many bytes it covers.
+    #[must_use]
+    pub fn len(self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Tells whether it covers nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns the text the span covers; empty when it does not fit `text`.
     #[must_use]
     pub fn of_str(self, text: &str) -> &str {
@@ -88,6 +100,18 @@ impl Token {
     #[must_use]
     pub fn raw(self, bytes: &[u8]) -> &[u8] {
         self.span.of(bytes)
+    }
+
+    /// Returns the unescaped bytes of a string value, `None` for any other kind. They are UTF-8, as the text was.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self.kind {
+            Kind::String => {
+                let raw = self.raw(bytes);
+                raw.get(1..raw.len().checked_sub(1)?).map(Cow::Borrowed)
+            }
+            _ => self.text(bytes).map(|text| Cow::Owned(text.into_owned().into_bytes())),
+        }
     }
 
     /// Returns the unescaped text of a string value, `None` for any other kind.
@@ -173,6 +197,15 @@ impl<'a> Scanner<'a> {
         match key.unescaped {
             0 => key.inner.of_str(self.text),
             index => self.unescaped.get(index as usize - 1).map_or("", |text| text),
+        }
+    }
+
+    /// Returns the key's text, unescaped, as bytes: cheaper to compare than [`key`](Self::key).
+    #[must_use]
+    pub fn key_bytes(&self, key: Key) -> &[u8] {
+        match key.unescaped {
+            0 => key.inner.of(self.text.as_bytes()),
+            _ => self.key(key).as_bytes(),
         }
     }
 
@@ -320,9 +353,12 @@ impl<'a> Scanner<'a> {
     }
 
     fn compare(&mut self, first: usize, key: Key) {
-        let text = self.key(key);
-        let known = self.keys.get(first..).unwrap_or_default();
-        if known.iter().any(|other| self.key(*other) == text) {
+        let same = |other: &Key| {
+            // Nearly all keys differ in length or first byte, and nearly none has an escape.
+            let plain = key.unescaped == 0 && other.unescaped == 0;
+            (!plain || key.inner.len() == other.inner.len()) && self.key_bytes(key) == self.key_bytes(*other)
+        };
+        if self.keys.get(first..).unwrap_or_default().iter().any(same) {
             self.repeated.get_or_insert(key.inner);
         }
     }
@@ -402,10 +438,10 @@ impl<'a> Scanner<'a> {
     fn plain(&mut self) {
         const ONES: u64 = 0x0101_0101_0101_0101;
         const HIGH: u64 = 0x8080_8080_8080_8080;
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let mut passed = 0;
-        for chunk in rest.chunks_exact(8) {
-            let word = chunk.try_into().map_or(0, u64::from_le_bytes);
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
+        while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let word = u64::from_le_bytes(*chunk);
             let quote = word ^ (ONES * b'"' as u64);
             let back = word ^ (ONES * b'\\' as u64);
             let found = ((quote.wrapping_sub(ONES) & !quote)
@@ -413,15 +449,15 @@ impl<'a> Scanner<'a> {
                 | (word.wrapping_sub(ONES * 0x20) & !word))
                 & HIGH;
             if found != 0 {
-                self.at += passed + (found.trailing_zeros() / 8) as usize;
+                self.at = at + (found.trailing_zeros() / 8) as usize;
                 return;
             }
-            passed += 8;
+            at += 8;
         }
-        let tail = rest.get(passed..).unwrap_or_default();
-        let plain =
-            tail.iter().take_while(|byte| **byte != b'"' && **byte != b'\\' && **byte >= 0x20).count();
-        self.at += passed + plain;
+        while bytes.get(at).is_some_and(|byte| *byte != b'"' && *byte != b'\\' && *byte >= 0x20) {
+            at += 1;
+        }
+        self.at = at;
     }
 
     fn escape(&mut self) -> Result<(), SyntaxError> {

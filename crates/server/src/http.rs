@@ -8,8 +8,13 @@ mod heads;
 mod legacy_calls;
 mod post;
 
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{
@@ -23,8 +28,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use trunkline_protocol::Code;
 use trunkline_protocol::header::Allowed;
 use trunkline_service::Caller;
@@ -67,6 +72,26 @@ pub struct HttpOptions {
     pub shutdown_grace: Duration,
 }
 
+/// The word to stop, for every connection: the token wakes them, the flag is what they look at when awake.
+#[derive(Debug, Default)]
+struct Stopping {
+    now: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Stopping {
+    fn stop(&self) {
+        self.now.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+}
+
+/// One connection's handle on what its requests need.
+struct Peer {
+    edge: Arc<Http>,
+    caller: Arc<Caller>,
+}
+
 /// The HTTP edge.
 #[derive(Debug)]
 pub struct Http {
@@ -91,23 +116,20 @@ impl Http {
     /// Dropping the future closes every connection at once.
     pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) -> io::Result<()> {
         let edge = Arc::new(self);
-        let connections = TaskTracker::new();
-        let hard = CancellationToken::new();
-        let _abort_on_drop = hard.clone().drop_guard();
+        let mut connections = JoinSet::new();
+        let stopping = Arc::new(Stopping::default());
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let result = loop {
             let accepted = tokio::select! {
                 () = cancel.cancelled() => break Ok(()),
+                Some(_) = connections.join_next() => continue,
                 accepted = accept(&listener, &places) => accepted,
             };
             match accepted {
                 Ok((stream, place)) => {
-                    let (edge, soft, hard) = (Arc::clone(&edge), cancel.child_token(), hard.child_token());
+                    let (edge, stopping) = (Arc::clone(&edge), Arc::clone(&stopping));
                     connections.spawn(async move {
-                        tokio::select! {
-                            () = edge.connection(stream, soft) => {}
-                            () = hard.cancelled() => {}
-                        }
+                        edge.connection(stream, &stopping).await;
                         drop(place);
                     });
                 }
@@ -119,20 +141,20 @@ impl Http {
             }
         };
         drop(listener);
-        connections.close();
-        if tokio::time::timeout(edge.options.shutdown_grace, connections.wait()).await.is_err() {
+        stopping.stop();
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(edge.options.shutdown_grace, drained).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
                 "closing connections that did not finish in time"
             );
-            hard.cancel();
-            connections.wait().await;
+            connections.shutdown().await;
         }
         edge.legacy.stop().await;
         result
     }
 
-    async fn connection(self: &Arc<Self>, stream: TcpStream, cancel: CancellationToken) {
+    async fn connection(self: &Arc<Self>, stream: TcpStream, stopping: &Stopping) {
         // Best effort: without it answers are only later.
         let _ = stream.set_nodelay(true);
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -140,34 +162,43 @@ impl Http {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .pipeline_flush(true);
+            .max_buf_size(MAX_HEADER_BYTES);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(128)
             .keep_alive_interval(Duration::from_secs(30));
         let edge = Arc::clone(self);
+        // One handle for the connection: cloning what all connections share, for each request, would cost every core.
+        let peer = Arc::new(Peer { edge, caller: Arc::new(Caller::clone(&Caller::local())) });
         let service = service_fn(move |request| {
-            let edge = Arc::clone(&edge);
-            async move { Ok::<_, std::convert::Infallible>(edge.handle(request).await) }
+            let peer = Arc::clone(&peer);
+            async move { Ok::<_, Infallible>(peer.edge.handle(&peer.caller, request).await) }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let result = tokio::select! {
-            biased;
-            result = connection.as_mut() => result,
-            () = cancel.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut told = pin!(stopping.token.cancelled());
+        let mut registered = false;
+        let result = poll_fn(|context| {
+            if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                return Poll::Ready(result);
             }
-        };
+            // One registration lasts: polling the token on every wake would cost each request its lock.
+            if !registered || stopping.now.load(Ordering::Acquire) {
+                registered = true;
+                if told.as_mut().poll(context).is_ready() {
+                    connection.as_mut().graceful_shutdown();
+                    return connection.as_mut().poll(context);
+                }
+            }
+            Poll::Pending
+        })
+        .await;
         if let Err(error) = result {
             tracing::debug!(%error, "connection ended");
         }
     }
 
-    async fn handle(self: Arc<Self>, request: http::Request<Incoming>) -> Response<Answer> {
+    async fn handle(&self, caller: &Arc<Caller>, request: http::Request<Incoming>) -> Response<Answer> {
         let (parts, body) = request.into_parts();
         let heads = Heads::read(&parts.headers);
         if let Some(refused) =
@@ -181,11 +212,11 @@ impl Http {
             let text = format!("nothing is served here; the MCP endpoint is {}", self.options.path);
             refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text)
         } else if parts.method == Method::POST {
-            self.post(&parts.headers, &heads, body).await
+            self.post(caller, &parts.headers, &heads, body).await
         } else if parts.method == Method::OPTIONS {
             preflight(&parts.headers)
         } else if parts.method == Method::DELETE {
-            self.delete(&heads)
+            self.delete(caller, &heads)
         } else {
             method_not_allowed()
         };
@@ -212,11 +243,11 @@ impl Http {
     }
 
     /// Ends a legacy session.
-    fn delete(&self, heads: &Heads<'_>) -> Response<Answer> {
+    fn delete(&self, caller: &Caller, heads: &Heads<'_>) -> Response<Answer> {
         let Some(id) = heads.session else {
             return refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, "`Mcp-Session-Id` is missing");
         };
-        match self.session(id) {
+        match self.session(caller, id) {
             Ok(session) if self.options.shared.end_session(session.number, session.expires) => {
                 self.legacy.end_session(session.number);
                 empty(StatusCode::NO_CONTENT)
@@ -226,8 +257,8 @@ impl Http {
     }
 
     /// Opens a session id and makes sure that nobody ended the session.
-    fn session(&self, id: &[u8]) -> Result<Session, crate::legacy::UnknownSession> {
-        let session = Session::open(&self.options.sealer, &Caller::local(), id)?;
+    fn session(&self, caller: &Caller, id: &[u8]) -> Result<Session, crate::legacy::UnknownSession> {
+        let session = Session::open(&self.options.sealer, caller, id)?;
         if self.options.shared.is_ended(session.number) {
             Err(crate::legacy::UnknownSession)
         } else {

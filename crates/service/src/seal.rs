@@ -6,7 +6,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -54,7 +54,7 @@ impl Sealer {
     /// [`Unsealable`] when the system gives no randomness.
     pub fn random() -> Result<Self, Unsealable> {
         let mut key = [0; 32];
-        rand::fill(&mut key).map_err(|_| Unsealable)?;
+        random(&mut key)?;
         Self::new(&[key])
     }
 
@@ -81,7 +81,7 @@ impl Sealer {
     pub fn seal(&self, purpose: Purpose, caller: &[u8], expires: Option<u64>, payload: &[u8]) -> String {
         let mut nonce = [0; NONCE];
         let Some((id, key)) = self.keys.first() else { return String::new() };
-        if rand::fill(&mut nonce).is_err() {
+        if random(&mut nonce).is_err() {
             // Without randomness nothing is sealed; the empty text opens nowhere.
             return String::new();
         }
@@ -129,10 +129,13 @@ fn associated(purpose: Purpose, caller: &[u8]) -> Vec<u8> {
 
 /// Fills `bytes` from the system's source of randomness.
 ///
+/// Straight from the kernel: the generator of the cryptographic library gathers entropy of its own first, which costs more
+/// than all the rest of a start.
+///
 /// # Errors
 /// [`Unsealable`] when it gives none.
 pub fn random(bytes: &mut [u8]) -> Result<(), Unsealable> {
-    rand::fill(bytes).map_err(|_| Unsealable)
+    getrandom::fill(bytes).map_err(|_| Unsealable)
 }
 
 /// Returns the seconds since 1970.

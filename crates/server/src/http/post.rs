@@ -1,9 +1,12 @@
 //! One POST: read the body, decide the era, check what its era demands, run it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -24,9 +27,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the rest of a refused body is taken in.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the client takes of the two answer forms.
+/// Who asks on this connection, and what it takes of the two answer forms.
 #[derive(Clone, Copy)]
-struct Form {
+struct Form<'a> {
+    /// The connection's own handle on its caller: cloning it disturbs no other core.
+    caller: &'a Arc<Caller>,
     /// Answer with an event even where there is nothing to stream.
     as_event: bool,
     /// Progress may be streamed.
@@ -36,6 +41,7 @@ struct Form {
 impl Http {
     pub(super) async fn post(
         &self,
+        caller: &Arc<Caller>,
         headers: &HeaderMap,
         heads: &Heads<'_>,
         body: Incoming,
@@ -52,7 +58,7 @@ impl Http {
             let text = "`Accept` must allow application/json or text/event-stream";
             return refusal(StatusCode::NOT_ACCEPTABLE, Code::INVALID_REQUEST, text);
         }
-        let form = Form { as_event: !accepts.json, may_stream: accepts.event_stream };
+        let form = Form { caller, as_event: !accepts.json, may_stream: accepts.event_stream };
         match self.read(heads, body).await {
             Ok(body) => self.message(headers, heads, body, form).await,
             Err(refused) => refused,
@@ -88,6 +94,11 @@ impl Http {
             }
             Ok(whole.freeze())
         };
+        // Polled once before a timer is armed: a small body is there with its head.
+        let mut pieces = pin!(pieces);
+        if let Some(result) = pieces.as_mut().now_or_never() {
+            return result;
+        }
         match tokio::time::timeout(BODY_TIMEOUT, pieces).await {
             Ok(result) => result,
             Err(_) => Err(refusal(
@@ -103,11 +114,13 @@ impl Http {
         headers: &HeaderMap,
         heads: &Heads<'_>,
         body: Bytes,
-        form: Form,
+        form: Form<'_>,
     ) -> Response<Answer> {
         let (kind, envelope) = match scan(&body) {
             Ok(scanned) => scanned,
-            Err(refused) if is_batch(&body) => return self.batch(headers, heads, &body, refused, form).await,
+            Err(refused) if is_batch(&body) => {
+                return Box::pin(self.batch(headers, heads, &body, refused, form)).await;
+            }
             Err(refused) => return refused_message(&body, &refused, form),
         };
         let method = admit::method_of(&body, &envelope);
@@ -116,8 +129,13 @@ impl Http {
             Message::Request if admit::is_modern(&envelope, method, header_version) => {
                 self.modern(heads, body, &envelope, method, form).await
             }
-            Message::Request => self.legacy_request(headers, heads, body, &envelope, method, form).await,
-            Message::Notification | Message::Response => self.no_request(heads, &body, &envelope, method),
+            // Rare paths are boxed: the future of every request is as large as its largest path.
+            Message::Request => {
+                Box::pin(self.legacy_request(headers, heads, body, &envelope, method, form)).await
+            }
+            Message::Notification | Message::Response => {
+                self.no_request(heads, &body, &envelope, method, form.caller)
+            }
         }
     }
 
@@ -127,21 +145,24 @@ impl Http {
         body: Bytes,
         envelope: &Envelope,
         method: Method,
-        form: Form,
+        form: Form<'_>,
     ) -> Response<Answer> {
-        let endpoint = self.live.load_full();
+        // A guard: counting a reference that all cores share would cost each call more than the look-up.
+        let endpoint = self.live.load();
         let id = envelope.id.span;
         if let Err(failure) = self.check_modern(heads, &body, envelope, method) {
             return failed(&endpoint, id.of(&body), failure, form);
         }
-        let request =
-            admit::with_deadline(admit::modern(body.clone(), envelope, method, Caller::local()), &endpoint);
+        let request = admit::with_deadline(
+            admit::modern(body.clone(), envelope, method, Arc::clone(form.caller)),
+            &endpoint,
+        );
         let log_id = request.log_id();
         let progress = if form.may_stream { admit::progress(&body, envelope, None) } else { None };
         if let Some((progress, Some(events))) = progress {
             let request = request.with_progress(Some(progress));
             return stream(
-                work(endpoint, request, body.slice(id.start as usize..id.end as usize)),
+                work(Guard::into_inner(endpoint), request, body.slice(id.start as usize..id.end as usize)),
                 events,
                 form,
             )
@@ -162,10 +183,10 @@ impl Http {
         admit::check_meta(envelope)?;
         self.check_version_header(heads, body, envelope)?;
         admit::check_version(body, envelope)?;
-        check_mirrored("Mcp-Method", heads.method, envelope.method.text(body).as_deref())?;
+        check_mirrored("Mcp-Method", heads.method, envelope.method.bytes(body).as_deref())?;
         let name = match method {
-            Method::ToolsCall | Method::PromptsGet => envelope.name.text(body),
-            Method::ResourcesRead => envelope.uri.text(body),
+            Method::ToolsCall | Method::PromptsGet => envelope.name.bytes(body),
+            Method::ResourcesRead => envelope.uri.bytes(body),
             _ => None,
         };
         if name.is_some() { check_mirrored("Mcp-Name", heads.name, name.as_deref()) } else { Ok(()) }
@@ -178,7 +199,7 @@ impl Http {
         envelope: &Envelope,
     ) -> Result<(), Failure> {
         let checked =
-            check_mirrored("MCP-Protocol-Version", heads.version, envelope.version.text(body).as_deref());
+            check_mirrored("MCP-Protocol-Version", heads.version, envelope.version.bytes(body).as_deref());
         if checked.is_err() && self.options.tolerate_version_header && is_known_to_mix(heads, body, envelope)
         {
             tracing::warn!(
@@ -196,14 +217,14 @@ impl Http {
         body: Bytes,
         envelope: &Envelope,
         method: Method,
-        form: Form,
+        form: Form<'_>,
     ) -> Response<Answer> {
         let endpoint = self.live.load_full();
         let id = body.slice(envelope.id.span.start as usize..envelope.id.span.end as usize);
         if method == Method::Initialize {
             return self.initialize(&endpoint, &body, envelope, &id, form);
         }
-        let session = match self.legacy_session(headers, heads) {
+        let session = match self.legacy_session(headers, heads, form.caller) {
             Ok(session) => session,
             Err(NoSession::Unknown) => return unknown_session(Some(&id)),
             Err(NoSession::Refused(text)) => {
@@ -216,7 +237,7 @@ impl Http {
             return message(StatusCode::OK, out, form.as_event);
         }
         let request = admit::with_deadline(
-            admit::legacy(body.clone(), envelope, method, &session, Caller::local()),
+            admit::legacy(body.clone(), envelope, method, &session, Arc::clone(form.caller)),
             &endpoint,
         );
         let progress = if form.may_stream { admit::progress(&body, envelope, None) } else { None };
@@ -242,7 +263,7 @@ impl Http {
         body: &[u8],
         envelope: &Envelope,
         id: &[u8],
-        form: Form,
+        form: Form<'_>,
     ) -> Response<Answer> {
         let session = match Session::agree(body, envelope) {
             Ok(session) => session,
@@ -256,19 +277,24 @@ impl Http {
         let mut out = Vec::new();
         session.initialize_reply(endpoint).write(&mut out, id, session.revision, &[]);
         let mut response = message(StatusCode::OK, out, form.as_event);
-        if let Ok(value) = HeaderValue::from_str(&session.seal(&self.options.sealer, &Caller::local())) {
+        if let Ok(value) = HeaderValue::from_str(&session.seal(&self.options.sealer, form.caller)) {
             response.headers_mut().insert("mcp-session-id", value);
         }
         response
     }
 
-    fn legacy_session(&self, headers: &HeaderMap, heads: &Heads<'_>) -> Result<Session, NoSession> {
+    fn legacy_session(
+        &self,
+        headers: &HeaderMap,
+        heads: &Heads<'_>,
+        caller: &Caller,
+    ) -> Result<Session, NoSession> {
         let Some(id) = heads.session else {
             return Err(NoSession::Refused(
                 "`Mcp-Session-Id` is missing: send `initialize` first, or use 2026-07-28 with `_meta` on every request",
             ));
         };
-        let session = self.session(id).map_err(|_| NoSession::Unknown)?;
+        let session = self.session(caller, id).map_err(|_| NoSession::Unknown)?;
         match heads.legacy_version(headers) {
             Ok(None) => Ok(session),
             Ok(Some(version)) if Revision::parse(version).is_some() || version == b"2024-11-05" => {
@@ -285,6 +311,7 @@ impl Http {
         body: &[u8],
         envelope: &Envelope,
         method: Method,
+        caller: &Caller,
     ) -> Response<Answer> {
         let Some(id) = heads
             .session
@@ -292,7 +319,7 @@ impl Http {
         else {
             return empty(StatusCode::ACCEPTED);
         };
-        let Ok(session) = self.session(id) else { return unknown_session(None) };
+        let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
         if method == Method::Cancelled {
             self.legacy.cancel(session.number, envelope.request_id.raw(body));
         }
@@ -306,9 +333,9 @@ impl Http {
         heads: &Heads<'_>,
         body: &Bytes,
         refused: Refusal,
-        form: Form,
+        form: Form<'_>,
     ) -> Response<Answer> {
-        let session = heads.session.and_then(|_| self.legacy_session(headers, heads).ok());
+        let session = heads.session.and_then(|_| self.legacy_session(headers, heads, form.caller).ok());
         let spans =
             std::str::from_utf8(body).ok().and_then(|text| trunkline_protocol::envelope::batch(text).ok());
         let (Some(session), Some(spans)) =
@@ -321,9 +348,10 @@ impl Http {
         }
         let endpoint = self.live.load_full();
         let parts = spans.iter().map(|span| body.slice(span.start as usize..span.end as usize));
-        let answers =
-            futures_util::future::join_all(parts.map(|part| self.batch_part(&endpoint, &session, part)))
-                .await;
+        let answers = futures_util::future::join_all(
+            parts.map(|part| self.batch_part(&endpoint, &session, part, form)),
+        )
+        .await;
         let answers: Vec<Vec<u8>> = answers.into_iter().flatten().collect();
         if answers.is_empty() {
             return empty(StatusCode::ACCEPTED);
@@ -331,7 +359,13 @@ impl Http {
         message(StatusCode::OK, [&b"["[..], &answers.join(&b','), b"]"].concat(), form.as_event)
     }
 
-    async fn batch_part(&self, endpoint: &Arc<Endpoint>, session: &Session, part: Bytes) -> Option<Vec<u8>> {
+    async fn batch_part(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        session: &Session,
+        part: Bytes,
+        form: Form<'_>,
+    ) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let (kind, envelope) = match scan(&part) {
             Ok(scanned) => scanned,
@@ -368,8 +402,10 @@ impl Http {
             reply.write(&mut out, &id, session.revision, &[]);
             return Some(out);
         }
-        let request =
-            admit::with_deadline(admit::legacy(part, &envelope, method, session, Caller::local()), endpoint);
+        let request = admit::with_deadline(
+            admit::legacy(part, &envelope, method, session, Arc::clone(form.caller)),
+            endpoint,
+        );
         match self.legacy.start(session.number, &id, work(Arc::clone(endpoint), request, id.clone())) {
             Started::Ended(done) => Some(done.message),
             Started::Running(result) => result.await.ok().map(|done| done.message),
@@ -409,7 +445,7 @@ fn status_of(failure: &Failure, revision: Revision) -> StatusCode {
     StatusCode::from_u16(kind.row().http).unwrap_or(StatusCode::OK)
 }
 
-fn finished(done: Done, form: Form) -> Response<Answer> {
+fn finished(done: Done, form: Form<'_>) -> Response<Answer> {
     // Cancelled by a notification: nothing is owed.
     if done.message.is_empty() {
         return empty(StatusCode::ACCEPTED);
@@ -422,7 +458,7 @@ fn finished(done: Done, form: Form) -> Response<Answer> {
 }
 
 /// Streams if there is something to stream before the work ends; else answers in one piece.
-async fn stream(mut work: Work, mut events: mpsc::Receiver<Bytes>, form: Form) -> Response<Answer> {
+async fn stream(mut work: Work, mut events: mpsc::Receiver<Bytes>, form: Form<'_>) -> Response<Answer> {
     tokio::select! {
         biased;
         Some(first) = events.recv() => answer::events(Events::new(first, events, work)),
@@ -431,12 +467,12 @@ async fn stream(mut work: Work, mut events: mpsc::Receiver<Bytes>, form: Form) -
 }
 
 /// Answers a request that was refused before it reached a service.
-fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form) -> Response<Answer> {
+fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form<'_>) -> Response<Answer> {
     finished(done(endpoint, id, Revision::LATEST, &Err(failure), admit::next_log_id()), form)
 }
 
 /// Answers a message that is no acceptable JSON-RPC message, with its id if it has one.
-fn refused_message(body: &[u8], refused: &Refusal, form: Form) -> Response<Answer> {
+fn refused_message(body: &[u8], refused: &Refusal, form: Form<'_>) -> Response<Answer> {
     let mut out = Vec::new();
     write::error(&mut out, refused.id.map(|id| id.of(body)), refused.code, refused.message, None);
     message(StatusCode::BAD_REQUEST, out, form.as_event)
@@ -472,7 +508,7 @@ fn is_batch(body: &[u8]) -> bool {
 }
 
 /// Compares a header with the part of the body it mirrors.
-fn check_mirrored(name: &'static str, header: Mirrored<'_>, body: Option<&str>) -> Result<(), Failure> {
+fn check_mirrored(name: &'static str, header: Mirrored<'_>, body: Option<&[u8]>) -> Result<(), Failure> {
     let refuse =
         |what: &str| Err(Failure::new(FailureKind::HeaderMismatch, format!("header `{name}` {what}")));
     let value = match header {
@@ -480,9 +516,12 @@ fn check_mirrored(name: &'static str, header: Mirrored<'_>, body: Option<&str>) 
         Mirrored::Repeated => return refuse("occurs more than once"),
         Mirrored::Once(value) => value,
     };
+    if Some(value) == body && value.is_ascii() && !value.starts_with(b"=?") {
+        return Ok(());
+    }
     match header::decode(value) {
         Err(error) => refuse(&format!("cannot be read: {error}")),
-        Ok(text) if Some(&*text) == body => Ok(()),
+        Ok(text) if Some(text.as_bytes()) == body => Ok(()),
         Ok(_) => refuse("differs from the body"),
     }
 }
