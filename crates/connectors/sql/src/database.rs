@@ -142,6 +142,11 @@ pub trait Rows: Send + fmt::Debug + 'static {
     fn end_list(&mut self);
     /// Ends the row. `Break` when no further row is wanted: the source then stops fetching.
     fn end_row(&mut self) -> std::ops::ControlFlow<()>;
+    /// Forgets every row written so far, because the statement runs again from its first row; `false` when that cannot be
+    /// done.
+    fn restart(&mut self) -> bool {
+        false
+    }
 }
 
 /// A database behind tools.
@@ -156,7 +161,10 @@ pub trait Database: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`DatabaseError`]: the statement is wrong or refused, or the database does not answer.
-    fn prepare<'a>(&'a self, source: &'a StatementSource) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>>;
+    fn prepare<'a>(
+        &'a self,
+        source: &'a StatementSource,
+    ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>>;
 
     /// Runs a prepared statement.
     ///
@@ -167,7 +175,11 @@ pub trait Database: Send + Sync + fmt::Debug + 'static {
     /// Dropping the future stops the statement in the database (for SQLite by an interrupt, for PostgreSQL by a cancel
     /// request, except short reads on a shared connection, which the statement timeout ends) and leaves no connection in
     /// an unknown state.
-    fn run<'a, W: Rows>(&'a self, statement: &'a Self::Statement, run: Run<W>) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>>;
+    fn run<'a, W: Rows>(
+        &'a self,
+        statement: &'a Self::Statement,
+        run: Run<W>,
+    ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>>;
 }
 
 /// Why a statement was not prepared or did not run.

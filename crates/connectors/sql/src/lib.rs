@@ -3,12 +3,35 @@
 //! A database implements [`Database`]; `SqlConnector` makes a service of it. No guard and no configuration file is
 //! known here; the sections `[tools.X]` and the keys both databases share are read by types of this crate.
 
+mod accept;
+mod ad_hoc;
+pub mod connector;
 pub mod database;
+mod decimal;
+mod explain;
+pub mod file;
+mod format;
+mod learn;
+mod lex;
+pub mod options;
+mod param;
 pub mod problem;
+pub mod result;
+pub mod scan;
+mod schema;
+mod shape;
+mod spec;
+mod table;
+pub mod tool;
 pub mod value;
 
+pub use connector::SqlConnector;
 pub use database::{
-    Access, BoxFuture, Column, Database, DatabaseError, Description, Dialect, ParameterType, Ran, Rows, Run, StatementSource, WrittenType,
+    Access, BoxFuture, Column, Database, DatabaseError, Description, Dialect, ParameterType, Ran, Rows, Run,
+    StatementSource, WrittenType,
 };
+pub use options::{AdHoc, Options};
 pub use problem::Problem;
+pub use scan::Scanned;
+pub use tool::Tool;
 pub use value::{JsonKind, Value};

@@ -1,0 +1,271 @@
+//! A database and its declared tools as a service: statements are prepared once and called by their number.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition};
+
+use crate::ad_hoc::AdHocTool;
+use crate::database::{Access, Database, DatabaseError, Run};
+use crate::explain::{self, Asked, Late};
+use crate::learn::{self, Learning, Unprepared};
+use crate::options::{AdHoc, Options};
+use crate::param::{BindError, Plan};
+use crate::problem::Problem;
+use crate::result::{RowWriter, Shape};
+use crate::schema;
+use crate::tool::Tool;
+
+/// A database and its declared tools as a service. [`Request::target`] is the index into [`SqlConnector::definitions`].
+#[derive(Debug)]
+pub struct SqlConnector<D: Database> {
+    name: Box<str>,
+    pub(crate) database: D,
+    pub(crate) options: Options,
+    tools: Vec<Slot<D::Statement>>,
+    /// `Err` when it is wanted and its name is no tool name.
+    ad_hoc: Option<Result<AdHocTool, Problem>>,
+    generation: AtomicU64,
+}
+
+/// A declared tool and what is known of it by now.
+#[derive(Debug)]
+struct Slot<S> {
+    tool: Tool,
+    prepared: ArcSwapOption<Prepared<S>>,
+    learning: Learning,
+}
+
+/// All that a call needs, decided.
+#[derive(Debug)]
+pub(crate) struct Prepared<S> {
+    pub(crate) statement: S,
+    pub(crate) plan: Plan,
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) definition: ToolDefinition,
+}
+
+impl<D: Database> SqlConnector<D> {
+    /// Puts a connector together. Nothing is connected and nothing prepared until [`learn`](Self::learn) or a first call.
+    #[must_use]
+    pub fn new(name: &str, database: D, options: Options, tools: Vec<Tool>) -> Arc<Self> {
+        let ad_hoc = (options.ad_hoc == AdHoc::ReadOnly).then(|| AdHocTool::new(name, &options, D::DIALECT));
+        let slot = |tool| Slot { tool, prepared: ArcSwapOption::empty(), learning: Learning::default() };
+        let tools = tools.into_iter().map(slot).collect();
+        Arc::new(Self { name: name.into(), database, options, tools, ad_hoc, generation: AtomicU64::new(0) })
+    }
+
+    /// Prepares every statement that is not prepared yet and keeps what the database says of it.
+    ///
+    /// Returns what is wrong with the declared tools; and, marked as unavailable, that the database did not answer, after
+    /// which the other statements are not tried.
+    ///
+    /// # Cancel safety
+    /// What was learned until then is kept.
+    pub async fn learn(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = match &self.ad_hoc {
+            Some(Err(problem)) => vec![problem.clone()],
+            _ => Vec::new(),
+        };
+        for slot in &self.tools {
+            let Err(unprepared) = self.prepared(slot).await else { continue };
+            match &*unprepared {
+                Unprepared::Wrong(found) => problems.extend(found.iter().cloned()),
+                Unprepared::Database(error) => {
+                    let problem = learn::problem(&self.name, &slot.tool, error);
+                    let unavailable = problem.unavailable;
+                    problems.push(problem);
+                    if unavailable {
+                        break;
+                    }
+                }
+            }
+        }
+        problems
+    }
+
+    /// Returns the tools as they are known now: first the declared ones in their order, last the ad-hoc tool if it is on.
+    /// Before its first prepare a tool is told by what the file says, without an output schema.
+    #[must_use]
+    pub fn definitions(&self) -> Vec<ToolDefinition> {
+        let declared = self.tools.iter().map(|slot| match &*slot.prepared.load() {
+            Some(prepared) => prepared.definition.clone(),
+            None => definition(&slot.tool, None),
+        });
+        let ad_hoc =
+            self.ad_hoc.iter().filter_map(|tool| tool.as_ref().ok()).map(|tool| tool.definition.clone());
+        declared.chain(ad_hoc).collect()
+    }
+
+    /// Tells whether every statement is prepared.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.tools.iter().all(|slot| slot.prepared.load().is_some())
+    }
+
+    /// Returns a number that rises whenever [`definitions`](Self::definitions) change.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Returns the database.
+    #[must_use]
+    pub fn database(&self) -> &D {
+        &self.database
+    }
+
+    /// Returns what is prepared, preparing it first if need be. Callers that come meanwhile wait for the same attempt.
+    async fn prepared(
+        &self,
+        slot: &Slot<D::Statement>,
+    ) -> Result<Arc<Prepared<D::Statement>>, Arc<Unprepared>> {
+        let known = || slot.prepared.load_full();
+        match known() {
+            Some(prepared) => Ok(prepared),
+            None => slot.learning.once(known, self.prepare(slot)).await,
+        }
+    }
+
+    /// Asks the database, whatever was known before.
+    async fn prepare(&self, slot: &Slot<D::Statement>) -> Result<Arc<Prepared<D::Statement>>, Unprepared> {
+        let source = slot.tool.source();
+        let (statement, description) = self.database.prepare(&source).await.map_err(Unprepared::Database)?;
+        let prepared = learn::put_together(&slot.tool, statement, &description, &self.options, D::DIALECT);
+        let prepared = Arc::new(prepared.map_err(Unprepared::Wrong)?);
+        let before = slot.prepared.swap(Some(Arc::clone(&prepared)));
+        if before.is_none_or(|before| !same(&before.definition, &prepared.definition)) {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(prepared)
+    }
+
+    async fn call_tool(&self, slot: &Slot<D::Statement>, request: Request) -> Outcome {
+        let tool = &slot.tool;
+        let asked = Asked {
+            connector: &self.name,
+            tool: tool.name.as_str(),
+            access: tool.access,
+            log_id: request.log_id(),
+        };
+        let deadline = self.deadline(&request, tool.deadline);
+        let prepared = match slot.prepared.load_full() {
+            Some(prepared) => prepared,
+            None => match explain::within(deadline, self.prepared(slot)).await {
+                Ok(Ok(prepared)) => prepared,
+                Ok(Err(unprepared)) => return Ok(asked.unprepared(&unprepared)),
+                Err(Late) => return Ok(asked.late()),
+            },
+        };
+        let error = match self.run(slot, &prepared, &request, &asked, deadline).await {
+            Ok(reply) => return Ok(reply),
+            Err(error) => error,
+        };
+        if !matches!(error, DatabaseError::Statement { .. }) {
+            return Ok(asked.failed(&error));
+        }
+        // It was right when it was prepared, so the database has changed under it: what was learned is learned anew.
+        match explain::within(deadline, self.prepare(slot)).await {
+            Ok(Ok(prepared)) if tool.access == Access::ReadOnly => {
+                let again = self.run(slot, &prepared, &request, &asked, deadline).await;
+                Ok(again.unwrap_or_else(|error| asked.failed(&error)))
+            }
+            _ => Ok(asked.failed(&error)),
+        }
+    }
+
+    async fn run(
+        &self,
+        slot: &Slot<D::Statement>,
+        prepared: &Prepared<D::Statement>,
+        request: &Request,
+        asked: &Asked<'_>,
+        deadline: Instant,
+    ) -> Result<Reply, DatabaseError> {
+        let values = match prepared.plan.bind(&slot.tool.params, request.arguments(), request.caller()) {
+            Ok(values) => values,
+            Err(BindError::Arguments(text)) => return Ok(Reply::tool_error(&text)),
+            Err(BindError::Computed { name, source }) => {
+                return Ok(asked.not_computed(&name, source.as_ref()));
+            }
+        };
+        let rows = RowWriter::new(Arc::clone(&prepared.shape));
+        let ran =
+            self.database.run(&prepared.statement, Run { values, rows, deadline: Some(deadline) }).await?;
+        Ok(ran.rows.finish(ran.affected))
+    }
+
+    async fn call_ad_hoc(&self, tool: &AdHocTool, request: Request) -> Outcome {
+        let name = tool.definition.name.as_str();
+        let asked =
+            Asked { connector: &self.name, tool: name, access: Access::ReadOnly, log_id: request.log_id() };
+        let deadline = self.deadline(&request, None);
+        let source = match tool.source(request.arguments(), request.caller()) {
+            Ok(source) => source,
+            Err(text) => return Ok(Reply::tool_error(&text)),
+        };
+        let (statement, description) = match explain::within(deadline, self.database.prepare(&source)).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(error)) => return Ok(asked.ad_hoc_failed(&error, &source.sql)),
+            Err(Late) => return Ok(asked.late()),
+        };
+        if !description.parameters.is_empty() {
+            return Ok(Reply::tool_error(
+                "the statement has parameters and nothing gives them values; write the values into it",
+            ));
+        }
+        let rows = RowWriter::new(Arc::new(tool.shape(description.columns)));
+        match self.database.run(&statement, Run { values: Vec::new(), rows, deadline: Some(deadline) }).await
+        {
+            Ok(ran) => Ok(ran.rows.finish(None)),
+            Err(error) => Ok(asked.ad_hoc_failed(&error, &source.sql)),
+        }
+    }
+
+    /// The nearest of the bounds on a call.
+    fn deadline(&self, request: &Request, tool: Option<Duration>) -> Instant {
+        let bounds = [tool, self.options.deadline];
+        let own = bounds.into_iter().flatten().fold(self.options.statement_timeout, Duration::min);
+        let own = Instant::now() + own;
+        request.deadline().map_or(own, |outer| outer.min(own))
+    }
+}
+
+/// Returns the tool as clients see it. Without `learned` the database has not been asked yet.
+pub(crate) fn definition(tool: &Tool, learned: Option<(&Plan, serde_json::Value)>) -> ToolDefinition {
+    let (plan, output_schema) = learned.map_or((None, None), |(plan, schema)| (Some(plan), Some(schema)));
+    ToolDefinition {
+        name: tool.name.clone(),
+        title: tool.title.clone(),
+        description: tool.description.clone(),
+        input_schema: schema::input(&tool.params, plan),
+        output_schema,
+        annotations: if tool.access == Access::ReadOnly {
+            Annotations::READ_ONLY
+        } else {
+            Annotations::WRITES
+        },
+    }
+}
+
+/// Tells whether clients would see no difference.
+fn same(left: &ToolDefinition, right: &ToolDefinition) -> bool {
+    left.input_schema == right.input_schema && left.output_schema == right.output_schema
+}
+
+impl<D: Database> Service for SqlConnector<D> {
+    fn call(&self, request: Request) -> Answer<'_> {
+        let target = usize::try_from(request.target()).unwrap_or(usize::MAX);
+        match (self.tools.get(target), &self.ad_hoc) {
+            (Some(slot), _) => Box::pin(self.call_tool(slot, request)),
+            (None, Some(Ok(tool))) if target == self.tools.len() => Box::pin(self.call_ad_hoc(tool, request)),
+            // Only a router with another list than ours can ask for it.
+            _ => trunkline_service::ready(Ok(Reply::tool_error("this tool is gone; list the tools again"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! What a caller and the operator are told when a statement does not run.
+//!
+//! A caller reads what it can act on and nothing of the machinery: no address, no SQL it did not write, no stored value.
+//! The operator's log has the rest under the request's number.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::time::Instant;
+
+use trunkline_service::Reply;
+use trunkline_service::expression::EvaluationError;
+
+use crate::database::{Access, DatabaseError};
+use crate::learn::Unprepared;
+
+/// Which call it was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) connector: &'a str,
+    pub(crate) tool: &'a str,
+    pub(crate) access: Access,
+    pub(crate) log_id: u64,
+}
+
+/// The deadline passed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Late;
+
+/// Waits for a future until the deadline.
+pub(crate) async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Late> {
+    tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Late)
+}
+
+impl Asked<'_> {
+    /// The answer when a declared statement failed.
+    pub(crate) fn failed(&self, error: &DatabaseError) -> Reply {
+        self.warn(error);
+        let id = self.log_id;
+        Reply::tool_error(&match error {
+            DatabaseError::Statement { .. } => {
+                format!(
+                    "the statement of this tool does not fit the database any more; its operator has to correct it (request {id:016x})"
+                )
+            }
+            DatabaseError::Refused { .. } => {
+                format!(
+                    "the database connection may not do what this tool asks for; its operator has to change that (request {id:016x})"
+                )
+            }
+            DatabaseError::Data { code, .. } => format!("{} (request {id:016x})", class(code.as_deref())),
+            other => self.unavailable(other),
+        })
+    }
+
+    /// The answer when the caller's own statement failed: its author may read all that the database says.
+    pub(crate) fn ad_hoc_failed(&self, error: &DatabaseError, sql: &str) -> Reply {
+        tracing::debug!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "a caller's statement failed");
+        Reply::tool_error(&match error {
+            DatabaseError::Statement { message, code, position, hint } => {
+                let place = position.map(|position| place(sql, position)).unwrap_or_default();
+                let hint = hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+                format!(
+                    "the database does not accept the statement: {message}{}{place}{hint}",
+                    in_parentheses(code.as_deref())
+                )
+            }
+            DatabaseError::Refused { message } => message.clone(),
+            DatabaseError::Data { message, code } => {
+                format!("the statement failed: {message}{}", in_parentheses(code.as_deref()))
+            }
+            other => {
+                self.warn(other);
+                self.unavailable(other)
+            }
+        })
+    }
+
+    /// The answer when a declared statement could not be prepared.
+    pub(crate) fn unprepared(&self, unprepared: &Unprepared) -> Reply {
+        match unprepared {
+            Unprepared::Database(error) => self.failed(error),
+            Unprepared::Wrong(problems) => {
+                for problem in problems {
+                    tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, key = problem.path.join("."), "{}", problem.message);
+                }
+                let id = self.log_id;
+                let text = format!(
+                    "this tool's declaration does not fit the database; its operator has to correct it (request {id:016x})"
+                );
+                Reply::tool_error(&text)
+            }
+        }
+    }
+
+    /// The answer when the deadline passed before the statement could run.
+    pub(crate) fn late(&self) -> Reply {
+        let id = self.log_id;
+        tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, "the deadline passed before the statement ran");
+        Reply::tool_error(&format!(
+            "the database did not answer in time; try again later (request {id:016x})"
+        ))
+    }
+
+    /// The answer when the value of a hidden parameter could not be computed. The error's text holds no value.
+    pub(crate) fn not_computed(&self, name: &str, error: Option<&EvaluationError>) -> Reply {
+        let cause =
+            error.map_or_else(|| "the result does not fit the parameter".to_owned(), ToString::to_string);
+        tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, parameter = name, "not computed: {cause}");
+        let id = self.log_id;
+        Reply::tool_error(&format!(
+            "`{name}` is set by the server, and could not be for this call: {cause} (request {id:016x})"
+        ))
+    }
+
+    fn unavailable(&self, error: &DatabaseError) -> String {
+        let id = self.log_id;
+        match error {
+            DatabaseError::TimedOut { after } => {
+                format!(
+                    "the statement was stopped after {after:.1?}; ask for less, or try again later (request {id:016x})"
+                )
+            }
+            DatabaseError::PoolExhausted { after } => {
+                format!(
+                    "all connections to the database were busy for {after:.1?}; try again in a moment (request {id:016x})"
+                )
+            }
+            DatabaseError::Encoding { message } => message.clone(),
+            _ if self.access == Access::ReadWrite => format!(
+                "the database does not answer, and whether the change was made is not known; look before you try again (request {id:016x})"
+            ),
+            _ => format!("the database does not answer; try again later (request {id:016x})"),
+        }
+    }
+
+    fn warn(&self, error: &DatabaseError) {
+        tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Chain(error));
+    }
+
+    fn request(&self) -> impl fmt::Display {
+        let id = self.log_id;
+        fmt::from_fn(move |f| write!(f, "{id:016x}"))
+    }
+}
+
+/// An error with its causes, on one line. Of an error on the data only what holds no value is told: databases put values
+/// behind a colon, or in quotes where they do not fit (SQLSTATE class 22).
+struct Chain<'a>(&'a DatabaseError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            DatabaseError::Data { message, code } => {
+                let told = message.split(": ").next().unwrap_or_default();
+                let unfit = code.as_deref().is_none_or(|code| code.starts_with("22"));
+                return match told.find('"').zip(told.rfind('"')).filter(|_| unfit) {
+                    Some((from, to)) => {
+                        write!(
+                            f,
+                            "{}...{}",
+                            told.get(..=from).unwrap_or_default(),
+                            told.get(to..).unwrap_or_default()
+                        )
+                    }
+                    None => f.write_str(told),
+                };
+            }
+            other => write!(f, "{other}")?,
+        }
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+fn code(error: &DatabaseError) -> Option<&str> {
+    match error {
+        DatabaseError::Statement { code, .. } | DatabaseError::Data { code, .. } => code.as_deref(),
+        _ => None,
+    }
+}
+
+fn in_parentheses(code: Option<&str>) -> String {
+    code.map(|code| format!(" ({code})")).unwrap_or_default()
+}
+
+/// Says what kind of failure on the data it was, by SQLSTATE or by SQLite's names.
+fn class(code: Option<&str>) -> String {
+    let known = code.unwrap_or_default();
+    let text = match known {
+        "22012" => "a division by zero",
+        "23502" => "a value that must not be null is missing",
+        "23503" => "it refers to something that does not exist, or is still referred to",
+        "23505" => "something with the same key exists already",
+        "40001" | "40P01" | "55P03" => "another change was made at the same time; try again",
+        "42501" => "the database user of this connector lacks a right",
+        "57014" => "the statement was cancelled",
+        _ if known.starts_with("22") => "an argument does not have the form or size the database takes",
+        _ if known.starts_with("23") => "a constraint of the database was violated",
+        _ if known.contains("UNIQUE") || known.contains("PRIMARYKEY") => {
+            "something with the same key exists already"
+        }
+        _ if known.contains("FOREIGNKEY") => {
+            "it refers to something that does not exist, or is still referred to"
+        }
+        _ if known.contains("NOTNULL") => "a value that must not be null is missing",
+        _ if known.contains("CONSTRAINT") => "a constraint of the database was violated",
+        _ if known.contains("BUSY") || known.contains("LOCKED") => {
+            "another change was made at the same time; try again"
+        }
+        _ => "the statement failed on the data",
+    };
+    format!("the database refused: {text}{}", in_parentheses(code))
+}
+
+/// Says where a byte stands, as a person counts.
+fn place(sql: &str, position: usize) -> String {
+    let before = sql.get(..position.min(sql.len())).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!(" at line {line}, column {column}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Asked<'static> =
+        Asked { connector: "shop", tool: "t", access: Access::ReadOnly, log_id: 0xab };
+
+    fn text(reply: &Reply) -> String {
+        assert!(reply.is_error());
+        String::from_utf8(reply.members().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_caller_of_a_declared_tool_reads_no_words_of_the_database() {
+        let io = || Box::new(std::io::Error::other("10.0.0.7 refused"));
+        for error in [
+            DatabaseError::Statement {
+                message: "secret table".into(),
+                code: Some("42703".into()),
+                position: Some(1),
+                hint: None,
+            },
+            DatabaseError::Refused { message: "secret file".into() },
+            DatabaseError::Data { message: "secret key".into(), code: Some("23505".into()) },
+            DatabaseError::Unreachable { address: "secret:5432".into(), source: io() },
+            DatabaseError::PoolExhausted { after: std::time::Duration::from_secs(3) },
+            DatabaseError::TimedOut { after: std::time::Duration::from_secs(5) },
+        ] {
+            let text = text(&ASKED.failed(&error));
+            assert!(!text.contains("secret") && !text.contains("10.0.0.7"), "{text}");
+            assert!(text.contains("request 00000000000000ab"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_author_of_a_statement_reads_where_it_is_wrong() {
+        let error = DatabaseError::Statement {
+            message: "no such column: b".into(),
+            code: None,
+            position: Some(14),
+            hint: None,
+        };
+        let text = text(&ASKED.ad_hoc_failed(&error, "select a,\n    b from t"));
+        assert!(text.contains("no such column: b at line 2, column 5"), "{text}");
+    }
+
+    #[test]
+    fn values_stay_out_of_the_log() {
+        for (message, code, told) in [
+            (
+                "invalid input syntax for type integer: \"4711\"",
+                "22P02",
+                "invalid input syntax for type integer",
+            ),
+            (
+                "value \"4711\" is out of range for type integer",
+                "22003",
+                "value \"...\" is out of range for type integer",
+            ),
+            (
+                "duplicate key breaks \"t_key\": Key (a)=(4711) already exists.",
+                "23505",
+                "duplicate key breaks \"t_key\"",
+            ),
+        ] {
+            let error = DatabaseError::Data { message: message.into(), code: Some(code.into()) };
+            assert_eq!(Chain(&error).to_string(), told);
+        }
+    }
+}

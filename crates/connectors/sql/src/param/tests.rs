@@ -1,0 +1,310 @@
+//! Arguments of every kind, good and bad.
+
+use super::*;
+use crate::file::ToolFile;
+use crate::options::Options;
+use crate::tool::Tool;
+
+struct Bound {
+    tool: Tool,
+    plan: Plan,
+}
+
+impl Bound {
+    fn new(dialect: Dialect, toml: &str, database: &[ParameterType]) -> Self {
+        let file: ToolFile = toml::from_str(toml).unwrap();
+        let tool = Tool::resolve("t", file, &Options::default(), dialect)
+            .unwrap_or_else(|problems| panic!("{problems:?}"));
+        let plan = Plan::new("t", &tool.params, database, tool.scanned.names.len(), dialect);
+        Self { plan: plan.unwrap_or_else(|problems| panic!("{problems:?}")), tool }
+    }
+
+    fn sqlite(params: &str) -> Self {
+        Self::new(Dialect::Sqlite, &format!("connector = 'c'\nsql = 'select :a'\n{params}"), &[])
+    }
+
+    /// One parameter `:a` of that type.
+    fn postgres(params: &str, database: ParameterType) -> Self {
+        Self::new(Dialect::Postgres, &format!("connector = 'c'\nsql = 'select :a'\n{params}"), &[database])
+    }
+
+    fn bind(&self, arguments: &str) -> Result<Vec<Value>, String> {
+        self.plan.bind(&self.tool.params, arguments.as_bytes(), &Caller::local()).map_err(|error| match error
+        {
+            BindError::Arguments(text) => text,
+            BindError::Computed { name, source } => format!("{name}: {source:?}"),
+        })
+    }
+}
+
+fn database(kind: JsonKind) -> ParameterType {
+    ParameterType { kind, labels: None, format: None, range: None, name: Some("some type".into()) }
+}
+
+#[test]
+fn every_kind_of_bad_argument_is_told_by_name_with_what_was_found_and_what_is_allowed() {
+    for (params, arguments, text) in [
+        ("params.a = { type = 'integer' }", "{}", "`a` is required: an integer of at most 64 bits"),
+        (
+            "params.a = { type = 'integer' }",
+            r#"{"a":null}"#,
+            "`a`: found null, allowed is an integer of at most 64 bits",
+        ),
+        (
+            "params.a = { type = 'integer' }",
+            r#"{"a":"x"}"#,
+            "`a`: found the string `x`, allowed is an integer of at most 64 bits",
+        ),
+        (
+            "params.a = { type = 'integer' }",
+            r#"{"a":1.5}"#,
+            "`a`: found the number 1.5, allowed is an integer of at most 64 bits",
+        ),
+        (
+            "params.a = { type = 'integer' }",
+            r#"{"a":9223372036854775808}"#,
+            "found the number 9223372036854775808",
+        ),
+        ("params.a = { type = 'integer' }", r#"{"a":1e400}"#, "found the number 1e400"),
+        ("params.a = { type = 'integer' }", r#"{"a":""}"#, "found an empty string"),
+        ("params.a = { type = 'integer' }", r#"{"a":" 1"}"#, "found the string ` 1`"),
+        ("params.a = { type = 'integer' }", r#"{"a":true}"#, "found `true`"),
+        ("params.a = { type = 'integer' }", r#"{"a":[1]}"#, "found a list"),
+        ("params.a = { type = 'integer' }", r#"{"a":{}}"#, "found an object"),
+        (
+            "params.a = { default = 10, minimum = 1, maximum = 100 }",
+            r#"{"a":101}"#,
+            "found the number 101, allowed is an integer from 1 to 100",
+        ),
+        (
+            "params.a = { default = 10, minimum = 1, maximum = 100 }",
+            r#"{"a":"0"}"#,
+            "found the string `0`, allowed is an integer from 1 to 100",
+        ),
+        (
+            "params.a = { type = 'number', minimum = 0.1 }",
+            r#"{"a":0.09999999999999999999999}"#,
+            "allowed is a number of at least 0.1",
+        ),
+        ("params.a = { type = 'integer', enum = [1, 2] }", r#"{"a":3}"#, "allowed is one of `1`, `2`"),
+        (
+            "params.a = { type = 'string', enum = ['x'] }",
+            r#"{"a":"y"}"#,
+            "found the string `y`, allowed is one of `x`",
+        ),
+        (
+            "params.a = { type = 'string', min-length = 1 }",
+            r#"{"a":""}"#,
+            "found an empty string, allowed is a string that is not empty",
+        ),
+        (
+            "params.a = { type = 'string', max-length = 2 }",
+            r#"{"a":"äöü"}"#,
+            "allowed is a string of at most 2 characters",
+        ),
+        (
+            "params.a = { type = 'string', pattern = '^[a-z]+$' }",
+            r#"{"a":"A"}"#,
+            "allowed is a string matching `^[a-z]+$`",
+        ),
+        (
+            "params.a = { type = 'string', format = 'date' }",
+            r#"{"a":"2026-02-30"}"#,
+            "allowed is a string in the form date",
+        ),
+        ("params.a = { type = 'string' }", r#"{"a":5}"#, "found the number 5, allowed is a string"),
+        (
+            "params.a = { type = 'boolean' }",
+            r#"{"a":"true"}"#,
+            "found the string `true`, allowed is `true` or `false`",
+        ),
+        (
+            "params.a = { type = 'array', items = 'integer' }",
+            r#"{"a":[1,"x"]}"#,
+            "found a list, allowed is a list, each element an integer",
+        ),
+        ("params.a = { type = 'array', items = 'integer' }", r#"{"a":"[1"}"#, "found the string `[1`"),
+        (
+            "params.a = { type = 'string', secret = true, max-length = 1 }",
+            r#"{"a":"hunter2"}"#,
+            "`a`: found a string, allowed",
+        ),
+        (
+            "params.a = { type = 'string', required = false }",
+            r#"{"b":1}"#,
+            "`b` is no parameter of this tool; this tool takes `a`",
+        ),
+        ("params.a = { value = \"'x'\" }", r#"{"a":1}"#, "`a` is set by the server and cannot be given"),
+        (
+            "params.a = { value = \"'x'\" }",
+            r#"{"b":1}"#,
+            "`b` is no parameter of this tool; this tool takes no arguments",
+        ),
+    ] {
+        let found = Bound::sqlite(params).bind(arguments).unwrap_err();
+        assert!(found.contains(text), "{params} {arguments}: {found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
+
+#[test]
+fn all_problems_come_in_one_message() {
+    let toml = "connector = 'c'\nsql = 'select :a, :b'\nparams.a = { type = 'integer' }\nparams.b = { type = 'string' }";
+    let text = Bound::new(Dialect::Sqlite, toml, &[]).bind(r#"{"a":"x","c":1,"d":2}"#).unwrap_err();
+    assert_eq!(
+        text,
+        "the arguments were not accepted: `a`: found the string `x`, allowed is an integer of at most 64 bits; \
+         `c` is no parameter of this tool; `d` is no parameter of this tool; `b` is required: a string; this tool takes `a`, `b`"
+    );
+    let many: Vec<String> = (0..50).map(|number| format!("\"x{number}\":1")).collect();
+    let text = Bound::new(Dialect::Sqlite, toml, &[]).bind(&format!("{{{}}}", many.join(","))).unwrap_err();
+    assert!(text.contains("and 32 more") && text.len() < 2000, "{text}");
+}
+
+#[test]
+fn arguments_of_each_kind_arrive_exactly() {
+    for (params, arguments, value) in [
+        ("params.a = { type = 'integer' }", r#"{"a":-9223372036854775808}"#, Value::Integer(i64::MIN)),
+        (
+            "params.a = { type = 'integer' }",
+            r#"{"a":"9007199254740993"}"#,
+            Value::Integer(9_007_199_254_740_993),
+        ),
+        ("params.a = { type = 'integer' }", r#"{"a":10.0}"#, Value::Integer(10)),
+        ("params.a = { type = 'number' }", r#"{"a":0.5}"#, Value::Float(0.5)),
+        ("params.a = { type = 'number' }", r#"{"a":"3"}"#, Value::Integer(3)),
+        ("params.a = { type = 'boolean' }", r#"{"a":false}"#, Value::Boolean(false)),
+        ("params.a = { type = 'string' }", r#"{"a":"\u0041\n"}"#, Value::Text("A\n".into())),
+        ("params.a = { type = 'string' }", r#"{"\u0061":"null"}"#, Value::Text("null".into())),
+        ("params.a = { type = 'json' }", r#"{"a": {"x":1.50} }"#, Value::Json(r#"{"x":1.50}"#.into())),
+        ("params.a = { type = 'blob' }", r#"{"a":"AP8Q"}"#, Value::Text("AP8Q".into())),
+        ("params.a = { type = 'real' }", r#"{"a":1.5}"#, Value::Float(1.5)),
+        (
+            "params.a = { type = 'array', items = 'integer' }",
+            r#"{"a":[1,null]}"#,
+            Value::Json("[1,null]".into()),
+        ),
+        (
+            "params.a = { type = 'array', items = 'integer' }",
+            r#"{"a":"[1, 2]"}"#,
+            Value::Json("[1, 2]".into()),
+        ),
+        ("params.a = { default = 10 }", "{}", Value::Integer(10)),
+        ("params.a = { default = 10 }", "null", Value::Integer(10)),
+        ("params.a = { default = 10 }", r#"{"a":null}"#, Value::Integer(10)),
+        ("params.a = { type = 'string', required = false }", "{}", Value::Null),
+        (
+            "params.a = { type = 'string', required = false }",
+            r#"{"toolCallId":"x","sessionId":1}"#,
+            Value::Null,
+        ),
+        ("params.a = { type = 'string', required = false }", r#"{"a":null}"#, Value::Null),
+        ("params.a = { type = 'string', nullable = true }", r#"{"a":null}"#, Value::Null),
+        ("params.a = { default = 10, nullable = true }", r#"{"a":null}"#, Value::Null),
+        ("params.a = { value = 'caller.subject' }", "{}", Value::Text("local".into())),
+        ("params.a = { value = '1 + 1' }", "{}", Value::Integer(2)),
+    ] {
+        assert_eq!(
+            Bound::sqlite(params).bind(arguments).as_deref(),
+            Ok(&[value][..]),
+            "{params} {arguments}"
+        );
+    }
+}
+
+#[test]
+fn pg_08_missing_null_and_the_word_null() {
+    let optional =
+        Bound::postgres("params.a = { nullable = true, required = false }", database(JsonKind::String));
+    assert_eq!(optional.bind("{}"), Ok(vec![Value::Null]));
+    assert_eq!(optional.bind(r#"{"a":null}"#), Ok(vec![Value::Null]));
+    assert_eq!(optional.bind(r#"{"a":"null"}"#), Ok(vec![Value::Text("null".into())]));
+    assert_eq!(optional.bind(r#"{"a":""}"#), Ok(vec![Value::Text(String::new())]));
+    let list = Bound::postgres("", database(JsonKind::Array(Box::new(JsonKind::Integer))));
+    let integers = |values: &[Value]| Ok(vec![Value::List(values.to_vec())]);
+    assert_eq!(list.bind(r#"{"a":[1,2]}"#), integers(&[Value::Integer(1), Value::Integer(2)]));
+    assert_eq!(list.bind(r#"{"a":[]}"#), integers(&[]));
+    assert_eq!(
+        list.bind(r#"{"a":[[1],[2]]}"#),
+        integers(&[1, 2].map(|value| Value::List(vec![Value::Integer(value)])))
+    );
+    assert!(list.bind(r#"{"a":[["x"]]}"#).is_err());
+    assert_eq!(list.bind(r#"{"a":[1,null]}"#), integers(&[Value::Integer(1), Value::Null]));
+}
+
+#[test]
+fn decimals_keep_the_digits_they_came_with() {
+    let number = Bound::postgres("", database(JsonKind::Number));
+    for (arguments, digits) in [
+        (r#"{"a":0.10}"#, "0.10"),
+        (r#"{"a":"0.10"}"#, "0.10"),
+        (r#"{"a":123456789012345678901234567890.5}"#, "123456789012345678901234567890.5"),
+    ] {
+        assert_eq!(number.bind(arguments), Ok(vec![Value::Decimal(digits.into())]));
+    }
+}
+
+#[test]
+fn what_the_database_says_narrows_what_is_accepted() {
+    let small = ParameterType { range: Some((-32768, 32767)), ..database(JsonKind::Integer) };
+    let text = Bound::postgres("params.a = { minimum = 1, maximum = 99999 }", small)
+        .bind(r#"{"a":40000}"#)
+        .unwrap_err();
+    assert!(text.contains("an integer from 1 to 32767"), "{text}");
+    let labels =
+        ParameterType { labels: Some(vec!["ok".into(), "bad".into()]), ..database(JsonKind::String) };
+    let text = Bound::postgres("", labels).bind(r#"{"a":"x"}"#).unwrap_err();
+    assert!(text.contains("one of `ok`, `bad`"), "{text}");
+    let date = ParameterType { format: Some("date-time"), ..database(JsonKind::String) };
+    let date = Bound::postgres("", date);
+    assert!(date.bind(r#"{"a":"2026-01-02"}"#).is_ok(), "PostgreSQL takes a date for a time");
+    assert!(date.bind(r#"{"a":"soon"}"#).is_err());
+    assert!(Bound::postgres("", database(JsonKind::String)).bind(r#"{"a":"\u0000"}"#).is_err());
+}
+
+#[test]
+fn a_written_kind_is_turned_into_what_the_database_wants_or_refused_at_once() {
+    let value = |written: &str, wanted, arguments: &str| {
+        Bound::postgres(&format!("params.a = {{ type = '{written}' }}"), database(wanted)).bind(arguments)
+    };
+    assert_eq!(value("integer", JsonKind::String, r#"{"a":5}"#), Ok(vec![Value::Text("5".into())]));
+    assert_eq!(value("integer", JsonKind::Number, r#"{"a":5}"#), Ok(vec![Value::Decimal("5".into())]));
+    assert_eq!(value("string", JsonKind::Integer, r#"{"a":"5"}"#), Ok(vec![Value::Integer(5)]));
+    assert_eq!(value("json", JsonKind::String, r#"{"a":[1]}"#), Ok(vec![Value::Text("[1]".into())]));
+    assert!(
+        value("string", JsonKind::Integer, r#"{"a":"x"}"#).unwrap_err().contains("`a` must hold an integer")
+    );
+    let file = toml::from_str("connector = 'c'\nsql = 'select :a'\nparams.a = { type = 'json' }").unwrap();
+    let tool = Tool::resolve("t", file, &Options::default(), Dialect::Postgres).unwrap();
+    let problems =
+        Plan::new("t", &tool.params, &[database(JsonKind::Integer)], 1, Dialect::Postgres).unwrap_err();
+    assert_eq!(problems[0].path, ["tools", "t", "params", "a", "type"]);
+    assert!(problems[0].message.contains("the database wants `some type`"), "{}", problems[0].message);
+}
+
+#[test]
+fn expressions_see_arguments_with_their_defaults_and_only_placeholders_are_bound() {
+    let toml = r#"
+        connector = "c"
+        sql = "select :pattern, :limit"
+        params.query = { type = "string" }
+        params.suffix = { default = "%" }
+        params.pattern = { from = "args.query + args.suffix" }
+        params.limit = { default = 10 }
+    "#;
+    let bound = Bound::new(Dialect::Sqlite, toml, &[]);
+    assert_eq!(bound.bind(r#"{"query":"a"}"#), Ok(vec![Value::Text("a%".into()), Value::Integer(10)]));
+    assert!(
+        bound.bind(r#"{"query":"a","pattern":"b"}"#).unwrap_err().contains("`pattern` is set by the server")
+    );
+    let error = bound.plan.bind(&bound.tool.params, br#"{"suffix":"x"}"#, &Caller::local()).unwrap_err();
+    assert!(matches!(error, BindError::Arguments(text) if text.contains("`query` is required")));
+}
+
+#[test]
+fn text_that_is_no_object_is_refused() {
+    let bound = Bound::sqlite("params.a = { default = 1 }");
+    for arguments in ["", "[", "[]", "5", r#"{"a":1"#, "{} x"] {
+        assert!(bound.bind(arguments).unwrap_err().contains("no JSON object"), "{arguments}");
+    }
+}
