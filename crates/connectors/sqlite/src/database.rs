@@ -1,0 +1,122 @@
+//! [`Sqlite`], and what the SQL connectors ask of a database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trunkline_sql::{
+    Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+};
+
+use crate::describe::describe;
+use crate::error;
+use crate::execute::{Prepared, execute};
+use crate::link::torn;
+use crate::pool::Pool;
+
+/// Connections that read.
+const READERS: usize = 4;
+/// How long preparing a statement may take, waiting for a connection included.
+const LONGEST_PREPARE: Duration = Duration::from_secs(10);
+
+/// A SQLite database file: four connections that can only read, and one that writes for the statements that may.
+///
+/// Nothing is opened and no thread runs before there is work. A file that is missing, or becomes another one, is looked
+/// for again with each call.
+#[derive(Debug)]
+pub struct Sqlite {
+    readers: Pool,
+    writer: Pool,
+}
+
+/// A statement of a [`Sqlite`] database.
+#[derive(Debug)]
+pub struct Statement(Arc<Prepared>);
+
+impl Sqlite {
+    /// Makes a database of the file at `path`; a relative one is below the working directory of now. `name` is for the names
+    /// of its threads.
+    #[must_use]
+    pub fn new(name: &str, path: &Path) -> Self {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+        let path: Arc<Path> = absolute.into();
+        Self {
+            readers: Pool::new(name, &path, Access::ReadOnly, READERS),
+            writer: Pool::new(name, &path, Access::ReadWrite, 1),
+        }
+    }
+
+    /// Opens the database, if it is not open, and runs nothing.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unreachable`] when it cannot be opened, [`DatabaseError::PoolExhausted`] when all connections are
+    /// busy for ten seconds.
+    ///
+    /// # Cancel safety
+    /// Safe at any time.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        self.readers.run(Some(Instant::now() + LONGEST_PREPARE), |link| link.ready()).await
+    }
+
+    fn pool(&self, access: Access) -> &Pool {
+        match access {
+            Access::ReadOnly => &self.readers,
+            Access::ReadWrite => &self.writer,
+        }
+    }
+}
+
+impl Database for Sqlite {
+    type Statement = Statement;
+
+    const DIALECT: Dialect = Dialect::Sqlite;
+
+    fn prepare<'a>(
+        &'a self,
+        source: &'a StatementSource,
+    ) -> BoxFuture<'a, Result<(Statement, Description), DatabaseError>> {
+        let source = source.clone();
+        Box::pin(async move {
+            if let Some(position) = source.sql.find('\0') {
+                let message = "the statement has a NUL character, where SQLite would stop reading".into();
+                return Err(DatabaseError::Statement {
+                    message,
+                    code: None,
+                    position: Some(position),
+                    hint: None,
+                });
+            }
+            let deadline = Instant::now() + LONGEST_PREPARE;
+            let (prepared, description) = self
+                .pool(source.access)
+                .run(Some(deadline), move |link| link.with(|site, _| describe(site, &source)))
+                .await?;
+            Ok((Statement(Arc::new(prepared)), description))
+        })
+    }
+
+    fn run<'a, W: Rows>(
+        &'a self,
+        statement: &'a Statement,
+        run: Run<W>,
+    ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>> {
+        let prepared = Arc::clone(&statement.0);
+        Box::pin(async move {
+            let Run { values, mut rows, deadline } = run;
+            if values.len() != prepared.parameters.len() {
+                return Err(error::wrong_count(values.len(), prepared.parameters.len()));
+            }
+            self.pool(prepared.access)
+                .run(deadline, move |link| {
+                    let affected = link.with(|site, attempt| {
+                        if attempt > 0 && !rows.restart() {
+                            return Err(torn(site.path));
+                        }
+                        execute(site, &prepared, &values, &mut rows)
+                    })?;
+                    Ok(Ran { rows, affected })
+                })
+                .await
+        })
+    }
+}
