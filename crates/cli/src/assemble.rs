@@ -1,0 +1,103 @@
+//! The one path of a request, put together: what the config file decides becomes the endpoint that the edges serve.
+//!
+//! ```text
+//! edge (stdio | http) -> Bounded (in flight, deadline, panics) -> Router (catalog) -> SqlConnector -> database
+//! ```
+
+use std::sync::Arc;
+
+use trunkline_service::catalog::{Entry, NameClash, PAGE_SIZE};
+use trunkline_service::layers::Bounded;
+use trunkline_service::seal::{Sealer, Unsealable};
+use trunkline_service::{Catalog, Endpoint, Router, ServerInfo};
+
+use crate::config::{Config, Diagnostic, Document, Server};
+use crate::sources::{self, Source};
+
+/// A connector that is served, with what the file said of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) own: crate::config::Fingerprint,
+    pub(crate) tools: crate::config::Fingerprint,
+}
+
+/// Makes the sealer that the file asks for; a random one when it names no keys.
+///
+/// # Errors
+/// [`Unsealable`] when the system gives no randomness.
+pub(crate) fn sealer(server: &Server) -> Result<Arc<Sealer>, Unsealable> {
+    let keys = &server.seal_keys.0;
+    Ok(Arc::new(if keys.is_empty() { Sealer::random()? } else { Sealer::new(keys)? }))
+}
+
+/// Makes every connector of the file, keeping those of `old` that did not change, with their connections.
+pub(crate) fn connectors(config: &mut Config, old: &[Served]) -> Vec<Served> {
+    let made = config.connectors.drain(..).map(|connector| {
+        let known = old.iter().find(|served| served.name == connector.name && served.own == connector.own);
+        let (name, kind) = (connector.name.clone(), connector.database.kind());
+        let (own, tools) = (connector.own.clone(), connector.tools_print.clone());
+        let source = match known {
+            Some(served) if served.tools == tools => Arc::clone(&served.source),
+            Some(served) => served.source.with_tools(connector),
+            None => sources::make(connector),
+        };
+        Served { name, kind, source, own, tools }
+    });
+    made.collect()
+}
+
+/// Puts the endpoint together, tools in the order of the file, those that connectors make by themselves after them.
+///
+/// # Errors
+/// [`NameClash`] when two tools have one name.
+pub(crate) fn endpoint(
+    server: &Server,
+    order: &[String],
+    served: &[Served],
+    sealer: &Sealer,
+) -> Result<Endpoint, NameClash> {
+    let mut entries: Vec<Entry> =
+        served.iter().flat_map(|served| sources::entries(&*served.source)).collect();
+    entries.sort_by_key(|entry| {
+        order.iter().position(|name| name == entry.definition.name.as_str()).unwrap_or(usize::MAX)
+    });
+    let catalog = Arc::new(Catalog::new(entries, PAGE_SIZE, sealer)?);
+    let info = ServerInfo {
+        name: server.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instructions: None,
+    };
+    let router = Router::new(Arc::clone(&catalog), &info);
+    let service = Arc::new(Bounded::new(router, server.max_in_flight));
+    Ok(Endpoint::new(service, catalog, info, Some(server.deadline)))
+}
+
+/// Tells which tools of the file have the name of one that a connector makes by itself.
+pub(crate) fn clashes(order: &[String], served: &[Served], document: &Document) -> Vec<Diagnostic> {
+    let mut names: Vec<(String, &str)> = Vec::new();
+    let mut problems = Vec::new();
+    for served in served {
+        for definition in served.source.definitions() {
+            let name = definition.name.as_str().to_owned();
+            match names.iter().find(|(known, _)| *known == name) {
+                Some((_, other)) => {
+                    let of_file = order.contains(&name);
+                    let message = if of_file {
+                        format!("connector `{}` makes a tool named `{name}` by itself", served.name)
+                    } else {
+                        format!("connectors `{other}` and `{}` both make a tool named `{name}`", served.name)
+                    };
+                    let path: [&str; 2] =
+                        if of_file { ["tools", &name] } else { ["connectors", &served.name] };
+                    let help = "rename the tool, or set another `prefix` on the connector";
+                    problems.push(Diagnostic::at(document, &path, message).help(help));
+                }
+                None => names.push((name, &served.name)),
+            }
+        }
+    }
+    problems
+}

@@ -1,0 +1,60 @@
+//! The command line: one subcommand each, with its arguments.
+
+pub(crate) mod call;
+mod check;
+mod demo;
+mod schema;
+mod serve;
+pub(crate) mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Databases behind one MCP endpoint, from one config file.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve what the config file says, over HTTP or stdio.
+    Serve(serve::ServeArgs),
+    /// Check the config file and every statement in it against its database.
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of the config file.
+    Schema,
+    /// Serve a shop with 10,000 customers that needs nothing set up, with a call to copy and paste.
+    Demo(demo::DemoArgs),
+    /// List the tools of an MCP server.
+    Tools(tools::ToolsArgs),
+    /// Call a tool of an MCP server.
+    Call(call::CallArgs),
+}
+
+/// The form of what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What kept it from doing its work, with the exit code that leads to.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Check(args) => check::run(args).await,
+        Command::Schema => Ok(schema::run()),
+        Command::Demo(args) => demo::run(args).await,
+        Command::Tools(args) => Ok(tools::run(args).await),
+        Command::Call(args) => Ok(call::run(args).await),
+    }
+}

@@ -1,0 +1,280 @@
+//! `trunkline serve`: what the config file says, over HTTP or stdio, until a signal or the end of stdin.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trunkline_protocol::header::Allowed;
+use trunkline_server::http::{Http, HttpOptions};
+use trunkline_server::stdio::{self, StdioOptions};
+use trunkline_service::seal::Sealer;
+use trunkline_service::shared::InMemory;
+
+use crate::admin;
+use crate::assemble;
+use crate::config::{self, Edge, Loaded, Server, address, refuse_listen};
+use crate::exit::{Code, Failed, chain};
+use crate::logging;
+use crate::output::{self, Voice, count};
+use crate::shutdown::Signals;
+use crate::supervise::Supervisor;
+use crate::watch::{self, Trigger};
+
+/// The path of the endpoint.
+const PATH: &str = "/mcp";
+
+/// The arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The config file.
+    #[arg(short, long, default_value = "trunkline.toml", value_name = "FILE")]
+    config: PathBuf,
+    /// Speak MCP over stdin and stdout instead of HTTP.
+    #[arg(long)]
+    stdio: bool,
+    /// Listen on this address instead of the one in the file.
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, conflicts_with = "stdio")]
+    listen: Option<SocketAddr>,
+}
+
+/// Reads an address from the command line.
+///
+/// # Errors
+/// What an address looks like.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    address(text).ok_or_else(|| "write an IP address and a port, like 127.0.0.1:3000".to_owned())
+}
+
+/// Serves until a signal, or until the end of stdin.
+///
+/// # Errors
+/// The file cannot be read, the address is taken, or the system gives no randomness.
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let edge = if args.stdio { Edge::Stdio } else { Edge::Http(args.listen) };
+    allow(args.listen)?;
+    let loaded =
+        config::load(&args.config, edge).map_err(|error| Failed::new(Code::Configuration, chain(&error)))?;
+    if !loaded.problems.is_empty() {
+        output::diagnostics(&loaded.problems, &loaded.document);
+        return Ok(Code::Configuration.into());
+    }
+    let admin = match edge {
+        Edge::Http(_) => Some(loaded.config.admin.listen.unwrap_or(admin::DEFAULT_LISTEN)),
+        Edge::Stdio => loaded.config.admin.listen,
+    };
+    let site = Site { watched: true, admin, announce: None };
+    match edge {
+        Edge::Http(_) => {
+            let listener = bind(loaded.config.server.listen).await?;
+            site.serve_http(loaded, edge, listener).await
+        }
+        Edge::Stdio => site.serve_stdio(loaded).await,
+    }
+}
+
+/// Refuses an address of the command line that others could reach.
+///
+/// # Errors
+/// A failure that leads to exit code 78.
+pub(crate) fn allow(listen: Option<SocketAddr>) -> Result<(), Failed> {
+    match listen.and_then(refuse_listen) {
+        Some((message, help)) => Err(Failed::new(Code::Configuration, format!("{message}; {help}"))),
+        None => Ok(()),
+    }
+}
+
+/// Opens the listener.
+///
+/// # Errors
+/// The address is taken or is not ours; exit code 69.
+pub(crate) async fn bind(listen: SocketAddr) -> Result<TcpListener, Failed> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        let what = match error.kind() {
+            io::ErrorKind::AddrInUse => format!("`{listen}` is taken by another program"),
+            _ => format!("`{listen}` cannot be listened on: {error}"),
+        };
+        Failed::new(Code::Unavailable, format!("{what}; name another address with `--listen`"))
+    })
+}
+
+/// Something to tell once the endpoint is served.
+type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
+
+/// What surrounds an endpoint that is served.
+pub(crate) struct Site {
+    /// Whether the file is followed.
+    pub(crate) watched: bool,
+    /// Where the admin pages are served; `None` for nowhere.
+    pub(crate) admin: Option<SocketAddr>,
+    /// What to tell instead of the address.
+    pub(crate) announce: Option<Announce>,
+}
+
+/// The tasks beside the edge, ended when it ends.
+struct Beside {
+    tasks: JoinSet<()>,
+    cancel: CancellationToken,
+    /// Kept: dropping it ends the watch.
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Site {
+    /// Serves over HTTP until a signal, then lets requests in flight finish.
+    ///
+    /// # Errors
+    /// What the listener reports.
+    pub(crate) async fn serve_http(
+        mut self,
+        loaded: Loaded,
+        edge: Edge,
+        listener: TcpListener,
+    ) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::new();
+        let (server, token) = (loaded.config.server.clone(), loaded.config.admin.token.clone());
+        let voice = Voice::new(&loaded.config.log, edge);
+        let Some((supervisor, sealer)) = start(loaded, edge, voice).await? else {
+            return Ok(Code::Configuration.into());
+        };
+        let live = supervisor.live();
+        let options = http_options(&server, sealer);
+        let local = listener.local_addr().context("the listener has no address")?;
+        announce_connectors(&supervisor, voice);
+        let mut beside = self.beside(supervisor, options.allowed.clone(), token, voice).await;
+        match self.announce.take() {
+            Some(announce) => announce(local),
+            None => voice.say(&format!("serving http://{local}{PATH}")),
+        }
+        let serving = Http::new(live, options).serve(listener, beside.cancel.clone());
+        tokio::pin!(serving);
+        let served = tokio::select! {
+            served = &mut serving => served,
+            () = signals.next() => {
+                voice.say("stopping; requests in flight may finish");
+                beside.cancel.cancel();
+                tokio::select! {
+                    served = &mut serving => served,
+                    // Whoever asks twice does not want to wait.
+                    () = signals.next() => Ok(()),
+                }
+            }
+        };
+        beside.end().await;
+        served.context("the listener failed")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Serves over stdin and stdout until the input ends or a signal comes.
+    ///
+    /// # Errors
+    /// What reading stdin reports.
+    pub(crate) async fn serve_stdio(self, loaded: Loaded) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::new();
+        let (server, token) = (loaded.config.server.clone(), loaded.config.admin.token.clone());
+        let voice = Voice::new(&loaded.config.log, Edge::Stdio);
+        let Some((supervisor, _)) = start(loaded, Edge::Stdio, voice).await? else {
+            return Ok(Code::Configuration.into());
+        };
+        let live = supervisor.live();
+        let allowed = Allowed::new(&server.allowed_hosts, &server.allowed_origins);
+        let mut beside = self.beside(supervisor, allowed, token, voice).await;
+        let served = tokio::select! {
+            served = stdio::serve(live, StdioOptions { max_line: server.max_body }) => served,
+            () = signals.next() => Ok(()),
+        };
+        beside.end().await;
+        served.context("stdin cannot be read")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Starts what runs beside the edge: reloads, the background work of connectors, the admin pages.
+    async fn beside(
+        &self,
+        supervisor: Supervisor,
+        allowed: Allowed,
+        token: Option<String>,
+        voice: Voice,
+    ) -> Beside {
+        let (mut tasks, cancel) = (JoinSet::new(), CancellationToken::new());
+        let trigger = Arc::new(Trigger::default());
+        let mut watcher = None;
+        if self.watched {
+            tasks.spawn(watch::hangups(Arc::clone(&trigger)));
+            match watch::file(supervisor.path(), &trigger) {
+                Ok(started) => watcher = Some(started),
+                Err(error) => voice.warn(&format!(
+                    "changes of the config file are not noticed, send SIGHUP after one: {error}"
+                )),
+            }
+        }
+        if let Some(listen) = self.admin {
+            match TcpListener::bind(listen).await {
+                Ok(listener) => {
+                    let pages = admin::Admin { served: supervisor.served(), allowed, token };
+                    let cancel = cancel.clone();
+                    tasks.spawn(async move {
+                        if let Err(error) = admin::serve(pages, listener, cancel).await {
+                            tracing::warn!(%error, "the admin listener ended");
+                        }
+                    });
+                }
+                Err(error) => voice.warn(&format!(
+                    "no admin pages on {listen}: {error}; set `[admin] listen` to another address"
+                )),
+            }
+        }
+        tasks.spawn(supervisor.run(trigger, cancel.clone()));
+        Beside { tasks, cancel, _watcher: watcher }
+    }
+}
+
+impl Beside {
+    async fn end(&mut self) {
+        self.cancel.cancel();
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Starts the configuration; `None` when names clash, which was told.
+async fn start(
+    loaded: Loaded,
+    edge: Edge,
+    voice: Voice,
+) -> anyhow::Result<Option<(Supervisor, Arc<Sealer>)>> {
+    logging::start(&loaded.config.log, edge);
+    let sealer = assemble::sealer(&loaded.config.server).context("no randomness for session ids")?;
+    match Supervisor::start(loaded, edge, voice, Arc::clone(&sealer)).await {
+        Ok(supervisor) => Ok(Some((supervisor, sealer))),
+        Err((problems, document)) => {
+            output::diagnostics(&problems, &document);
+            Ok(None)
+        }
+    }
+}
+
+fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
+    HttpOptions {
+        path: PATH.to_owned(),
+        max_body: server.max_body,
+        allowed: Allowed::new(&server.allowed_hosts, &server.allowed_origins),
+        tolerate_version_header: server.tolerate_version_header,
+        sealer,
+        shared: Arc::new(InMemory::default()),
+        shutdown_grace: server.shutdown_grace,
+    }
+}
+
+/// One line for each connector.
+fn announce_connectors(supervisor: &Supervisor, voice: Voice) {
+    for served in supervisor.served().load().iter() {
+        let tools = served.source.definitions().len();
+        let state = if served.source.is_ready() { "ready" } else { "not ready yet" };
+        voice.say(&format!("connector {}: {}, {}, {state}", served.name, served.kind, count(tools, "tool")));
+    }
+}

@@ -1,0 +1,265 @@
+//! The config file: read, references replaced, every section decided, every problem with its place in the file.
+//!
+//! What a section means belongs to the crate that owns it; here they are only joined.
+
+mod connectors;
+mod diagnostic;
+mod document;
+mod interpolate;
+mod later;
+pub(crate) mod schema;
+mod secret;
+mod sections;
+mod strict;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub(crate) use connectors::{Connector, DatabaseConfig, Fingerprint};
+pub(crate) use diagnostic::{Diagnostic, Style, render};
+pub(crate) use document::Document;
+use interpolate::Environment;
+use secret::Hidden;
+pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
+
+/// Everything a config file decides.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) log: LogFile,
+    pub(crate) admin: Admin,
+    /// In the order of the file.
+    pub(crate) connectors: Vec<Connector>,
+    /// The names under `[tools]`, in the order of the file.
+    pub(crate) tools: Vec<String>,
+}
+
+/// A file that was read, with all that is wrong with it. The config holds what could be decided.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) document: Document,
+    pub(crate) config: Config,
+    pub(crate) problems: Vec<Diagnostic>,
+}
+
+/// The config file cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` cannot be read; write it, or name another file with `-c`")]
+pub(crate) struct Unreadable {
+    path: String,
+    #[source]
+    source: std::io::Error,
+}
+
+/// The sections of a file, with the keys that come later.
+const SECTIONS: &[&str] = &["server", "log", "admin", "connectors", "tools"];
+
+/// Reads the file at `path` with the process's environment.
+///
+/// # Errors
+/// [`Unreadable`] when there is no such file or it is no text.
+pub(crate) fn load(path: &Path, edge: Edge) -> Result<Loaded, Unreadable> {
+    let text = read(path)?;
+    Ok(load_text(path, &text, edge, &|name| std::env::var_os(name)))
+}
+
+/// Returns the text of a config file.
+///
+/// # Errors
+/// [`Unreadable`] when there is no such file or it is no text.
+pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
+    std::fs::read_to_string(path).map_err(|source| Unreadable { path: path.display().to_string(), source })
+}
+
+/// Reads a config from its text; `path` is where it stands, for messages and relative paths.
+pub(crate) fn load_text(
+    path: &Path,
+    text: &str,
+    edge: Edge,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Loaded {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let document = Document::new(path, text, table.get_ref());
+    if !errors.is_empty() {
+        let problems = errors.iter().map(|error| syntax(error, text)).collect();
+        return Loaded { document, config: Config::default(), problems };
+    }
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut reader = Reader { document: &document, folder, hidden: Hidden::default(), problems: Vec::new() };
+    let config = reader.config(table.into_inner(), edge, variable);
+    let problems = reader.finish();
+    Loaded { document, config, problems }
+}
+
+fn syntax(error: &toml::de::Error, text: &str) -> Diagnostic {
+    let span = error.span().unwrap_or(text.len()..text.len());
+    let message = format!("this is not TOML: {}", error.message().lines().collect::<Vec<_>>().join(", "));
+    Diagnostic { key: String::new(), span, message, help: None, unavailable: false }
+}
+
+/// Takes the table apart.
+#[derive(Debug)]
+struct Reader<'d> {
+    document: &'d Document,
+    folder: &'d Path,
+    hidden: Hidden,
+    problems: Vec<Diagnostic>,
+}
+
+/// A section: its table and where it stands.
+type Section<'i> = (DeTable<'i>, Range<usize>);
+
+impl Reader<'_> {
+    fn config(
+        &mut self,
+        mut root: DeTable<'_>,
+        edge: Edge,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Config {
+        if root.is_empty() {
+            let message = "the file says nothing";
+            let problem = Diagnostic::at::<&str>(self.document, &[], message);
+            self.problems.push(
+                problem.help("declare a connector with `[connectors.NAME]`; `trunkline demo` needs no file"),
+            );
+            return Config::default();
+        }
+        later::refuse(&mut root, &[], later::SECTIONS, &mut self.problems);
+        self.replace(&mut root, &mut Vec::new(), &Environment { variable, folder: self.folder });
+        let server = self.section("server", &mut root).and_then(|table| self.strict(table, &["server"]));
+        let log = self.section("log", &mut root).and_then(|table| self.strict(table, &["log"]));
+        let admin: Option<sections::AdminFile> =
+            self.section("admin", &mut root).and_then(|table| self.strict(table, &["admin"]));
+        let connectors = self.section("connectors", &mut root).unwrap_or_default();
+        let tools = self.section("tools", &mut root).unwrap_or_default();
+        self.unknown_sections(&root);
+        let server: sections::ServerFile = server.unwrap_or_default();
+        let (connectors, tools) = self.connectors(connectors.0, tools.0);
+        Config {
+            server: server.resolve(edge, self.document, &mut self.problems),
+            log: log.unwrap_or_default(),
+            admin: admin.unwrap_or_default().resolve(self.document, &mut self.problems),
+            connectors,
+            tools,
+        }
+    }
+
+    /// Every message is cleaned of values that came from references, whoever wrote it.
+    fn finish(self) -> Vec<Diagnostic> {
+        let Self { hidden, problems, .. } = self;
+        problems
+            .into_iter()
+            .map(|problem| Diagnostic {
+                message: hidden.clean(problem.message),
+                help: problem.help.map(|help| hidden.clean(help)),
+                ..problem
+            })
+            .collect()
+    }
+
+    fn strict<T: serde::de::DeserializeOwned>(
+        &mut self,
+        (table, span): Section<'_>,
+        path: &[&str],
+    ) -> Option<T> {
+        strict::read(table, &span, path, &self.hidden, &mut self.problems)
+    }
+
+    /// Takes a section out of the root; something else than a table is a problem.
+    fn section<'i>(&mut self, name: &str, root: &mut DeTable<'i>) -> Option<Section<'i>> {
+        let value = root.remove(name)?;
+        let span = value.span();
+        if let DeValue::Table(table) = value.into_inner() {
+            return Some((table, span));
+        }
+        self.problems.push(Diagnostic::at(
+            self.document,
+            &[name],
+            format!("`{name}` must be a table, `[{name}]`"),
+        ));
+        None
+    }
+
+    fn unknown_sections(&mut self, rest: &DeTable<'_>) {
+        for key in rest.keys() {
+            let span = key.span();
+            let help = Some(strict::suggestion(key.get_ref(), SECTIONS));
+            let message = format!("unknown key `{}`", key.get_ref());
+            self.problems.push(Diagnostic {
+                key: diagnostic::key_of(&[key.get_ref()]),
+                span,
+                message,
+                help,
+                unavailable: false,
+            });
+        }
+    }
+
+    /// Replaces the references in every string of the table, except where the text is SQL or an expression.
+    fn replace(&mut self, table: &mut DeTable<'_>, path: &mut Vec<String>, environment: &Environment<'_>) {
+        for (key, value) in table.iter_mut() {
+            path.push(key.get_ref().to_string());
+            self.replace_value(value, path, environment);
+            path.pop();
+        }
+    }
+
+    fn replace_value(
+        &mut self,
+        value: &mut Spanned<DeValue<'_>>,
+        path: &mut Vec<String>,
+        environment: &Environment<'_>,
+    ) {
+        match value.get_mut() {
+            DeValue::String(text) if !is_code(path) => match interpolate::expand(text, environment) {
+                Ok(None) => {}
+                Ok(Some(expanded)) => {
+                    self.hidden.add(&expanded, text);
+                    *text = expanded.into();
+                }
+                Err(bad) => {
+                    for bad in bad {
+                        let span = self.document.range_within(path, &bad.range);
+                        let key = diagnostic::key_of(path);
+                        self.problems.push(Diagnostic {
+                            key,
+                            span,
+                            message: bad.message,
+                            help: bad.help,
+                            unavailable: false,
+                        });
+                    }
+                    // Keeps what depends on the value from adding its own complaint about the reference.
+                    *text = String::new().into();
+                }
+            },
+            DeValue::Table(table) if !is_session(path) => self.replace(table, path, environment),
+            DeValue::Array(items) => {
+                for (number, item) in items.iter_mut().enumerate() {
+                    path.push(number.to_string());
+                    self.replace_value(item, path, environment);
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// SQL and expressions are code: `${` means there what their language says.
+fn is_code(path: &[String]) -> bool {
+    path.len() >= 3
+        && path.last().is_some_and(|key| matches!(key.as_str(), "sql" | "from" | "when" | "session" | "role"))
+}
+
+fn is_session(path: &[String]) -> bool {
+    path.len() == 3 && path.last().is_some_and(|key| key == "session")
+}

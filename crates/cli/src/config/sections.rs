@@ -1,0 +1,363 @@
+//! The sections `[server]`, `[log]` and `[admin]`: as written, and as decided.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use trunkline_sql::file::{DurationText, SizeText};
+
+use super::diagnostic::Diagnostic;
+use super::document::Document;
+
+/// `[server]` as written in the file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ServerFile {
+    /// The name clients know the server by. Default: `trunkline`.
+    pub(crate) name: Option<String>,
+    /// The address to listen on; `/mcp` is served there. Default: `127.0.0.1:3000`. Other than loopback needs `[auth]`.
+    pub(crate) listen: Option<String>,
+    /// The public address of the endpoint, as clients write it. Needs `[auth]`.
+    pub(crate) url: Option<String>,
+    /// Hosts that are served besides loopback and the host of `url`. Default: none.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Origins of web pages that are served besides loopback and the host of `url`. Default: none.
+    pub(crate) allowed_origins: Vec<String>,
+    /// Addresses or networks whose `Forwarded` headers are believed. Needs `[auth]`. Default: none.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Most bytes of one message, over HTTP and over stdio. Default: `4MiB`.
+    pub(crate) max_body: Option<SizeText>,
+    /// Most requests at a time; further ones are told to try again. Default: 1024.
+    pub(crate) max_in_flight: Option<NonZeroUsize>,
+    /// How long one request may take. Default: `30s`.
+    pub(crate) deadline: Option<DurationText>,
+    /// How long requests in flight may go on once the server was told to stop. Default: `10s`.
+    pub(crate) shutdown_grace: Option<DurationText>,
+    /// Keys of 32 bytes, in base64 or hex, that seal session ids and cursors: the first seals, all open. Default: a random key at each start.
+    pub(crate) seal_keys: Vec<String>,
+    /// How input schemas are sent: `portable` in the form every known host takes, `full` as they are. Default: `portable`.
+    pub(crate) schema: SchemaForm,
+    /// Takes requests of 2026-07-28 whose version header names an older revision, as some hosts send. Departs from the specification. Default: false.
+    pub(crate) tolerate_version_header: bool,
+}
+
+/// How input schemas are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SchemaForm {
+    /// In the form every known host takes.
+    #[default]
+    Portable,
+    /// As they are.
+    Full,
+}
+
+/// `[log]` as written in the file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct LogFile {
+    /// The least level that is written. Default: `info`, with `--stdio` `warn`. The variable `TRUNKLINE_LOG` goes before it.
+    pub(crate) level: Option<LogLevel>,
+    /// The form of the lines. Default: `text`.
+    pub(crate) format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogLevel {
+    /// Nothing.
+    Off,
+    /// Only what is broken.
+    Error,
+    /// Also what may break.
+    Warn,
+    /// Also what happens.
+    Info,
+    /// Also every refused request.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[admin]` as written in the file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct AdminFile {
+    /// The address of `/livez` and `/readyz`. Default: `127.0.0.1:9464`, with `--stdio` none. Other than loopback needs `token`.
+    pub(crate) listen: Option<String>,
+    /// What must be sent as `Authorization: Bearer` where the listener is not on loopback. Default: none.
+    pub(crate) token: Option<String>,
+}
+
+/// `[server]`, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) max_body: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) deadline: Duration,
+    pub(crate) shutdown_grace: Duration,
+    pub(crate) seal_keys: SealKeys,
+    pub(crate) tolerate_version_header: bool,
+}
+
+/// The keys of `seal-keys`, shown nowhere.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct SealKeys(pub(crate) Vec<[u8; 32]>);
+
+impl std::fmt::Debug for SealKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SealKeys({})", self.0.len())
+    }
+}
+
+/// `[admin]`, decided.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Admin {
+    /// `None` leaves it to the command.
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) token: Option<String>,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").field("listen", &self.listen).field("token", &self.token.is_some()).finish()
+    }
+}
+
+/// Where `serve` and `demo` listen when nothing else is said.
+pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            name: "trunkline".to_owned(),
+            listen: DEFAULT_LISTEN,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_body: 4 * 1024 * 1024,
+            max_in_flight: 1024,
+            deadline: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(10),
+            seal_keys: SealKeys::default(),
+            tolerate_version_header: false,
+        }
+    }
+}
+
+/// What carries the protocol, as far as the file has rules about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// HTTP, on this address if the command line names one.
+    Http(Option<SocketAddr>),
+    /// stdio: `listen` and `url` are not looked at.
+    Stdio,
+}
+
+/// What to do about an endpoint that others could reach.
+const NEEDS_AUTH: &str = "who may reach it is decided by `[auth]`, which is not available in this version; listen on 127.0.0.1, or use `--stdio`";
+
+/// Tells why an address may not be listened on without `[auth]`.
+pub(crate) fn refuse_listen(listen: SocketAddr) -> Option<(String, &'static str)> {
+    let message = || (format!("listening on `{listen}`, which is not loopback, needs `[auth]`"), NEEDS_AUTH);
+    (!listen.ip().is_loopback()).then(message)
+}
+
+impl ServerFile {
+    /// Decides everything, telling all that is wrong.
+    pub(crate) fn resolve(self, edge: Edge, document: &Document, problems: &mut Vec<Diagnostic>) -> Server {
+        let defaults = Server::default();
+        let mut server = Server {
+            name: self.name.unwrap_or(defaults.name),
+            max_body: self.max_body.map_or(defaults.max_body, |size| size.0),
+            max_in_flight: self.max_in_flight.map_or(defaults.max_in_flight, NonZeroUsize::get),
+            deadline: self.deadline.map_or(defaults.deadline, |deadline| deadline.0),
+            shutdown_grace: self.shutdown_grace.map_or(defaults.shutdown_grace, |grace| grace.0),
+            tolerate_version_header: self.tolerate_version_header,
+            allowed_hosts: self.allowed_hosts,
+            allowed_origins: self.allowed_origins,
+            listen: defaults.listen,
+            seal_keys: SealKeys::default(),
+        };
+        let mut wrong = |path: &[&str], message: String, help: &str| {
+            problems.push(Diagnostic::at(document, path, message).help(help));
+        };
+        if server.name.trim().is_empty() || server.name.len() > 64 {
+            wrong(
+                &["server", "name"],
+                format!("a name has 1 to 64 bytes, this one {}", server.name.len()),
+                "shorten it",
+            );
+        }
+        if let Edge::Http(from_command) = edge {
+            match self.listen.as_deref().map(address) {
+                Some(None) => wrong(&["server", "listen"], "this is no address".into(), ADDRESS),
+                Some(Some(listen)) => server.listen = listen,
+                None => {}
+            }
+            server.listen = from_command.unwrap_or(server.listen);
+            if let Some((message, help)) = refuse_listen(server.listen) {
+                wrong(&["server", "listen"], message, help);
+            }
+            if self.url.is_some() {
+                wrong(&["server", "url"], "a public `url` needs `[auth]`".into(), NEEDS_AUTH);
+            }
+        }
+        for (number, host) in (0..).zip(&server.allowed_hosts) {
+            if trunkline_protocol::header::host_name(host).is_none() {
+                let (message, help) =
+                    (format!("`{host}` is no host name"), "write it like \"mcp.example.com\"");
+                wrong(&["server", "allowed-hosts", &format!("{number}")], message, help);
+            }
+        }
+        for (number, origin) in (0..).zip(&server.allowed_origins) {
+            if !origin.contains("://") {
+                let (message, help) =
+                    (format!("`{origin}` is no origin"), "write it like \"https://app.example.com\"");
+                wrong(&["server", "allowed-origins", &format!("{number}")], message, help);
+            }
+        }
+        if self.schema == SchemaForm::Full {
+            wrong(
+                &["server", "schema"],
+                "`full` is not available in this version".into(),
+                "remove it; schemas are sent as `portable`",
+            );
+        }
+        if !self.trusted_proxies.is_empty() {
+            let message = "trusting a proxy needs `[auth]`: the local user is not behind one".to_owned();
+            wrong(
+                &["server", "trusted-proxies"],
+                message,
+                "`[auth]` is not available in this version; remove the key",
+            );
+        }
+        for (number, proxy) in (0..).zip(&self.trusted_proxies) {
+            if !is_network(proxy) {
+                let (message, help) = (
+                    format!("`{proxy}` is no address or network"),
+                    "write it like \"10.0.0.7\" or \"10.0.0.0/8\"",
+                );
+                wrong(&["server", "trusted-proxies", &format!("{number}")], message, help);
+            }
+        }
+        for (number, key) in (0..).zip(&self.seal_keys) {
+            match seal_key(key) {
+                Some(key) => server.seal_keys.0.push(key),
+                None => {
+                    let message = "this is no key of 32 bytes in base64 or hex".to_owned();
+                    wrong(
+                        &["server", "seal-keys", &format!("{number}")],
+                        message,
+                        "make one with `openssl rand -hex 32`",
+                    );
+                }
+            }
+        }
+        server
+    }
+}
+
+impl AdminFile {
+    /// Decides everything, telling all that is wrong.
+    pub(crate) fn resolve(self, document: &Document, problems: &mut Vec<Diagnostic>) -> Admin {
+        let listen = self.listen.as_deref().map(address);
+        if listen == Some(None) {
+            problems.push(Diagnostic::at(document, &["admin", "listen"], "this is no address").help(ADDRESS));
+        }
+        let listen = listen.flatten();
+        let token = self.token.filter(|token| !token.is_empty());
+        if let Some(open) = listen.filter(|listen| !listen.ip().is_loopback() && token.is_none()) {
+            let message = format!("an admin listener on `{open}`, which is not loopback, needs a `token`");
+            let help = "set `token` under `[admin]`, or listen on 127.0.0.1";
+            problems.push(Diagnostic::at(document, &["admin", "listen"], message).help(help));
+        }
+        Admin { listen, token }
+    }
+}
+
+const ADDRESS: &str = "write an IP address and a port, like \"127.0.0.1:3000\" or \"[::1]:3000\"";
+
+/// Reads an address to listen on; `localhost` is 127.0.0.1.
+pub(crate) fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
+        None => text.parse().ok(),
+    }
+}
+
+fn is_network(text: &str) -> bool {
+    let (host, bits) = text.split_once('/').map_or((text, None), |(host, bits)| (host, Some(bits)));
+    let Ok(host) = host.parse::<IpAddr>() else { return false };
+    let most = if host.is_ipv4() { 32 } else { 128 };
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
+}
+
+fn seal_key(text: &str) -> Option<[u8; 32]> {
+    let hex = || -> Option<Vec<u8>> {
+        let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+        (0..32).map(|number| pair(number * 2)).collect()
+    };
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return hex()?.try_into().ok();
+    }
+    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('='))).ok()?;
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_from_hex_and_base64() {
+        assert_eq!(seal_key(&"ab".repeat(32)), Some([0xab; 32]));
+        assert_eq!(seal_key(&STANDARD.encode([7; 32])), Some([7; 32]));
+        assert_eq!(seal_key(&URL_SAFE_NO_PAD.encode([0xff; 32])), Some([0xff; 32]));
+        for bad in ["", "ab", &"ab".repeat(33), &STANDARD.encode([7; 31]), &"é".repeat(32)] {
+            assert_eq!(seal_key(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_are_addresses_with_or_without_a_length() {
+        for good in ["10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"] {
+            assert!(is_network(good), "{good}");
+        }
+        for bad in ["", "proxy", "10.0.0.0/33", "10.0.0.0/", "::/129"] {
+            assert!(!is_network(bad), "{bad}");
+        }
+    }
+}

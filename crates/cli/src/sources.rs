@@ -1,0 +1,174 @@
+//! Connectors behind one face, whatever their database, and databases that outlive a change of their tools.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trunkline_postgres::Postgres;
+use trunkline_service::catalog::Entry;
+use trunkline_service::{Service, ToolDefinition};
+use trunkline_sql::connector::SqlConnector;
+use trunkline_sql::{
+    BoxFuture, Database, DatabaseError, Description, Dialect, Problem, Ran, Rows, Run, StatementSource,
+};
+use trunkline_sqlite::Sqlite;
+
+use crate::config::{Connector, DatabaseConfig};
+use crate::exit::chain;
+
+/// A boxed future of one answer.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A connector as the command line sees it.
+pub(crate) trait Source: Send + Sync + fmt::Debug {
+    /// Prepares what is not prepared yet, and tells what is wrong.
+    fn learn(&self) -> Boxed<'_, Vec<Problem>>;
+    /// Reaches the database and asks nothing of it.
+    fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>>;
+    /// Returns the tools as known now.
+    fn definitions(&self) -> Vec<ToolDefinition>;
+    /// Tells whether every statement is prepared.
+    fn is_ready(&self) -> bool;
+    /// Returns a number that rises when the definitions change.
+    fn generation(&self) -> u64;
+    /// Returns the service that answers for the tools.
+    fn service(&self) -> Arc<dyn Service>;
+    /// Makes a connector on the same database, connections kept, with what the file now says of its tools.
+    fn with_tools(&self, config: Connector) -> Arc<dyn Source>;
+}
+
+/// A connector on a database of kind `D`.
+#[derive(Debug)]
+struct SqlSource<D: Database> {
+    name: String,
+    database: Arc<D>,
+    connector: Arc<SqlConnector<Kept<D>>>,
+}
+
+/// A database shared by the connector of now and the one a reload makes.
+#[derive(Debug)]
+struct Kept<D>(Arc<D>);
+
+impl<D: Database> Database for Kept<D> {
+    type Statement = D::Statement;
+    const DIALECT: Dialect = D::DIALECT;
+
+    fn prepare<'a>(
+        &'a self,
+        source: &'a StatementSource,
+    ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>> {
+        self.0.prepare(source)
+    }
+
+    fn run<'a, W: Rows>(
+        &'a self,
+        statement: &'a Self::Statement,
+        run: Run<W>,
+    ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>> {
+        self.0.run(statement, run)
+    }
+}
+
+/// A database that can be reached without a statement.
+trait Reach: Database {
+    fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>>;
+}
+
+impl Reach for Sqlite {
+    fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>> {
+        Box::pin(self.ping())
+    }
+}
+
+impl Reach for Postgres {
+    fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>> {
+        Box::pin(self.ping())
+    }
+}
+
+/// Makes a source; nothing is connected yet.
+pub(crate) fn make(config: Connector) -> Arc<dyn Source> {
+    let Connector { name, database, options, tools, .. } = config;
+    match database {
+        DatabaseConfig::Sqlite(database) => {
+            Arc::new(SqlSource::new(name, Arc::new(database), options, tools))
+        }
+        DatabaseConfig::Postgres(database) => {
+            Arc::new(SqlSource::new(name, Arc::new(database), options, tools))
+        }
+    }
+}
+
+/// Returns the catalog entries of a source.
+pub(crate) fn entries(source: &dyn Source) -> Vec<Entry> {
+    let service = source.service();
+    let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
+    (0..).zip(source.definitions()).map(entry).collect()
+}
+
+/// How long a connector may take to answer when it is examined.
+const EXAMINATION: Duration = Duration::from_secs(15);
+
+/// Tells what is wrong with a source: that its database does not answer, else what its statements say.
+pub(crate) async fn examine(source: &dyn Source, name: &str) -> Vec<Problem> {
+    let examined = tokio::time::timeout(EXAMINATION, async {
+        match source.ping().await {
+            Ok(()) => source.learn().await,
+            Err(error) => vec![unanswered(name, &chain(&error))],
+        }
+    });
+    let late = |_| vec![unanswered(name, &format!("nothing came within {} seconds", EXAMINATION.as_secs()))];
+    examined.await.unwrap_or_else(late)
+}
+
+fn unanswered(name: &str, why: &str) -> Problem {
+    let mut problem =
+        Problem::new(&["connectors", name], format!("connector `{name}` does not answer: {why}"));
+    problem.unavailable = true;
+    problem
+}
+
+impl<D: Reach> SqlSource<D> {
+    fn new(
+        name: String,
+        database: Arc<D>,
+        options: trunkline_sql::options::Options,
+        tools: Vec<trunkline_sql::tool::Tool>,
+    ) -> Self {
+        let connector = SqlConnector::new(&name, Kept(Arc::clone(&database)), options, tools);
+        Self { name, database, connector }
+    }
+}
+
+impl<D: Reach> Source for SqlSource<D> {
+    fn learn(&self) -> Boxed<'_, Vec<Problem>> {
+        Box::pin(self.connector.learn())
+    }
+
+    fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>> {
+        self.database.reach()
+    }
+
+    fn definitions(&self) -> Vec<ToolDefinition> {
+        self.connector.definitions()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.connector.is_ready()
+    }
+
+    fn generation(&self) -> u64 {
+        self.connector.generation()
+    }
+
+    fn service(&self) -> Arc<dyn Service> {
+        let connector: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
+        connector
+    }
+
+    fn with_tools(&self, config: Connector) -> Arc<dyn Source> {
+        Arc::new(Self::new(self.name.clone(), Arc::clone(&self.database), config.options, config.tools))
+    }
+}

@@ -1,0 +1,283 @@
+//! Keeps a served configuration true: connectors learn their databases in the background, and a new file replaces the
+//! old one only once all of it is known to work.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trunkline_service::endpoint::Live;
+use trunkline_service::seal::Sealer;
+
+use crate::assemble::{self, Served};
+use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Loaded, Server};
+use crate::exit::chain;
+use crate::output::{Voice, count};
+use crate::sources;
+use crate::watch::{Cause, Trigger};
+
+/// How long a start waits for connectors, so that the first list of tools has their types.
+const HEAD_START: Duration = Duration::from_millis(200);
+/// How often definitions are looked at for a change, while a connector is not ready and after.
+const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// The waits between two tries to learn a database, first and longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// The configuration being served.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    path: PathBuf,
+    edge: Edge,
+    voice: Voice,
+    live: Live,
+    sealer: Arc<Sealer>,
+    served: Arc<ArcSwap<Vec<Served>>>,
+    server: Server,
+    admin: Admin,
+    order: Vec<String>,
+    document: Arc<Document>,
+    /// The text that was last looked at, good or bad; `None` when there was no file.
+    seen: Option<String>,
+    generation: u64,
+    learning: JoinSet<()>,
+}
+
+impl Supervisor {
+    /// Makes every connector of a file without problems, gives them a moment, and assembles the endpoint.
+    ///
+    /// # Errors
+    /// The names that clash.
+    pub(crate) async fn start(
+        loaded: Loaded,
+        edge: Edge,
+        voice: Voice,
+        sealer: Arc<Sealer>,
+    ) -> Result<Self, (Vec<Diagnostic>, Document)> {
+        let Loaded { document, mut config, .. } = loaded;
+        let served = assemble::connectors(&mut config, &[]);
+        let clashes = assemble::clashes(&config.tools, &served, &document);
+        if !clashes.is_empty() {
+            return Err((clashes, document));
+        }
+        let head_start = join_all(served.iter().map(|served| served.source.learn()));
+        // What is wrong is told by the tasks that go on trying.
+        let _ = tokio::time::timeout(HEAD_START, head_start).await;
+        let Config { server, admin, tools: order, .. } = config;
+        let generation = generation_of(&served);
+        let endpoint = match assemble::endpoint(&server, &order, &served, &sealer) {
+            Ok(endpoint) => endpoint,
+            Err(clash) => {
+                return Err((vec![Diagnostic::at(&document, &["tools"], clash.to_string())], document));
+            }
+        };
+        let mut supervisor = Self {
+            path: document.path().to_owned(),
+            edge,
+            voice,
+            live: Arc::new(ArcSwap::from_pointee(endpoint)),
+            sealer,
+            served: Arc::new(ArcSwap::from_pointee(served)),
+            server,
+            admin,
+            order,
+            seen: Some(document.text().to_owned()),
+            document: Arc::new(document),
+            generation,
+            learning: JoinSet::new(),
+        };
+        supervisor.learn();
+        Ok(supervisor)
+    }
+
+    /// Returns the file that is followed.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the endpoint, which changes with the configuration.
+    pub(crate) fn live(&self) -> Live {
+        Arc::clone(&self.live)
+    }
+
+    /// Returns the connectors, which change with the configuration.
+    pub(crate) fn served(&self) -> Arc<ArcSwap<Vec<Served>>> {
+        Arc::clone(&self.served)
+    }
+
+    /// Follows databases and the file until `cancel`.
+    pub(crate) async fn run(mut self, trigger: Arc<Trigger>, cancel: CancellationToken) {
+        // Kept from turn to turn: dropped while the file settles, it would forget that the file changed.
+        let mut fired = Box::pin(trigger.fired());
+        loop {
+            let look = if self.learning.is_empty() { LOOK.1 } else { LOOK.0 };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                cause = &mut fired => {
+                    fired.set(trigger.fired());
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        () = self.reload(cause) => {}
+                    }
+                }
+                _ = self.learning.join_next(), if !self.learning.is_empty() => self.refresh(),
+                () = tokio::time::sleep(look) => self.refresh(),
+            }
+        }
+    }
+
+    /// Starts a task for each connector that is not ready, in place of those there were.
+    fn learn(&mut self) {
+        self.learning.abort_all();
+        self.learning.detach_all();
+        for served in self.served.load().iter().filter(|served| !served.source.is_ready()) {
+            let (served, document, voice) = (served.clone(), Arc::clone(&self.document), self.voice);
+            self.learning.spawn(learn(served, document, voice));
+        }
+    }
+
+    /// Assembles the endpoint anew when a database told something new.
+    fn refresh(&mut self) {
+        let served = self.served.load_full();
+        let generation = generation_of(&served);
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        match assemble::endpoint(&self.server, &self.order, &served, &self.sealer) {
+            Ok(endpoint) => self.live.store(Arc::new(endpoint)),
+            // Names do not depend on databases, and they were checked.
+            Err(clash) => tracing::error!(%clash, "the tools cannot be listed anew"),
+        }
+    }
+
+    /// Reads the file, and swaps it in if all of it is right and every connector that is new or changed answers.
+    async fn reload(&mut self, cause: Cause) {
+        let text = match config::read(&self.path) {
+            Ok(text) => text,
+            Err(error) => {
+                if self.seen.take().is_some() || cause == Cause::Signal {
+                    self.voice.warn(&format!("the configuration stays as it was: {}", chain(&error)));
+                }
+                return;
+            }
+        };
+        if cause == Cause::FileEvent && self.seen.as_deref() == Some(text.as_str()) {
+            return;
+        }
+        let loaded = config::load_text(&self.path, &text, self.edge, &|name| std::env::var_os(name));
+        self.seen = Some(text);
+        match self.examine(loaded).await {
+            Ok((config, served, document)) => self.swap(config, served, document),
+            Err((problems, document)) => {
+                self.voice.wrong("the configuration stays as it was", &problems, &document)
+            }
+        }
+    }
+
+    async fn examine(
+        &self,
+        loaded: Loaded,
+    ) -> Result<(Config, Vec<Served>, Document), (Vec<Diagnostic>, Document)> {
+        let Loaded { document, mut config, mut problems } = loaded;
+        let old = self.served.load_full();
+        let served = assemble::connectors(&mut config, &old);
+        problems.extend(assemble::clashes(&config.tools, &served, &document));
+        if !problems.is_empty() {
+            return Err((problems, document));
+        }
+        let is_new = |served: &&Served| !old.iter().any(|old| Arc::ptr_eq(&old.source, &served.source));
+        let examinations =
+            served.iter().filter(is_new).map(|served| sources::examine(&*served.source, &served.name));
+        let found: Vec<Diagnostic> = join_all(examinations)
+            .await
+            .into_iter()
+            .flatten()
+            .map(|problem| Diagnostic::from_problem(problem, &document))
+            .collect();
+        if found.is_empty() { Ok((config, served, document)) } else { Err((found, document)) }
+    }
+
+    fn swap(&mut self, config: Config, served: Vec<Served>, document: Document) {
+        let mut server = config.server;
+        self.keep_what_needs_a_restart(&mut server, &config.admin);
+        // Before the definitions are read: a change between the two is then seen as one.
+        let generation = generation_of(&served);
+        let endpoint = match assemble::endpoint(&server, &config.tools, &served, &self.sealer) {
+            Ok(endpoint) => endpoint,
+            Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
+        };
+        let tools = endpoint.catalog.entries().len();
+        self.live.store(Arc::new(endpoint));
+        self.generation = generation;
+        let (connectors, tools) = (count(served.len(), "connector"), count(tools, "tool"));
+        self.voice.say(&format!("the configuration was reloaded: {connectors}, {tools}"));
+        self.served.store(Arc::new(served));
+        (self.server, self.order, self.document) = (server, config.tools, Arc::new(document));
+        self.learn();
+    }
+
+    /// Tells what cannot change while the process runs, and keeps the old value.
+    fn keep_what_needs_a_restart(&self, new: &mut Server, admin: &Admin) {
+        let old = &self.server;
+        let mut changed = Vec::new();
+        let mut keep = |is_same: bool, key: &'static str| {
+            if !is_same {
+                changed.push(key);
+            }
+        };
+        keep(new.listen == old.listen, "[server] listen");
+        keep(new.allowed_hosts == old.allowed_hosts, "[server] allowed-hosts");
+        keep(new.allowed_origins == old.allowed_origins, "[server] allowed-origins");
+        keep(new.max_body == old.max_body, "[server] max-body");
+        keep(new.shutdown_grace == old.shutdown_grace, "[server] shutdown-grace");
+        keep(new.seal_keys == old.seal_keys, "[server] seal-keys");
+        keep(new.tolerate_version_header == old.tolerate_version_header, "[server] tolerate-version-header");
+        keep(*admin == self.admin, "[admin]");
+        if !changed.is_empty() {
+            self.voice
+                .warn(&format!("{} changed; the old value stays until the next start", changed.join(", ")));
+        }
+        let Server { name, max_in_flight, deadline, .. } = new.clone();
+        *new = Server { name, max_in_flight, deadline, ..old.clone() };
+    }
+}
+
+/// Prepares the statements of a connector, again and again until every one is, and tells what is wrong once.
+async fn learn(served: Served, document: Arc<Document>, voice: Voice) {
+    let mut told = Vec::new();
+    let mut wait = RETRY.0;
+    loop {
+        let problems = served.source.learn().await;
+        if served.source.is_ready() {
+            if !told.is_empty() {
+                voice.say(&format!("connector {} is ready", served.name));
+            }
+            return;
+        }
+        if problems != told {
+            tell(&problems, &served.name, &document, voice);
+            told = problems;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+fn tell(problems: &[trunkline_sql::Problem], name: &str, document: &Document, voice: Voice) {
+    let (down, wrong): (Vec<_>, Vec<_>) = problems.iter().cloned().partition(|problem| problem.unavailable);
+    if let Some(problem) = down.first() {
+        voice.warn(&format!("connector {name} is not ready; trying again: {}", problem.message));
+    }
+    if !wrong.is_empty() {
+        let wrong: Vec<_> =
+            wrong.into_iter().map(|problem| Diagnostic::from_problem(problem, document)).collect();
+        voice.wrong("these tools answer with an error until this is corrected", &wrong, document);
+    }
+}
+
+fn generation_of(served: &[Served]) -> u64 {
+    served.iter().fold(0, |sum, served| sum.wrapping_add(served.source.generation()))
+}

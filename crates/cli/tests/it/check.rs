@@ -1,0 +1,115 @@
+//! `trunkline check`: its exit codes, what it prints, and what programs read of it.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::{COUNT, Folder, config, free_port};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn problems(output: &Output) -> Vec<Value> {
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    printed["problems"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_right_file_exits_0_and_shows_what_the_tools_cost() {
+    let folder = Folder::new();
+    folder.write(&config(COUNT));
+    let output = folder.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).contains("count_customers") && text(&output.stdout).contains("tokens"),
+        "{}",
+        text(&output.stdout)
+    );
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn every_statement_that_is_wrong_is_marked_in_the_sql_at_once() {
+    let folder = Folder::new();
+    let tools = "[tools.a]\nconnector = \"shop\"\nsql = \"\"\"\nselect id, nmae\nfrom customers\n\"\"\"\n\
+        [tools.b]\nconnector = \"shop\"\nsql = 'select oops from customers'\n[tools.c]\nconnector = \"shop\"\nsql = 'select 1 as one'\ntitel = 'x'\n";
+    folder.write(&format!("[connectors.shop]\ntype = \"sqlite\"\npath = \"shop.db\"\n{tools}"));
+    let output = folder.run(&["check"]);
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!(text(&output.stderr));
+    let output = folder.run(&["check", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(78));
+    let found: Vec<_> = problems(&output)
+        .iter()
+        .map(|problem| (problem["line"].clone(), problem["column"].clone(), problem["key"].clone()))
+        .collect();
+    let expected = [(7, 12, "tools.a.sql"), (12, 15, "tools.b.sql"), (16, 1, "tools.c.titel")];
+    assert_eq!(found, expected.map(|(line, column, key)| (line.into(), column.into(), key.into())));
+}
+
+#[test]
+fn what_does_not_answer_exits_69_and_a_wrong_file_besides_78() {
+    let folder = Folder::new();
+    let missing = "[connectors.other]\ntype = \"sqlite\"\npath = \"other.db\"\n";
+    let down = format!(
+        "[connectors.down]\ntype = \"postgres\"\nurl = \"postgres://u:letmein@127.0.0.1:{}/db\"\n",
+        free_port()
+    );
+    folder.write(&config(&format!("{missing}{down}")));
+    let output = folder.run(&["check", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let found = problems(&output);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(!text(&output.stdout).contains("letmein"));
+    assert_eq!(folder.run(&["check", "--offline"]).status.code(), Some(0));
+    folder.write(&config(&format!(
+        "{missing}[tools.a]\nconnector = \"shop\"\nsql = \"select nothing from customers\"\n"
+    )));
+    assert_eq!(folder.run(&["check"]).status.code(), Some(78));
+}
+
+#[test]
+fn a_file_that_is_missing_or_empty_exits_78_with_an_empty_stdout() {
+    let folder = Folder::new();
+    let output = folder.run(&["check", "-c", "nothing.toml"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(78), 0));
+    assert!(text(&output.stderr).contains("`nothing.toml` cannot be read"));
+    folder.write("");
+    assert_eq!(folder.run(&["check"]).status.code(), Some(78));
+    let output = folder.run(&["check", "--output", "json"]);
+    assert_eq!(problems(&output)[0]["line"], 1);
+}
+
+#[test]
+fn a_name_that_a_connector_makes_by_itself_is_taken() {
+    let folder = Folder::new();
+    folder.write(&format!(
+        "[connectors.shop]\ntype = \"sqlite\"\npath = \"shop.db\"\nad-hoc-sql = \"read-only\"\n{}",
+        COUNT.replace("count_customers", "shop_query")
+    ));
+    let output = folder.run(&["check"]);
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!(text(&output.stderr));
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_exits_2() {
+    let folder = Folder::new();
+    for args in [
+        &["check", "--nothing"][..],
+        &["serve", "--listen", "here"],
+        &["serve", "--stdio", "--listen", "127.0.0.1:1"],
+        &[],
+    ] {
+        assert_eq!(folder.run(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn schema_prints_the_committed_schema() {
+    let output = Folder::new().run(&["schema"]);
+    let committed =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/trunkline.schema.json")).unwrap();
+    assert!(text(&output.stdout) == committed, "`trunkline schema` differs from trunkline.schema.json");
+}

@@ -1,0 +1,10 @@
+//! The built binary, driven as its users drive it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what helps tests may end them")]
+
+mod check;
+mod demo;
+mod reload;
+mod serve;
+mod support;
+mod tools_call;

@@ -1,0 +1,154 @@
+//! Reload: a good file is applied while calls go on, a bad one changes nothing and says so.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{COUNT, Folder, SLOW, Server, call, config, free_port, pause};
+
+const STAYS: &str = "the configuration stays as it was";
+const RELOADED: &str = "the configuration was reloaded";
+
+/// Makes `change` while a call runs, waits for what the server says of it, and returns that.
+fn change_during_a_call(server: &mut Server, expected: &str, change: impl FnOnce()) -> String {
+    let before = server.said();
+    let address = server.address;
+    let running = std::thread::spawn(move || call(address, "slow", &json!({ "n": 1_000_000 })));
+    pause();
+    pause();
+    change();
+    let after = server.wait_for_more(&before, expected);
+    let answer = running.join().unwrap();
+    assert_eq!(
+        answer["result"]["structuredContent"]["rows"][0]["x"], 1_000_000,
+        "the call in flight completes: {answer}"
+    );
+    assert!(server.is_running());
+    after[before.len()..].to_owned()
+}
+
+#[test]
+fn ci_01_saving_a_broken_configuration() {
+    let folder = Folder::new();
+    let good = config(&format!("{SLOW}{COUNT}"));
+    folder.write(&good);
+    let mut server = Server::start(&folder);
+    let tools = server.tools();
+
+    let down = format!(
+        "[connectors.down]\ntype = \"postgres\"\nurl = \"postgres://127.0.0.1:{}/db\"\nconnect-timeout = \"1s\"\n",
+        free_port()
+    );
+    let bad: [(&str, String, &str); 7] = [
+        ("half a file", good[..good.len() / 2].to_owned() + "\"", "trunkline.toml:"),
+        ("invalid syntax", good.clone() + "= = =\n", "trunkline.toml:16:1"),
+        ("an unknown key", good.clone() + "titel = \"x\"\n", "trunkline.toml:16:1"),
+        (
+            "an address that does not parse",
+            good.clone() + "[connectors.x]\ntype = \"postgres\"\nurl = \"nonsense\"\n",
+            "trunkline.toml:18:7",
+        ),
+        ("an address that does not answer", good.clone() + &down, "trunkline.toml:16:13"),
+        ("a typo in the SQL", good.replace("from customers", "from custmers"), "trunkline.toml:15:"),
+        ("an empty file", String::new(), "trunkline.toml:1:1"),
+    ];
+    for (what, text, place) in bad {
+        let said = change_during_a_call(&mut server, STAYS, || drop(folder.write(&text)));
+        // The file and the line follow the headline.
+        let said = if said.contains(place) {
+            said
+        } else {
+            server.wait_for(|all| all.contains(place).then(|| all.to_owned()))
+        };
+        assert_eq!(said.matches(STAYS).count(), 1, "{what}: {said}");
+        assert_eq!(server.tools(), tools, "{what}");
+    }
+    change_during_a_call(&mut server, STAYS, || fs::remove_file(folder.config()).unwrap());
+    assert_eq!(server.tools(), tools, "the file is gone");
+
+    let renamed = format!("{good}[tools.another]\nconnector = \"shop\"\nsql = \"select 1 as one\"\n");
+    change_during_a_call(&mut server, RELOADED, || {
+        fs::write(folder.path().join("next.toml"), &renamed).unwrap();
+        fs::rename(folder.path().join("next.toml"), folder.config()).unwrap();
+    });
+    assert_eq!(server.tools(), ["slow", "count_customers", "another"]);
+    assert_eq!(server.call("another", &json!({}))["result"]["structuredContent"]["rows"][0]["one"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ci_01_a_good_change_keeps_the_connections_of_what_did_not_change() {
+    let database = trunkline_testkit::postgres::database().await;
+    let pid = |name: &str| {
+        format!(
+            "[tools.{name}]\nconnector = \"main\"\nsql = \"select pg_backend_pid() as pid, random() as r\"\n"
+        )
+    };
+    let main = format!("[connectors.main]\ntype = \"postgres\"\nurl = \"{}\"\npool = 1\n", database.url);
+    let folder = Folder::new();
+    let text = config(&format!("{main}{}", pid("first")));
+    folder.write(&text);
+    let server = Server::start(&folder);
+    let ask = |tool: &str| {
+        server.call(tool, &json!({}))["result"]["structuredContent"]["rows"][0]["pid"].as_i64().unwrap()
+    };
+    let before = ask("first");
+    for (change, tool) in [(COUNT.to_owned(), "first"), (pid("second"), "second")] {
+        let said = server.said();
+        folder.write(&format!("{text}{change}"));
+        server.wait_for_more(&said, RELOADED);
+        assert_eq!(ask(tool), before, "the connection is the same after {change}");
+    }
+    let said = server.said();
+    folder.write(&format!("{text}{}", pid("second")).replace("pool = 1", "pool = 2"));
+    server.wait_for_more(&said, RELOADED);
+    assert_ne!(ask("first"), before, "another pool has other connections");
+}
+
+#[test]
+fn sighup_reads_the_file_again() {
+    let folder = Folder::new();
+    folder.write(&config("[tools.greet]\nconnector = \"shop\"\nsql = \"select :word as word\"\nparams.word = { type = \"string\", default = \"${file:word}\" }\n"));
+    fs::write(folder.path().join("word"), "one\n").unwrap();
+    let server = Server::start(&folder);
+    let word = || server.call("greet", &json!({}))["result"]["structuredContent"]["rows"][0]["word"].clone();
+    assert_eq!(word(), "one");
+    fs::write(folder.path().join("word"), "two\n").unwrap();
+    let before = server.said();
+    server.signal("HUP");
+    server.wait_for_more(&before, RELOADED);
+    assert_eq!(word(), "two");
+}
+
+#[test]
+fn what_cannot_change_while_it_runs_is_named_and_stays() {
+    let folder = Folder::new();
+    let text = config(COUNT);
+    folder.write(&text);
+    let server = Server::start(&folder);
+    folder.write(
+        &text
+            .replace("name = \"test\"", "name = \"renamed\"\nmax-body = \"1KB\"")
+            .replace(&server.address.to_string(), "127.0.0.1:1"),
+    );
+    let said = server.wait_for_more("", RELOADED);
+    assert!(said.contains("[server] listen, [server] max-body changed; the old value stays"), "{said}");
+    assert!(server.call("count_customers", &json!({}))["result"]["_meta"].to_string().contains("renamed"));
+}
+
+#[test]
+fn a_change_is_seen_within_a_second() {
+    let folder = Folder::new();
+    let text = config(COUNT);
+    folder.write(&text);
+    let server = Server::start(&folder);
+    let mut slowest = Duration::ZERO;
+    for round in 0..5 {
+        let before = server.said();
+        let started = Instant::now();
+        folder.write(&format!("{text}# {round}\n"));
+        server.wait_for_more(&before, RELOADED);
+        slowest = slowest.max(started.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
