@@ -1,0 +1,220 @@
+//! The exclusive lane: connections that run one caller's statement at a time, cancelled in the server when it is dropped.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::{NoTls, Statement};
+use trunkline_sql::DatabaseError;
+
+use crate::dial::{Dialer, Lane, Session};
+use crate::statement::PostgresStatement;
+
+/// The connections of the lane: so many, opened as they are needed, given out in the order of asking.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    dialer: Arc<Dialer>,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Owned>>,
+}
+
+/// A connection with the statements prepared on it.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    session: Session,
+    /// By the number of the statement. An entry whose statement is gone is removed with the next one added.
+    prepared: HashMap<u64, Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    owner: Weak<()>,
+    epoch: u64,
+    statement: Statement,
+}
+
+impl Pool {
+    /// Makes a pool of at most `size` connections.
+    pub(crate) fn new(dialer: Arc<Dialer>, size: usize) -> Arc<Self> {
+        Arc::new(Self { dialer, permits: Arc::new(Semaphore::new(size)), idle: Mutex::default() })
+    }
+
+    /// Waits for a connection, at most as long as connecting may take.
+    ///
+    /// # Errors
+    /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Unreachable`].
+    pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
+        let wait = self.dialer.connect_timeout();
+        let permit = match tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            // All in use may also be because none of them can be opened.
+            _ => {
+                return Err(match self.dialer.failed_within(wait * 2) {
+                    Some(reason) => self.dialer.unreachable(reason),
+                    None => DatabaseError::PoolExhausted { after: wait },
+                });
+            }
+        };
+        let owned = match self.take_idle() {
+            Some(owned) => owned,
+            None => Owned { session: self.dialer.dial(Lane::Exclusive).await?, prepared: HashMap::new() },
+        };
+        Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean })
+    }
+
+    fn take_idle(&self) -> Option<Owned> {
+        let mut idle = self.idle();
+        while let Some(owned) = idle.pop() {
+            if owned.session.is_open() {
+                return Some(owned);
+            }
+        }
+        None
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Owned>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits out what a dropped call left behind; `true` when the connection is in a known state again.
+    ///
+    /// A connection that a cancel was asked for is never used again: the driver does not wait until the server has
+    /// delivered it, so it may arrive late, and would then hit the next caller's statement.
+    async fn recover(&self, owned: &Owned, state: State) -> bool {
+        let client = owned.session.client();
+        // All that was sent before is answered before this is.
+        if state == State::Draining
+            && let Ok(Ok(())) = tokio::time::timeout(DRAIN_WITHIN, client.batch_execute(CLEAN)).await
+        {
+            return true;
+        }
+        let cancel = client.cancel_token();
+        let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), cancel.cancel_query(NoTls)).await;
+        if !matches!(cancelled, Ok(Ok(()))) {
+            tracing::warn!(
+                "a statement that nobody waits for could not be cancelled; its own timeout will end it"
+            );
+            return false;
+        }
+        // The place in the pool is free when the statement has ended, so that the database never runs more than that many.
+        drop(tokio::time::timeout(END_WITHIN, client.batch_execute("rollback")).await);
+        false
+    }
+
+    /// Closes all connections that wait for a caller, because one was found closed and the others may be too.
+    pub(crate) fn distrust_idle(&self) {
+        self.idle().clear();
+    }
+}
+
+/// What a leased connection is left in if the lease is dropped now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was sent, or all was answered and undone.
+    Clean,
+    /// A statement may be running.
+    Busy,
+    /// Rows that nobody wants may still come.
+    Draining,
+}
+
+/// A connection in one caller's hands. Dropped in the middle of a statement, it has that cancelled by a task of the
+/// database's own, and is then closed.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    held: Option<(Owned, OwnedSemaphorePermit)>,
+    state: State,
+}
+
+impl Lease {
+    /// Returns the connection; an error only after [`Lease::close`].
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unreachable`].
+    pub(crate) fn session(&self) -> Result<&Session, DatabaseError> {
+        match &self.held {
+            Some((owned, _)) => Ok(&owned.session),
+            None => Err(self.pool.dialer.unreachable("the connection was closed".to_owned())),
+        }
+    }
+
+    /// Says that a statement is about to be sent.
+    pub(crate) fn begin(&mut self) {
+        self.state = State::Busy;
+    }
+
+    /// Says that everything sent was answered and undone or committed.
+    pub(crate) fn finish(&mut self) {
+        self.state = State::Clean;
+    }
+
+    /// Says that no further row is wanted, though some may come.
+    pub(crate) fn drain(&mut self) {
+        self.state = State::Draining;
+    }
+
+    /// Closes the connection, whose state nobody knows.
+    pub(crate) fn close(&mut self) {
+        if let Some((owned, _)) = self.held.take() {
+            owned.session.sever();
+        }
+    }
+
+    /// Returns the statement as prepared on this connection.
+    pub(crate) fn prepared(&self, statement: &PostgresStatement) -> Option<Statement> {
+        let (owned, _) = self.held.as_ref()?;
+        let kept = owned.prepared.get(&statement.id).filter(|kept| kept.epoch == statement.epoch())?;
+        Some(kept.statement.clone())
+    }
+
+    /// Keeps a prepared form as long as the statement lives.
+    pub(crate) fn keep(&mut self, of: &PostgresStatement, epoch: u64, statement: Statement) {
+        if let Some((owned, _)) = &mut self.held {
+            owned.prepared.retain(|_, kept| kept.owner.strong_count() > 0);
+            owned.prepared.insert(of.id, Kept { owner: Arc::downgrade(&of.owner), epoch, statement });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some((owned, permit)) = self.held.take() else { return };
+        if !owned.session.is_open() {
+            return;
+        }
+        let pool = Arc::clone(&self.pool);
+        match (self.state, Handle::try_current()) {
+            (State::Clean, _) => pool.idle().push(owned),
+            // Outside a runtime nothing can be waited for: the server ends the session with the connection.
+            (_, Err(_)) => owned.session.sever(),
+            (state, Ok(handle)) => {
+                let tasks = pool.dialer.tasks().clone();
+                tasks.spawn_on(
+                    async move {
+                        if pool.recover(&owned, state).await {
+                            pool.idle().push(owned);
+                        } else {
+                            owned.session.sever();
+                        }
+                        drop(permit);
+                    },
+                    &handle,
+                );
+            }
+        }
+    }
+}
+
+/// Ends the transaction and undoes what outlives one: settings, advisory locks, cursors, temporary tables, listening.
+/// Prepared statements stay.
+pub(crate) const CLEAN: &str = "rollback; set session authorization default; reset all; \
+    select pg_catalog.pg_advisory_unlock_all(); close all; unlisten *; discard temp";
+
+/// How long a result that is not wanted to its end may still come before it is cancelled, which costs the connection.
+const DRAIN_WITHIN: Duration = Duration::from_millis(20);
+
+/// How long a cancelled statement may take to end before its place in the pool is given away all the same.
+const END_WITHIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,119 @@
+//! Turns what PostgreSQL or the driver reports into [`DatabaseError`], and tells which faults a second try can cure.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, ErrorPosition};
+use trunkline_sql::DatabaseError;
+
+use crate::bind::BindError;
+use crate::dial::{Dialer, chain};
+
+/// What a fault is read against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) dialer: &'a Dialer,
+    /// The text that was sent.
+    pub(crate) sent: &'a str,
+    /// How many bytes of it come before the statement as its author knows it.
+    pub(crate) prefix: usize,
+    /// The length of the statement as its author knows it.
+    pub(crate) length: usize,
+    /// The bound that a timeout passed.
+    pub(crate) timeout: Duration,
+}
+
+impl Context<'_> {
+    /// Words a fault.
+    pub(crate) fn error(&self, error: &Error) -> DatabaseError {
+        match error.as_db_error() {
+            Some(report) => self.reported(report),
+            None => match error.source().and_then(|source| source.downcast_ref::<BindError>()) {
+                Some(bind) => DatabaseError::Data { message: bind.to_string(), code: None },
+                None => self.dialer.unreachable(chain(error)),
+            },
+        }
+    }
+
+    fn reported(&self, report: &DbError) -> DatabaseError {
+        let code = report.code().code();
+        let message = report.message().to_owned();
+        match code {
+            QUERY_CANCELED => DatabaseError::TimedOut { after: self.timeout },
+            READ_ONLY_TRANSACTION => DatabaseError::Refused {
+                message: format!(
+                    "the tool is read-only and the database refused a write: {message}; write a statement that only \
+                     reads, or set `access = \"read-write\"` on the connector and on the tool"
+                ),
+            },
+            _ if is_gone(code) => self.dialer.unreachable(format!("{message} ({code})")),
+            _ if code.starts_with("42") || code == FEATURE_NOT_SUPPORTED || code == NO_SUCH_PREPARED => {
+                DatabaseError::Statement {
+                    message,
+                    code: Some(code.to_owned()),
+                    position: self.position(report),
+                    hint: report.hint().map(str::to_owned),
+                }
+            }
+            _ => {
+                // Which key is taken or missing is told in the detail only.
+                let detail = report.detail().filter(|_| code.starts_with("23"));
+                let message = detail.map_or_else(|| message.clone(), |detail| format!("{message}: {detail}"));
+                DatabaseError::Data { message, code: Some(code.to_owned()) }
+            }
+        }
+    }
+
+    /// PostgreSQL counts characters from 1.
+    fn position(&self, report: &DbError) -> Option<usize> {
+        let Some(ErrorPosition::Original(position)) = report.position() else { return None };
+        let characters = usize::try_from(*position).ok()?.checked_sub(1)?;
+        let ends = std::iter::once(self.sent.len());
+        let at = self.sent.char_indices().map(|(at, _)| at).chain(ends).nth(characters)?;
+        at.checked_sub(self.prefix).filter(|at| *at <= self.length)
+    }
+}
+
+/// Whether the connection is gone, so that the statement can be run on another.
+pub(crate) fn is_lost(error: &Error) -> bool {
+    match error.as_db_error() {
+        Some(report) => is_gone(report.code().code()),
+        None => error.source().is_none_or(|source| !source.is::<BindError>()),
+    }
+}
+
+/// Whether the statement has to be prepared again: its plan's columns changed, or the session forgot it.
+pub(crate) fn is_stale(error: &Error) -> bool {
+    let code = code(error);
+    code == Some(NO_SUCH_PREPARED)
+        || code == Some(FEATURE_NOT_SUPPORTED)
+            && error
+                .as_db_error()
+                .and_then(DbError::routine)
+                .is_none_or(|routine| routine == "RevalidateCachedQuery")
+}
+
+/// Whether the statement ran into its timeout, or was cancelled.
+pub(crate) fn is_timeout(error: &Error) -> bool {
+    code(error) == Some(QUERY_CANCELED)
+}
+
+/// Whether the database could not infer a parameter's type.
+pub(crate) fn is_untyped(error: &Error) -> bool {
+    matches!(code(error), Some("42P08" | "42P18"))
+}
+
+fn code(error: &Error) -> Option<&str> {
+    error.code().map(tokio_postgres::error::SqlState::code)
+}
+
+/// Connection exceptions; shutdown, crash and start of the server; too many connections.
+fn is_gone(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03")
+}
+
+const QUERY_CANCELED: &str = "57014";
+const READ_ONLY_TRANSACTION: &str = "25006";
+const FEATURE_NOT_SUPPORTED: &str = "0A000";
+const NO_SUCH_PREPARED: &str = "26000";

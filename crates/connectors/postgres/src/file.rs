@@ -1,0 +1,213 @@
+//! `[connectors.X]` with `type = "postgres"` as written in the file, and what it is resolved to.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio_postgres::Config;
+use trunkline_sql::file::{DurationText, SizeText};
+use trunkline_sql::{Access, AdHoc, Options, Problem};
+
+use crate::Postgres;
+
+/// `[connectors.X]` with `type = "postgres"`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PostgresFile {
+    /// Where the database is and who logs in: `postgres://user:password@host:5432/database`. Shown nowhere once read.
+    pub url: DatabaseUrl,
+    /// Most connections for statements that cannot share one: writes, long ones, those with volatile functions. Default: 8.
+    /// Short reads share four more.
+    #[serde(default)]
+    pub pool: Option<NonZeroU32>,
+    /// How long connecting, or waiting for a free connection, may take. Default: `"3s"`.
+    #[serde(default)]
+    pub connect_timeout: Option<DurationText>,
+    /// The most any tool on this connector may do. Default: `read-only`.
+    #[serde(default)]
+    pub access: Access,
+    /// How long one statement may run; the database holds it to that. Default: `"30s"`.
+    #[serde(default)]
+    pub statement_timeout: Option<DurationText>,
+    /// Most rows in one result. Default: 1000.
+    #[serde(default)]
+    pub max_rows: Option<NonZeroU32>,
+    /// Most bytes of one result. Default: `"40KB"`.
+    #[serde(default)]
+    pub max_bytes: Option<SizeText>,
+    /// Whether callers may bring their own SQL. Default: `off`, the only one in this version.
+    #[serde(default)]
+    pub ad_hoc_sql: AdHoc,
+    /// How long a call may take in all. Default: what the server says.
+    #[serde(default)]
+    pub deadline: Option<DurationText>,
+    /// What stands before the names of tools that the connector makes by itself. Default: its name and `_`.
+    #[serde(default)]
+    pub prefix: Option<String>,
+}
+
+impl PostgresFile {
+    /// Decides everything that can be decided without the database.
+    ///
+    /// # Errors
+    /// All problems at once, none of which shows the address.
+    pub fn resolve(self, name: &str) -> Result<(Postgres, Options), Vec<Problem>> {
+        let at = |key: &'static str| ["connectors", name, key];
+        let mut problems = Vec::new();
+        if self.ad_hoc_sql != AdHoc::Off {
+            let message = "not available in this version for type postgres (comes with a later version)";
+            problems.push(Problem::new(&at("ad-hoc-sql"), message).help("remove the key, or write \"off\""));
+        }
+        let config = self.url.config().map_err(|(message, help)| {
+            problems.push(Problem::new(&at("url"), message).help(help));
+        });
+        let Ok(config) = config else { return Err(problems) };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let defaults = Options::default();
+        let options = Options {
+            access: self.access,
+            statement_timeout: self.statement_timeout.map_or(defaults.statement_timeout, |text| text.0),
+            max_rows: self.max_rows.map_or(defaults.max_rows, NonZeroU32::get),
+            max_bytes: self.max_bytes.map_or(defaults.max_bytes, |text| text.0),
+            ad_hoc: self.ad_hoc_sql,
+            deadline: self.deadline.map(|text| text.0),
+            prefix: self.prefix,
+        };
+        let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
+        let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
+        Ok((Postgres::new(&config, pool, connect_timeout, options.statement_timeout), options))
+    }
+}
+
+/// The address of a database with its password; `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// Takes an address as it is; it is read by [`PostgresFile::resolve`].
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// Reads the address, or says what is wrong with it and what to write, without showing any of it.
+    fn config(&self) -> Result<Config, (String, &'static str)> {
+        if let Some(mode) = self.tls_mode() {
+            return Err((
+                format!("`sslmode={mode}` asks for TLS, which comes with a later version"),
+                "write `sslmode=prefer` where the network between is trusted, or connect through a local proxy that does TLS",
+            ));
+        }
+        let mut config: Config = self.0.parse().map_err(|error| (unreadable(&error), HOW_TO_WRITE))?;
+        // `prefer` falls back to no encryption, and there is none to prefer yet.
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(("the address names no host".to_owned(), HOW_TO_WRITE));
+        }
+        Ok(config)
+    }
+
+    /// Returns the mode when it is one that insists on TLS, as one of our own words.
+    fn tls_mode(&self) -> Option<&'static str> {
+        let (_, options) =
+            if self.0.contains("://") { self.0.split_once('?')? } else { ("", self.0.as_str()) };
+        let mut options = options.split(|character: char| character == '&' || character.is_whitespace());
+        options.find_map(|option| {
+            let mode = option.strip_prefix("sslmode=")?.trim_matches('\'');
+            TLS_MODES.iter().copied().find(|known| *known == mode)
+        })
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(..)")
+    }
+}
+
+/// Names the option that is wrong when the driver does, and nothing else: its report may quote a part of the password.
+fn unreadable(error: &tokio_postgres::Error) -> String {
+    let report = crate::dial::chain(error);
+    match OPTIONS.iter().find(|option| report.contains(&format!("`{option}`"))) {
+        Some(option) => {
+            format!("the address does not parse: its `{option}` has no value that is allowed there")
+        }
+        None => "the address does not parse".to_owned(),
+    }
+}
+
+const HOW_TO_WRITE: &str = "write `postgres://user:password@host:5432/database`, with `@`, `:`, `/`, `?` and `%` in a name or \
+     password written as `%40`, `%3A`, `%2F`, `%3F` and `%25`";
+
+const TLS_MODES: &[&str] = &["require", "verify-ca", "verify-full"];
+
+const OPTIONS: &[&str] = &[
+    "port",
+    "sslmode",
+    "sslnegotiation",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+    "hostaddr",
+];
+
+const DEFAULT_POOL: usize = 8;
+
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(toml: &str) -> Vec<Problem> {
+        let file: PostgresFile = toml::from_str(toml).unwrap();
+        file.resolve("shop").err().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_address_that_does_not_parse_is_a_problem_and_is_not_shown() {
+        for url in [
+            "postgres://u:hunter2@h:port/db",
+            "postgres://u:hunter2@h/db?hunter2=1",
+            "hunter2",
+            "postgres://u:hunter2",
+            "postgres://u:hunter2@h/db?sslmode=verify-full",
+            "host=h user=u password=hunter2 sslmode=require",
+        ] {
+            let found = problems(&format!("url = {url:?}"));
+            assert_eq!(found.len(), 1, "{url}: {found:?}");
+            assert_eq!(found[0].path, ["connectors", "shop", "url"]);
+            assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+        }
+        let file: PostgresFile = toml::from_str("url = 'postgres://u:hunter2@h/db'").unwrap();
+        assert!(!format!("{file:?}").contains("hunter2"));
+        let (postgres, options) = file.resolve("shop").unwrap();
+        assert!(!format!("{postgres:?}").contains("hunter2"));
+        assert_eq!(options, Options::default());
+    }
+
+    #[test]
+    fn ad_hoc_sql_is_refused_by_name() {
+        let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
+        assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
+        assert!(found[0].message.contains("later version"));
+    }
+
+    #[test]
+    fn tls_that_is_only_preferred_is_done_without() {
+        for mode in ["disable", "prefer"] {
+            assert_eq!(problems(&format!("url = 'postgres://u@h/db?sslmode={mode}'")), []);
+        }
+    }
+}

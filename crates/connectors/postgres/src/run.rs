@@ -1,0 +1,354 @@
+//! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off.
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::{StreamExt, join};
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::{Client, Error, Statement};
+use trunkline_sql::{Access, DatabaseError, Rows, Value};
+
+use crate::Postgres;
+use crate::bind::Bound;
+use crate::decode::write_row;
+use crate::exclusive::{CLEAN, Lease};
+use crate::fault::{Context, is_lost, is_stale, is_timeout};
+use crate::statement::{PostgresStatement, columns_changed};
+
+/// One call of a statement.
+#[derive(Debug)]
+pub(crate) struct Call<'a, W> {
+    pub(crate) postgres: &'a Postgres,
+    pub(crate) statement: &'a PostgresStatement,
+    pub(crate) values: &'a [Value],
+    pub(crate) rows: &'a mut W,
+    /// When the call is of no use any more; always set.
+    pub(crate) limit: Instant,
+    pub(crate) started: Instant,
+}
+
+/// How the rows ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All were written; so many were changed.
+    Complete(Option<u64>),
+    /// No more are wanted.
+    Full,
+}
+
+/// Why a try did not end well.
+#[derive(Debug)]
+enum Fault {
+    /// The database or the driver said so. `clean` while no row was written.
+    Reported { error: Error, clean: bool },
+    /// Nothing came for longer than the statement may take.
+    Stalled { clean: bool },
+    /// It is decided what to say.
+    Final(DatabaseError),
+}
+
+impl From<DatabaseError> for Fault {
+    fn from(error: DatabaseError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl<W: Rows> Call<'_, W> {
+    /// Runs the statement, and returns how many rows it changed if it may change any.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    ///
+    /// # Cancel safety
+    /// On the exclusive lane the statement is cancelled in the server; on the shared one its answer is dropped.
+    pub(crate) async fn run(mut self) -> Result<Option<u64>, DatabaseError> {
+        let mut tries = SHARED_TRIES;
+        while self.statement.is_shared() {
+            tries -= 1;
+            match self.run_shared().await {
+                Ok(_) => return Ok(None),
+                Err(fault) => self.settle_shared(fault, tries > 0)?,
+            }
+        }
+        let mut tries = EXCLUSIVE_TRIES;
+        loop {
+            tries -= 1;
+            match self.run_exclusive().await {
+                Ok(affected) => return Ok(affected),
+                Err(fault) => self.settle_exclusive(fault, tries > 0)?,
+            }
+        }
+    }
+
+    /// Decides whether a run on the shared lane is tried again, perhaps on the other.
+    fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
+        match fault {
+            Fault::Reported { error, clean } if is_timeout(&error) => {
+                self.statement.leave_shared_lane();
+                if clean || self.rows.restart() { Ok(()) } else { Err(self.context(true).error(&error)) }
+            }
+            Fault::Reported { error, clean: true } if may_retry && (is_lost(&error) || is_stale(&error)) => {
+                Ok(())
+            }
+            Fault::Reported { error, .. } => Err(self.context(true).error(&error)),
+            Fault::Stalled { clean: true } if may_retry => Ok(()),
+            Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Final(error) => Err(error),
+        }
+    }
+
+    /// Decides whether a run on the exclusive lane is tried again: a read whose connection was found closed, or any
+    /// statement that has to be prepared anew.
+    fn settle_exclusive(&self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
+        match fault {
+            Fault::Reported { error, clean: true } if may_retry && is_stale(&error) => Ok(()),
+            Fault::Reported { error, clean: true }
+                if may_retry && is_lost(&error) && self.statement.access == Access::ReadOnly =>
+            {
+                Ok(())
+            }
+            Fault::Reported { error, .. } => Err(self.context(false).error(&error)),
+            Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Final(error) => Err(error),
+        }
+    }
+
+    fn context(&self, shared: bool) -> Context<'_> {
+        let recipe = &self.statement.recipe;
+        Context {
+            dialer: &self.postgres.dialer,
+            sent: &recipe.sql,
+            prefix: recipe.prefix,
+            length: recipe.length,
+            timeout: if shared { self.postgres.shared_timeout } else { self.postgres.statement_timeout },
+        }
+    }
+
+    fn out_of_time(&self) -> DatabaseError {
+        DatabaseError::TimedOut { after: self.limit.duration_since(self.started) }
+    }
+
+    // ---- the shared lane ----
+
+    async fn run_shared(&mut self) -> Result<End, Fault> {
+        let picked = timeout_at(self.limit, self.postgres.shared.pick()).await;
+        let session = picked.map_err(|_| self.out_of_time())??;
+        let stalled = Instant::now() + self.postgres.shared_timeout + STALL_GRACE;
+        let watch = session.watch();
+        let mut clean = true;
+        let client = session.session().client();
+        let statement = self.statement;
+        let work = async {
+            let prepared = match statement.prepared_on(&session) {
+                Some(prepared) => prepared,
+                None => {
+                    let epoch = statement.epoch();
+                    let prepared = prepare(statement, client).await?;
+                    statement.keep(&session, epoch, prepared.clone());
+                    prepared
+                }
+            };
+            stream(client, &prepared, statement, self.values, &mut *self.rows, &mut clean).await
+        };
+        match timeout_at(stalled.min(self.limit), work).await {
+            Ok(outcome) => {
+                let took = watch.answered();
+                self.note_shared(&outcome, took);
+                match &outcome {
+                    Err(Fault::Reported { error, .. }) if is_stale(error) => statement.expire(),
+                    // The report of a shutdown comes before the connection is found closed.
+                    Err(Fault::Reported { error, .. }) if is_lost(error) => session.session().sever(),
+                    _ => {}
+                }
+                outcome
+            }
+            Err(_) if self.limit <= stalled => Err(Fault::Final(self.out_of_time())),
+            Err(_) => {
+                tracing::warn!("a shared database connection does not answer and is replaced");
+                session.session().sever();
+                self.postgres.shared.sever_silent(&watch);
+                Err(Fault::Stalled { clean })
+            }
+        }
+    }
+
+    /// Rows that nobody wants keep the server busy behind the answer: such a run counts as slow.
+    fn note_shared(&self, outcome: &Result<End, Fault>, took: Duration) {
+        match outcome {
+            Ok(End::Complete(_)) => self.statement.note_shared_run(took),
+            Ok(End::Full) => self.statement.note_shared_run(Duration::MAX),
+            Err(_) => {}
+        }
+    }
+
+    // ---- the exclusive lane ----
+
+    async fn run_exclusive(&mut self) -> Result<Option<u64>, Fault> {
+        let limit = self.limit;
+        let out_of_time = self.out_of_time();
+        timeout_at(limit, async {
+            let mut lease = self.postgres.pool.lease().await?;
+            let outcome = self.run_leased(&mut lease).await;
+            match &outcome {
+                Err(Fault::Reported { error, .. }) if is_stale(error) => self.statement.expire(),
+                Err(Fault::Reported { error, .. }) if is_lost(error) => {
+                    lease.close();
+                    self.postgres.pool.distrust_idle();
+                }
+                _ => {}
+            }
+            outcome
+        })
+        .await
+        .unwrap_or(Err(Fault::Final(out_of_time)))
+    }
+
+    async fn run_leased(&mut self, lease: &mut Lease) -> Result<Option<u64>, Fault> {
+        lease.begin();
+        let prepared = match lease.prepared(self.statement) {
+            Some(prepared) => prepared,
+            None => {
+                let epoch = self.statement.epoch();
+                let prepared = prepare(self.statement, lease.session()?.client()).await;
+                if prepared.is_err() {
+                    lease.finish();
+                }
+                let prepared = prepared?;
+                lease.keep(self.statement, epoch, prepared.clone());
+                prepared
+            }
+        };
+        match self.statement.access {
+            Access::ReadOnly => self.read(lease, &prepared).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, &prepared).await,
+        }
+    }
+
+    /// Sends begin, statement and rollback in one write.
+    async fn read(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<(), Fault> {
+        let client = lease.session()?.client();
+        let undo = if self.statement.leaves_traces { CLEAN } else { "rollback" };
+        let mut clean = true;
+        let (outcome, undone) = {
+            let begun = client.batch_execute("begin read only");
+            let rows = stream(client, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
+            let mut work = pin!(async { join!(begun, rows) });
+            let mut undo = pin!(client.batch_execute(undo));
+            let mut undone = None;
+            let outcome = poll_fn(|context| {
+                let outcome = work.as_mut().poll(context);
+                if undone.is_none()
+                    && let Poll::Ready(done) = undo.as_mut().poll(context)
+                {
+                    undone = Some(done);
+                }
+                outcome
+            })
+            .await;
+            // What is still to come of a full result is not waited for.
+            if undone.is_none() && !matches!(outcome.1, Ok(End::Full)) {
+                undone = Some(undo.await);
+            }
+            (outcome, undone)
+        };
+        match undone {
+            Some(Ok(())) => lease.finish(),
+            Some(Err(_)) => lease.close(),
+            None => lease.drain(),
+        }
+        match outcome {
+            (Err(error), Ok(_)) => Err(Fault::Reported { error, clean }),
+            (_, outcome) => outcome.map(|_| ()),
+        }
+    }
+
+    /// Commits only after the last row was read, so that a dropped call has changed nothing unless the commit was sent.
+    async fn write(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<Option<u64>, Fault> {
+        let client = lease.session()?.client();
+        let mut clean = true;
+        let timeout = self.postgres.statement_timeout.as_millis().max(1);
+        let begin = format!("begin read write; set local statement_timeout = {timeout}");
+        let (begun, outcome) = join!(
+            client.batch_execute(&begin),
+            stream(client, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
+        );
+        let outcome = match (begun, outcome) {
+            (Err(error), _) => Err(Fault::Reported { error, clean }),
+            (Ok(()), outcome) => outcome,
+        };
+        let committed = match outcome {
+            Ok(end) => {
+                let (committed, cleaned) = join!(client.batch_execute("commit"), client.batch_execute(CLEAN));
+                // A write whose commit was sent is never tried again.
+                committed.and(cleaned).map(|()| end).map_err(|error| Fault::Reported { error, clean: false })
+            }
+            Err(fault) => match client.batch_execute(CLEAN).await {
+                Ok(()) => Err(fault),
+                Err(_) => {
+                    lease.close();
+                    return Err(fault);
+                }
+            },
+        };
+        match &committed {
+            Err(Fault::Reported { error, .. }) if is_lost(error) => lease.close(),
+            _ => lease.finish(),
+        }
+        match committed? {
+            End::Complete(affected) => Ok(affected),
+            End::Full => Ok(None),
+        }
+    }
+}
+
+async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {
+    match statement.recipe.prepare(client).await {
+        Ok(Some(prepared)) => Ok(prepared),
+        Ok(None) => Err(Fault::Final(columns_changed())),
+        Err(error) => Err(Fault::Reported { error, clean: true }),
+    }
+}
+
+/// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.
+async fn stream<W: Rows>(
+    client: &Client,
+    prepared: &Statement,
+    statement: &PostgresStatement,
+    values: &[Value],
+    rows: &mut W,
+    clean: &mut bool,
+) -> Result<End, Fault> {
+    let reported = |error, clean: &bool| Fault::Reported { error, clean: *clean };
+    let stream = client.query_raw(prepared, values.iter().map(Bound)).await;
+    let mut stream = pin!(stream.map_err(|error| reported(error, clean))?);
+    let mut scratch = String::new();
+    let mut number = 0_usize;
+    let mut full = false;
+    while let Some(row) = stream.next().await {
+        let row = row.map_err(|error| reported(error, clean))?;
+        if full {
+            continue;
+        }
+        *clean = false;
+        number += 1;
+        if let ControlFlow::Break(()) = write_row(&row, number, &statement.columns, &mut scratch, rows)? {
+            if statement.access == Access::ReadOnly {
+                return Ok(End::Full);
+            }
+            full = true;
+        }
+    }
+    Ok(End::Complete(stream.rows_affected()))
+}
+
+/// One on each connection, all of which may have been closed together, and one on a fresh one.
+const SHARED_TRIES: u32 = 5;
+
+/// One, one after the statement had to be prepared anew or its connection was found closed, and one after both.
+const EXCLUSIVE_TRIES: u32 = 3;
+
+/// How much longer than its timeout a statement on a shared connection may go without an answer.
+const STALL_GRACE: Duration = Duration::from_millis(1000);

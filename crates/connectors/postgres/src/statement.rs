@@ -1,0 +1,196 @@
+//! A prepared statement with all that was decided when it was: what is sent, how each column is read, on which lane it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use postgres_types::{Oid, Type};
+use tokio_postgres::{Client, Error, Statement};
+use trunkline_sql::{Access, DatabaseError};
+
+use crate::decode::ColumnPlan;
+use crate::shared::{CONNECTIONS, SharedSession};
+
+/// A statement of [`Postgres`](crate::Postgres).
+#[derive(Debug)]
+pub struct PostgresStatement {
+    /// The number its prepared forms are kept under.
+    pub(crate) id: u64,
+    /// Whether it may write.
+    pub(crate) access: Access,
+    /// What to prepare.
+    pub(crate) recipe: Recipe,
+    /// How the rows are read.
+    pub(crate) columns: Box<[ColumnPlan]>,
+    /// Whether a run can leave something behind that outlives its transaction.
+    pub(crate) leaves_traces: bool,
+    /// Lives as long as this does, so that connections know when to forget it.
+    pub(crate) owner: Arc<()>,
+    lane: LaneChoice,
+    /// Rises when a prepared form was found stale: all that were prepared before are.
+    epoch: AtomicU64,
+    shared: [ArcSwapOption<Prepared>; CONNECTIONS],
+}
+
+/// What is sent to prepare a statement, and what must come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    /// The statement, within one that casts unfamiliar types to text where there are any.
+    pub(crate) sql: String,
+    /// How many bytes of `sql` come before the statement as its author knows it.
+    pub(crate) prefix: usize,
+    /// The length of the statement as its author knows it.
+    pub(crate) length: usize,
+    /// The parameters' types, sent with it.
+    pub(crate) parameters: Box<[Type]>,
+    /// Name and type of each column at the time of learning.
+    pub(crate) columns: Box<[(String, Oid)]>,
+}
+
+impl Recipe {
+    /// Prepares the statement on a connection. `None` when it no longer has the columns that were learned.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub(crate) async fn prepare(&self, client: &Client) -> Result<Option<Statement>, Error> {
+        let statement = client.prepare_typed(&self.sql, &self.parameters).await?;
+        Ok((columns_of(&statement) == self.columns).then_some(statement))
+    }
+}
+
+/// Returns name and type of each column, to be compared later.
+pub(crate) fn columns_of(statement: &Statement) -> Box<[(String, Oid)]> {
+    statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().oid())).collect()
+}
+
+/// Says that what was learned of a statement is no longer so.
+pub(crate) fn columns_changed() -> DatabaseError {
+    DatabaseError::Statement {
+        message:
+            "the columns behind this statement changed in the database since it was prepared; call it again"
+                .to_owned(),
+        code: Some("0A000".to_owned()),
+        position: None,
+        hint: None,
+    }
+}
+
+#[derive(Debug)]
+struct Prepared {
+    session: u64,
+    epoch: u64,
+    statement: Statement,
+}
+
+impl PostgresStatement {
+    /// Puts together what was decided. `may_share` says whether it starts on the shared lane.
+    pub(crate) fn new(
+        access: Access,
+        recipe: Recipe,
+        columns: Box<[ColumnPlan]>,
+        may_share: bool,
+        leaves_traces: bool,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            access,
+            recipe,
+            columns,
+            leaves_traces,
+            owner: Arc::new(()),
+            lane: LaneChoice { is_shared: AtomicBool::new(may_share), ..LaneChoice::default() },
+            epoch: AtomicU64::new(0),
+            shared: Default::default(),
+        }
+    }
+
+    /// Whether it runs on the shared lane.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.lane.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Sends every later run to the exclusive lane.
+    pub(crate) fn leave_shared_lane(&self) {
+        self.lane.is_shared.store(false, Ordering::Relaxed);
+    }
+
+    /// Counts a run on the shared lane that kept the server busy so long.
+    pub(crate) fn note_shared_run(&self, took: Duration) {
+        self.lane.note(took);
+    }
+
+    /// Returns the statement as prepared on this connection, if it was.
+    pub(crate) fn prepared_on(&self, session: &SharedSession) -> Option<Statement> {
+        let kept = self.shared.get(session.slot())?.load();
+        let prepared = kept.as_ref()?;
+        (prepared.session == session.session().id() && prepared.epoch == self.epoch())
+            .then(|| prepared.statement.clone())
+    }
+
+    /// Keeps the statement as prepared on this connection, in place of what an earlier one in its place had.
+    pub(crate) fn keep(&self, session: &SharedSession, epoch: u64, statement: Statement) {
+        if let Some(slot) = self.shared.get(session.slot()) {
+            slot.store(Some(Arc::new(Prepared { session: session.session().id(), epoch, statement })));
+        }
+    }
+
+    /// Returns what prepared forms are kept under; one of an earlier epoch is of no use.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Has the statement prepared anew on every connection.
+    pub(crate) fn expire(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Chooses the lane by how long runs keep the server busy.
+#[derive(Debug, Default)]
+struct LaneChoice {
+    is_shared: AtomicBool,
+    runs: AtomicU32,
+    slow: AtomicU32,
+}
+
+impl LaneChoice {
+    fn note(&self, took: Duration) {
+        if took > SLOW {
+            self.slow.fetch_add(1, Ordering::Relaxed);
+        }
+        // Two runs that end together may both count into the next window, which changes nothing.
+        if self.runs.fetch_add(1, Ordering::Relaxed) + 1 >= WINDOW {
+            self.runs.store(0, Ordering::Relaxed);
+            let slow = self.slow.swap(0, Ordering::Relaxed);
+            if slow * 20 > WINDOW {
+                self.is_shared.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// A statement whose 95th percentile passes this leaves the shared lane: others wait behind it.
+const SLOW: Duration = Duration::from_millis(20);
+
+/// How many runs are looked at together.
+const WINDOW: u32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_leaves_when_more_than_one_in_twenty_is_slow() {
+        let choice = LaneChoice { is_shared: AtomicBool::new(true), ..LaneChoice::default() };
+        let window = |slow: u32| {
+            (0..WINDOW).for_each(|run| choice.note(if run < slow { SLOW * 2 } else { SLOW / 2 }));
+            choice.is_shared.load(Ordering::Relaxed)
+        };
+        assert!(window(6));
+        assert!(!window(7));
+        assert!(!window(0));
+    }
+}

@@ -1,0 +1,194 @@
+//! Which lane a statement runs on, and what happens to one that takes too long or is dropped.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use trunkline_sql::{Database, DatabaseError, Run, Value};
+use trunkline_testkit::postgres;
+
+use crate::support::{Collector, eventually, open, prepare, rows, run, writing};
+
+#[tokio::test]
+async fn only_reads_without_volatile_functions_share_connections() {
+    let database = postgres::database().await;
+    database.run("create table t (a int); create function mine(int) returns int language sql volatile as 'select 1'").await;
+    let postgres = open(&database.url, "");
+    for (sql, shared) in [
+        ("select a, count(*), max(lower('x')) from t where a in (1, 2) group by a", true),
+        ("with x(n) as (select 1) select n, now(), coalesce(n, 0) from x, generate_series(1, 2) g(i)", true),
+        ("values (1), (2)", true),
+        ("select random()", false),
+        ("select pg_sleep(0)", false),
+        ("select mine(1)", false),
+        ("select \"mine\"(1)", false),
+        ("select current_setting('timezone')", false),
+        ("select 1 from pg_sleep(0)", false),
+        ("show timezone", false),
+    ] {
+        assert_eq!(prepare(&postgres, sql).await.0.is_shared(), shared, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn rows_sent_before_the_shared_timeout_are_not_told_twice() {
+    let database = postgres::database().await;
+    // Small rows at once, and then one that takes long: the first are sent while the last is made.
+    database.run("create table t as select g a, repeat('x', 100) b from generate_series(1, 1000) g").await;
+    let postgres = open(&database.url, "");
+    let sql = "select a, b from t union all \
+               select count(*), '' from generate_series(1, 6000) a, generate_series(1, 5000) b where a # b = -1";
+    let (statement, _) = prepare(&postgres, sql).await;
+    let ran = run(&postgres, &statement, vec![]).await.unwrap();
+    assert!(!statement.is_shared());
+    assert_eq!(ran.rows.rows.len(), 1001);
+}
+
+/// Keeps the server busy for a while without any volatile function.
+const SLOW: &str =
+    "select count(*) from generate_series(1, 6000) a, generate_series(1, 5000) b where a # b = $1";
+
+#[tokio::test]
+async fn a_statement_that_hits_the_shared_timeout_is_run_again_and_stays_exclusive() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "");
+    let (statement, _) = prepare(&postgres, SLOW).await;
+    assert!(statement.is_shared());
+    let ran = run(&postgres, &statement, vec![Value::Integer(-1)]).await.unwrap();
+    assert_eq!(ran.rows.rows, [[json!(0)]]);
+    assert!(!statement.is_shared());
+}
+
+#[tokio::test]
+async fn a_dropped_exclusive_call_is_cancelled_in_the_server() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "pool = 1");
+    let watcher = database.client().await;
+    let (statement, _) = prepare(&postgres, "select pg_sleep(30)").await;
+    let active = async || {
+        let sql = "select count(*) from pg_stat_activity where query like '%pg_sleep(30)%' and state = 'active' and pid <> pg_backend_pid()";
+        watcher.value(sql).await.unwrap() == "1"
+    };
+    for _ in 0..2 {
+        let call = run(&postgres, &statement, vec![]);
+        let call = tokio::select! {
+            ran = call => panic!("it ended: {ran:?}"),
+            waited = eventually(Duration::from_secs(2), &active) => waited,
+        };
+        assert!(call < Duration::from_secs(2));
+        eventually(Duration::from_secs(2), async || !active().await).await;
+        // The only connection serves its next caller, with that caller's own result.
+        assert_eq!(rows(&postgres, "select 7, random() < 2", vec![]).await, [[json!(7), json!(true)]]);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_write_changes_nothing() {
+    let database = postgres::database().await;
+    database.run("create table t (a int)").await;
+    let postgres = open(&database.url, "access = 'read-write'\npool = 1");
+    let sql = "with slow as (select pg_sleep(0.3)) insert into t select 1 from slow";
+    let (statement, _) = postgres.prepare(&writing(sql)).await.unwrap();
+    for wait in [20, 100, 200] {
+        let call =
+            tokio::time::timeout(Duration::from_millis(wait), run(&postgres, &statement, vec![])).await;
+        assert!(call.is_err(), "{call:?}");
+    }
+    assert_eq!(
+        rows(&postgres, "select count(*), random() < 2 from t", vec![]).await,
+        [[json!(0), json!(true)]]
+    );
+}
+
+#[tokio::test]
+async fn deadline_and_statement_timeout_end_a_call() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "statement-timeout = '300ms'");
+    let (statement, _) = prepare(&postgres, "select pg_sleep(30)").await;
+    let started = Instant::now();
+    let error = run(&postgres, &statement, vec![]).await.unwrap_err();
+    assert!(
+        matches!(error, DatabaseError::TimedOut { after } if after == Duration::from_millis(300)),
+        "{error:?}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(2));
+    let deadline = Some(Instant::now() + Duration::from_millis(100));
+    let call = postgres.run(&statement, Run { values: vec![], rows: Collector::default(), deadline });
+    let error = call.await.unwrap_err();
+    assert!(
+        matches!(error, DatabaseError::TimedOut { after } if after < Duration::from_millis(150)),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_result_nobody_wants_to_its_end_holds_up_nobody() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "pool = 1");
+    let endless = "from pg_class a, pg_class b, pg_class c";
+    for (sql, shared) in [
+        (format!("select a.relname {endless}"), true),
+        (format!("select a.relname, random() {endless}"), false),
+    ] {
+        let (statement, _) = prepare(&postgres, &sql).await;
+        assert_eq!(statement.is_shared(), shared);
+        let started = Instant::now();
+        let run = Run { values: vec![], rows: Collector::limited(10), deadline: None };
+        assert_eq!(postgres.run(&statement, run).await.unwrap().rows.rows.len(), 10);
+        assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+        for _ in 0..4 {
+            assert_eq!(rows(&postgres, "select 7", vec![]).await, [[json!(7)]]);
+            assert_eq!(rows(&postgres, "select 7, random() < 2", vec![]).await, [[json!(7), json!(true)]]);
+        }
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_full_pool_is_said_after_the_wait() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "pool = 1\nconnect-timeout = '300ms'");
+    let (slow, _) = prepare(&postgres, "select pg_sleep(2)").await;
+    let (quick, _) = prepare(&postgres, "select random() < 2").await;
+    tokio::select! {
+        ran = run(&postgres, &slow, vec![]) => panic!("it ended: {ran:?}"),
+        () = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let error = run(&postgres, &quick, vec![]).await.unwrap_err();
+            assert!(matches!(error, DatabaseError::PoolExhausted { .. }), "{error:?}");
+        } => {}
+    }
+}
+
+#[tokio::test]
+async fn a_changed_table_is_prepared_again_or_said_to_have_changed() {
+    let database = postgres::database().await;
+    database.run("create table t (a int, b int); insert into t values (1, 2)").await;
+    let postgres = open(&database.url, "");
+    let (shared, _) = prepare(&postgres, "select * from t").await;
+    let (exclusive, _) = prepare(&postgres, "select *, random() < 2 as r from t").await;
+    for statement in [&shared, &exclusive] {
+        for _ in 0..5 {
+            run(&postgres, statement, vec![]).await.unwrap();
+        }
+    }
+    // The same columns in new clothes: nobody notices.
+    database
+        .run("alter table t rename to u; create table t (a int, b int); insert into t values (3, 4)")
+        .await;
+    for statement in [&shared, &exclusive] {
+        for _ in 0..5 {
+            assert_eq!(run(&postgres, statement, vec![]).await.unwrap().rows.rows[0][0], json!(3));
+        }
+    }
+    database.run("alter table t add c text").await;
+    for statement in [&shared, &exclusive] {
+        let error = run(&postgres, statement, vec![]).await.unwrap_err();
+        assert!(
+            matches!(&error, DatabaseError::Statement { code: Some(code), .. } if code == "0A000"),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("changed"), "{error}");
+    }
+    let (again, _) = prepare(&postgres, "select * from t").await;
+    assert_eq!(run(&postgres, &again, vec![]).await.unwrap().rows.rows, [[json!(3), json!(4), json!(null)]]);
+}
