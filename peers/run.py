@@ -305,7 +305,7 @@ def http_server(trunkline, name, source):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile() as log:
         command = [trunkline, "serve", "-c", str(config), "--listen", f"127.0.0.1:{port}"]
         server = subprocess.Popen(command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stderr=log)
         try:
@@ -341,8 +341,8 @@ def stop(server):
 
 
 def contents(log):
-    log.seek(0)
-    return tail(log.read())
+    # Not by `seek`: the program that writes shares the position.
+    return tail(os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0))
 
 
 def tail(text, length=2000):

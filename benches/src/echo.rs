@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::header::Allowed;
@@ -18,7 +17,8 @@ use trunkline_service::layers::Bounded;
 use trunkline_service::seal::Sealer;
 use trunkline_service::shared::InMemory;
 use trunkline_service::{
-    Annotations, Answer, Catalog, Endpoint, Reply, Request, Router, ServerInfo, Service, ToolDefinition, ToolName, ready,
+    Annotations, Answer, Catalog, Endpoint, Reply, Request, Router, ServerInfo, Service, ToolDefinition,
+    ToolName, ready,
 };
 
 #[global_allocator]
@@ -78,7 +78,7 @@ fn live() -> anyhow::Result<Live> {
     let catalog = Arc::new(Catalog::new(vec![entry], PAGE_SIZE, &Sealer::random()?)?);
     let info = ServerInfo { name: "echo".to_owned(), version: "1".to_owned(), instructions: None };
     let service = Arc::new(Bounded::new(Router::new(Arc::clone(&catalog), &info), 1024));
-    Ok(Arc::new(ArcSwap::from_pointee(Endpoint::new(service, catalog, info, Some(Duration::from_secs(30))))))
+    Ok(Live::new(Endpoint::new(service, catalog, info, Some(Duration::from_secs(30)))))
 }
 
 async fn run() -> anyhow::Result<()> {

@@ -77,7 +77,7 @@ impl Supervisor {
             path: document.path().to_owned(),
             edge,
             voice,
-            live: Arc::new(ArcSwap::from_pointee(endpoint)),
+            live: Live::new(endpoint),
             sealer,
             served: Arc::new(ArcSwap::from_pointee(served)),
             server,
@@ -99,7 +99,7 @@ impl Supervisor {
 
     /// Returns the endpoint, which changes with the configuration.
     pub(crate) fn live(&self) -> Live {
-        Arc::clone(&self.live)
+        self.live.clone()
     }
 
     /// Returns the connectors, which change with the configuration.
@@ -147,7 +147,7 @@ impl Supervisor {
         }
         self.generation = generation;
         match assemble::endpoint(&self.server, &self.order, &served, &self.sealer) {
-            Ok(endpoint) => self.live.store(Arc::new(endpoint)),
+            Ok(endpoint) => self.live.store(endpoint),
             // Names do not depend on databases, and they were checked.
             Err(clash) => tracing::error!(%clash, "the tools cannot be listed anew"),
         }
@@ -210,7 +210,7 @@ impl Supervisor {
             Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
         };
         let tools = endpoint.catalog.entries().len();
-        self.live.store(Arc::new(endpoint));
+        self.live.store(endpoint);
         self.generation = generation;
         let (connectors, tools) = (count(served.len(), "connector"), count(tools, "tool"));
         self.voice.say(&format!("the configuration was reloaded: {connectors}, {tools}"));

@@ -34,6 +34,15 @@ pub struct Session {
     pub expires: u64,
 }
 
+/// What an edge can say without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// It has a channel to the client at any time.
+    Changes,
+    /// It only answers.
+    Nothing,
+}
+
 /// Why a session id is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown, ended or expired session; send `initialize` without a session id")]
@@ -104,12 +113,15 @@ impl Session {
         })
     }
 
-    /// Returns the answer to `initialize`.
-    pub(crate) fn initialize_reply(&self, endpoint: &Endpoint) -> Reply {
+    /// Returns the answer to `initialize`. `tells` says whether this edge can tell of a changed list of tools.
+    pub(crate) fn initialize_reply(&self, endpoint: &Endpoint, tells: Tells) -> Reply {
         let mut members = format!(
             "\"protocolVersion\":\"{}\",\"capabilities\":{},\"serverInfo\":{}",
             self.revision,
-            json!({ "tools": {} }),
+            match tells {
+                Tells::Changes => json!({ "tools": { "listChanged": true } }),
+                Tells::Nothing => json!({ "tools": {} }),
+            },
             endpoint.info.implementation()
         );
         if let Some(instructions) = &endpoint.info.instructions {

@@ -20,7 +20,7 @@ use trunkline_service::endpoint::Live;
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Request};
 
 use crate::admit;
-use crate::legacy::{Session, answer_here};
+use crate::legacy::{Session, Tells, answer_here};
 use lines::{Line, Lines};
 
 /// How the stdio edge behaves.
@@ -133,9 +133,11 @@ impl Dialogue {
     }
 
     async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> io::Result<()> {
+        let mut tools = self.live.tools_changed();
         loop {
             tokio::select! {
                 biased;
+                Ok(()) = tools.changed() => self.tell_changed(),
                 Some(event) = self.events.recv() => self.gather_event(&event),
                 Some(ended) = self.pending.join_next() => self.gather_ended(ended),
                 chunk = chunks.recv() => match chunk {
@@ -175,6 +177,13 @@ impl Dialogue {
         let capacity = self.gathered.len();
         let full = std::mem::replace(&mut self.gathered, Vec::with_capacity(capacity));
         self.out.send(full).await.is_ok()
+    }
+
+    /// Tells a client of a handshake that the list of tools is another; modern clients ask by a subscription of their own.
+    fn tell_changed(&mut self) {
+        if self.session.is_some() {
+            self.gather_event(br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+        }
     }
 
     fn gather_event(&mut self, event: &[u8]) {
@@ -292,7 +301,7 @@ impl Dialogue {
     ) -> Result<Option<Request>, Failure> {
         if method == Method::Initialize {
             let session = Session::agree(body, envelope)?;
-            self.answer(&session.initialize_reply(endpoint), id, session.revision);
+            self.answer(&session.initialize_reply(endpoint, Tells::Changes), id, session.revision);
             self.session = Some(session);
             return Ok(None);
         }

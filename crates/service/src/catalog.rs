@@ -157,6 +157,7 @@ pub struct Catalog {
     pages: [Vec<Bytes>; 4],
     /// The cursor of each page but the first.
     cursors: Vec<String>,
+    digest: [u8; 32],
 }
 
 /// Tools on one page of `tools/list`. Not every host asks for a second page.
@@ -191,7 +192,7 @@ impl Catalog {
                 .map(|(page, chunk)| page_members(chunk, cursors.get(page), revision))
                 .collect()
         });
-        Ok(Self { entries, by_name, pages, cursors })
+        Ok(Self { entries, by_name, pages, cursors, digest })
     }
 
     /// Returns the number of the tool of that name.
@@ -204,6 +205,12 @@ impl Catalog {
     #[must_use]
     pub fn entry(&self, number: u32) -> Option<&Entry> {
         self.entries.get(number as usize)
+    }
+
+    /// Returns a digest of what clients see: equal for equal lists.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// Returns every tool, in list order.

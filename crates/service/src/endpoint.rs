@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use trunkline_protocol::meta;
 
 use crate::Service;
@@ -74,4 +75,46 @@ impl fmt::Debug for Endpoint {
 }
 
 /// The endpoint being served now; edges load it for every request, so that a swap never disturbs one in flight.
-pub type Live = Arc<ArcSwap<Endpoint>>;
+#[derive(Debug, Clone)]
+pub struct Live(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: ArcSwap<Endpoint>,
+    /// Rises whenever a swap changed what `tools/list` answers.
+    tools: watch::Sender<u64>,
+}
+
+impl Live {
+    /// Serves an endpoint.
+    #[must_use]
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self(Arc::new(Inner { endpoint: ArcSwap::from_pointee(endpoint), tools: watch::Sender::new(0) }))
+    }
+
+    /// Returns a guard on the endpoint, cheaper than a counted reference.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<Endpoint>> {
+        self.0.endpoint.load()
+    }
+
+    /// Returns the endpoint.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<Endpoint> {
+        self.0.endpoint.load_full()
+    }
+
+    /// Serves another endpoint from now on, and tells those who watch when its tools are others.
+    pub fn store(&self, endpoint: Endpoint) {
+        let old = self.0.endpoint.swap(Arc::new(endpoint));
+        if old.catalog.digest() != self.load().catalog.digest() {
+            self.0.tools.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    /// Returns a receiver that is told of every change of the tools.
+    #[must_use]
+    pub fn tools_changed(&self) -> watch::Receiver<u64> {
+        self.0.tools.subscribe()
+    }
+}

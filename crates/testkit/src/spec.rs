@@ -29,8 +29,13 @@ impl Spec {
     /// # Errors
     /// What the schema says is wrong.
     pub fn check(&self, revision: &str, method: &str, message: &Value) -> Result<(), String> {
-        if message.get("method").is_some() {
-            return self.check_as(revision, "ProgressNotification", message);
+        if let Some(method) = message.get("method") {
+            let is_list = method == "notifications/tools/list_changed";
+            return self.check_as(
+                revision,
+                if is_list { "ToolListChangedNotification" } else { "ProgressNotification" },
+                message,
+            );
         }
         if message.get("error").is_some() {
             let name = if revision >= "2025-11-25" { "JSONRPCErrorResponse" } else { "JSONRPCError" };

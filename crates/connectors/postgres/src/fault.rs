@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use tokio_postgres::Error;
-use tokio_postgres::error::{DbError, ErrorPosition};
+use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 use trunkline_sql::DatabaseError;
 
 use crate::bind::BindError;
@@ -47,7 +47,7 @@ impl Context<'_> {
                      reads, or set `access = \"read-write\"` on the connector and on the tool"
                 ),
             },
-            _ if is_gone(code) => self.dialer.unreachable(format!("{message} ({code})")),
+            _ if is_gone(report) => self.dialer.unreachable(format!("{message} ({code})")),
             _ if code.starts_with("42") || code == FEATURE_NOT_SUPPORTED || code == NO_SUCH_PREPARED => {
                 DatabaseError::Statement {
                     message,
@@ -78,7 +78,7 @@ impl Context<'_> {
 /// Whether the connection is gone, so that the statement can be run on another.
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error.as_db_error() {
-        Some(report) => is_gone(report.code().code()),
+        Some(report) => is_gone(report),
         None => error.source().is_none_or(|source| !source.is::<BindError>()),
     }
 }
@@ -108,9 +108,14 @@ fn code(error: &Error) -> Option<&str> {
     error.code().map(tokio_postgres::error::SqlState::code)
 }
 
-/// Connection exceptions; shutdown, crash and start of the server; too many connections.
-fn is_gone(code: &str) -> bool {
-    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03")
+/// Connection exceptions; shutdown, crash and start of the server; too many connections. Only what ends the session: a
+/// function that itself connects somewhere reports the same codes as plain errors.
+fn is_gone(report: &DbError) -> bool {
+    let code = report.code().code();
+    let ends_session = matches!(report.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    ends_session
+        && (code.starts_with("08")
+            || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03"))
 }
 
 const QUERY_CANCELED: &str = "57014";

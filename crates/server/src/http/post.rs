@@ -19,7 +19,7 @@ use super::heads::{Heads, Mirrored};
 use super::legacy_calls::Started;
 use super::{Http, unknown_session};
 use crate::admit;
-use crate::legacy::{Session, answer_here};
+use crate::legacy::{Session, Tells, answer_here};
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -275,7 +275,7 @@ impl Http {
             }
         };
         let mut out = Vec::new();
-        session.initialize_reply(endpoint).write(&mut out, id, session.revision, &[]);
+        session.initialize_reply(endpoint, Tells::Nothing).write(&mut out, id, session.revision, &[]);
         let mut response = message(StatusCode::OK, out, form.as_event);
         if let Ok(value) = HeaderValue::from_str(&session.seal(&self.options.sealer, form.caller)) {
             response.headers_mut().insert("mcp-session-id", value);

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::header::Allowed;
@@ -106,7 +105,16 @@ pub(crate) fn live() -> (Live, Arc<Seen>) {
 
 pub(crate) fn live_with(page_size: usize) -> (Live, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
-    let service: Arc<dyn Service> = Arc::new(Tools(Arc::clone(&seen)));
+    (Live::new(endpoint(&seen, 5, page_size)), seen)
+}
+
+/// An endpoint with the first `tools` of the fixture's tools.
+pub(crate) fn endpoint_of(tools: usize) -> Endpoint {
+    endpoint(&Arc::default(), tools, 250)
+}
+
+fn endpoint(seen: &Arc<Seen>, tools: usize, page_size: usize) -> Endpoint {
+    let service: Arc<dyn Service> = Arc::new(Tools(Arc::clone(seen)));
     let text = json!({ "type": "string", "description": "What to say." });
     let number = json!({ "type": "integer", "description": "Milliseconds." });
     let definitions = [
@@ -116,7 +124,7 @@ pub(crate) fn live_with(page_size: usize) -> (Live, Arc<Seen>) {
         tool("structured", json!({}), json!([])),
         tool("broken", json!({}), json!([])),
     ];
-    let entries = (0..).zip(definitions).map(|(target, definition)| Entry {
+    let entries = (0..).zip(definitions).take(tools).map(|(target, definition)| Entry {
         definition,
         service: Arc::clone(&service),
         target,
@@ -128,9 +136,7 @@ pub(crate) fn live_with(page_size: usize) -> (Live, Arc<Seen>) {
         instructions: Some("Try echo.".to_owned()),
     };
     let router = Router::new(Arc::clone(&catalog), &info);
-    let service = Arc::new(Bounded::new(router, 200));
-    let endpoint = Endpoint::new(service, catalog, info, Some(Duration::from_secs(30)));
-    (Arc::new(ArcSwap::from_pointee(endpoint)), seen)
+    Endpoint::new(Arc::new(Bounded::new(router, 200)), catalog, info, Some(Duration::from_secs(30)))
 }
 
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -181,6 +187,7 @@ pub(crate) struct Piped {
     pub(crate) input: Option<PipeWriter>,
     pub(crate) lines: BufReader<PipeReader>,
     pub(crate) seen: Arc<Seen>,
+    pub(crate) live: Live,
     pub(crate) thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
 }
 
@@ -190,14 +197,15 @@ pub(crate) fn serve_stdio() -> Piped {
 
 pub(crate) fn serve_stdio_with(max_line: usize) -> Piped {
     let (live, seen) = live();
+    let served = live.clone();
     let (input_end, input) = std::io::pipe().unwrap();
     let (output, output_end) = std::io::pipe().unwrap();
     let thread = std::thread::spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(serve_on(live, StdioOptions { max_line }, input_end, output_end))
+        runtime.block_on(serve_on(served, StdioOptions { max_line }, input_end, output_end))
     });
-    Piped { input: Some(input), lines: BufReader::new(output), seen, thread: Some(thread) }
+    Piped { input: Some(input), lines: BufReader::new(output), seen, live, thread: Some(thread) }
 }
 
 impl Piped {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::fixture::{call, modern, serve_stdio, serve_stdio_with};
+use crate::fixture::{call, check, endpoint_of, initialize, modern, serve_stdio, serve_stdio_with};
 
 #[test]
 fn st_02_a_broken_line_must_not_end_the_session() {
@@ -109,6 +109,33 @@ fn st_06_size_limits_do_not_depend_on_chunking() {
     assert_eq!(answer["error"]["code"], -32600);
     assert!(answer.get("id").is_none());
     assert_eq!(piped.ask(&modern("2", "tools/list", ""))["id"], 2);
+}
+
+#[test]
+fn a_changed_list_is_told_to_clients_of_a_handshake() {
+    for legacy in [true, false] {
+        let mut piped = serve_stdio();
+        if legacy {
+            let answer = piped.ask(&initialize("2025-11-25"));
+            assert_eq!(
+                answer["result"]["capabilities"],
+                serde_json::json!({ "tools": { "listChanged": true } })
+            );
+        } else {
+            piped.ask(&modern("1", "tools/list", ""));
+        }
+        // The same tools again: nothing to tell. Then one tool less.
+        piped.live.store(endpoint_of(5));
+        piped.live.store(endpoint_of(4));
+        if legacy {
+            let told: Value = serde_json::from_str(&piped.line()).unwrap();
+            check("2025-11-25", "", &told);
+            assert_eq!(told["method"], "notifications/tools/list_changed");
+            let list = piped.ask(r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#);
+            assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 4);
+        }
+        assert!(piped.finish().is_empty());
+    }
 }
 
 #[test]
