@@ -95,6 +95,7 @@ async fn run() -> anyhow::Result<()> {
         tolerate_version_header: false,
         sealer: Arc::new(Sealer::random()?),
         shared: Arc::new(InMemory::default()),
+        head_timeout: trunkline_server::http::HEAD_TIMEOUT,
         shutdown_grace: Duration::from_secs(1),
     };
     Ok(Http::new(live, options).serve(listener, CancellationToken::new()).await?)

@@ -91,11 +91,11 @@ pub fn scan(body: &[u8]) -> Result<(Message, Envelope), Refusal> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(Refusal::new(Code::PARSE_ERROR, "the message is not UTF-8", None));
     };
-    let envelope =
-        walk(text).map_err(|error| Refusal::new(Code::PARSE_ERROR, syntax_message(error), None))?;
-    match envelope {
-        Some(envelope) => classify(envelope).map(|message| (message, envelope)),
-        None => Err(Refusal::new(Code::INVALID_REQUEST, "a message is one JSON object", None)),
+    let mut envelope = Envelope::default();
+    match walk(text, &mut envelope) {
+        Ok(true) => Ok((classify(&envelope)?, envelope)),
+        Ok(false) => Err(Refusal::new(Code::INVALID_REQUEST, "a message is one JSON object", None)),
+        Err(error) => Err(Refusal::new(Code::PARSE_ERROR, syntax_message(error), None)),
     }
 }
 
@@ -107,19 +107,19 @@ fn syntax_message(error: SyntaxError) -> &'static str {
     }
 }
 
-fn walk(text: &str) -> Result<Option<Envelope>, SyntaxError> {
+/// Walks the message into `envelope`; `false` when it is JSON but no object.
+fn walk(text: &str, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
     let mut scanner = Scanner::new(text)?;
-    let mut envelope = Envelope::default();
     if scanner.next_byte() != b'{' {
         scanner.value()?;
         scanner.end()?;
-        return Ok(None);
+        return Ok(false);
     }
-    scanner.members(|scanner, key| top(scanner, key, &mut envelope))?;
+    scanner.members(|scanner, key| top(scanner, key, envelope))?;
     scanner.end()?;
     envelope.repeated = scanner.repeated_key().is_some();
     envelope.too_deep = scanner.is_too_deep();
-    Ok(Some(envelope))
+    Ok(true)
 }
 
 fn top(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<bool, SyntaxError> {
@@ -184,7 +184,7 @@ fn meta(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<
     Ok(true)
 }
 
-fn classify(envelope: Envelope) -> Result<Message, Refusal> {
+fn classify(envelope: &Envelope) -> Result<Message, Refusal> {
     let id_ok = envelope.id.is_string() || envelope.id.kind == Kind::Integer;
     let id = (id_ok && !envelope.id_repeated).then_some(envelope.id.span);
     let refuse = |code, message| Err(Refusal::new(code, message, id));

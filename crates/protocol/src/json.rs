@@ -144,6 +144,8 @@ pub struct Key {
     inner: Span,
     /// One past the index in the walker's list of unescaped keys; zero for a key without a backslash.
     unescaped: u32,
+    /// Length, first and last byte of the text: keys that differ here differ, and nearly all do.
+    sign: u32,
 }
 
 /// The walker over one text.
@@ -331,17 +333,19 @@ impl<'a> Scanner<'a> {
 
     fn member_key(&mut self, first: usize) -> Result<Key, SyntaxError> {
         self.space();
-        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
         if self.peek() != b'"' {
             return self.fail("expected a key in double quotes");
         }
-        let kind = self.string()?;
-        let inner = span(start + 1, self.at - 1);
-        let mut key = Key { inner, unescaped: 0 };
-        if kind == Kind::EscapedString {
-            self.unescaped.push(unescape(inner.of_str(self.text)).into_boxed_str());
-            key.unescaped = u32::try_from(self.unescaped.len()).unwrap_or(u32::MAX);
+        let end = plain_end(bytes, start);
+        let mut key = Key { inner: span(start, end), unescaped: 0, sign: 0 };
+        if bytes.get(end) == Some(&b'"') {
+            self.at = end + 1;
+        } else {
+            self.escaped_key(&mut key)?;
         }
+        key.sign = sign(self.key_bytes(key));
         if self.keys.len() - first < COMPARED_AT_ONCE {
             self.compare(first, key);
         }
@@ -352,13 +356,19 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
+    /// Walks the rest of a key with a backslash in it, and keeps its text.
+    fn escaped_key(&mut self, key: &mut Key) -> Result<(), SyntaxError> {
+        self.string()?;
+        key.inner.end = u32::try_from(self.at - 1).unwrap_or(u32::MAX);
+        self.unescaped.push(unescape(key.inner.of_str(self.text)).into_boxed_str());
+        key.unescaped = u32::try_from(self.unescaped.len()).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
     fn compare(&mut self, first: usize, key: Key) {
-        let same = |other: &Key| {
-            // Nearly all keys differ in length or first byte, and nearly none has an escape.
-            let plain = key.unescaped == 0 && other.unescaped == 0;
-            (!plain || key.inner.len() == other.inner.len()) && self.key_bytes(key) == self.key_bytes(*other)
-        };
-        if self.keys.get(first..).unwrap_or_default().iter().any(same) {
+        let known = self.keys.get(first..).unwrap_or_default();
+        let same = |other: &Key| other.sign == key.sign && self.key_bytes(*other) == self.key_bytes(key);
+        if known.iter().any(same) {
             self.repeated.get_or_insert(key.inner);
         }
     }
@@ -419,7 +429,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         let mut kind = Kind::String;
         loop {
-            self.plain();
+            self.at = plain_end(self.text.as_bytes(), self.at);
             match self.peek() {
                 b'"' => {
                     self.at += 1;
@@ -433,31 +443,6 @@ impl<'a> Scanner<'a> {
                 _ => return self.fail("control character in a string"),
             }
         }
-    }
-
-    fn plain(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let bytes = self.text.as_bytes();
-        let mut at = self.at;
-        while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(*chunk);
-            let quote = word ^ (ONES * b'"' as u64);
-            let back = word ^ (ONES * b'\\' as u64);
-            let found = ((quote.wrapping_sub(ONES) & !quote)
-                | (back.wrapping_sub(ONES) & !back)
-                | (word.wrapping_sub(ONES * 0x20) & !word))
-                & HIGH;
-            if found != 0 {
-                self.at = at + (found.trailing_zeros() / 8) as usize;
-                return;
-            }
-            at += 8;
-        }
-        while bytes.get(at).is_some_and(|byte| *byte != b'"' && *byte != b'\\' && *byte >= 0x20) {
-            at += 1;
-        }
-        self.at = at;
     }
 
     fn escape(&mut self) -> Result<(), SyntaxError> {
@@ -550,7 +535,15 @@ impl<'a> Scanner<'a> {
         self.fail("expected a value")
     }
 
+    #[inline]
     fn space(&mut self) {
+        // White space sorts below everything else that may come: one comparison where there is none.
+        if self.peek() <= b' ' {
+            self.skip_space();
+        }
+    }
+
+    fn skip_space(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
         }
@@ -570,6 +563,37 @@ impl<'a> Scanner<'a> {
 
     fn fail<T>(&self, what: &'static str) -> Result<T, SyntaxError> {
         Err(SyntaxError { at: self.at, what })
+    }
+}
+
+/// Returns the first place from `at` on where a string needs a look: its end, a backslash, a control character, or the
+/// end of the text. Eight bytes at a time.
+pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * b'"' as u64);
+        let back = word ^ (ONES * b'\\' as u64);
+        let found = ((quote.wrapping_sub(ONES) & !quote)
+            | (back.wrapping_sub(ONES) & !back)
+            | (word.wrapping_sub(ONES * 0x20) & !word))
+            & HIGH;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|byte| *byte != b'"' && *byte != b'\\' && *byte >= 0x20) {
+        at += 1;
+    }
+    at
+}
+
+fn sign(text: &[u8]) -> u32 {
+    match (text.first(), text.last()) {
+        (Some(first), Some(last)) => u32::try_from(text.len() & 0xFFFF).unwrap_or(0) << 16 | u32::from(*first) << 8 | u32::from(*last),
+        _ => 0,
     }
 }
 

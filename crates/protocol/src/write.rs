@@ -1,6 +1,7 @@
 //! Writing JSON text into a growing buffer: strings with their escapes, and whole messages around raw members.
 
 use crate::code::Code;
+use crate::json::plain_end;
 
 /// Appends `text` as a JSON string, quotes included.
 pub fn string(out: &mut Vec<u8>, text: &str) {
@@ -14,27 +15,28 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 /// Line and paragraph separators (U+2028, U+2029) stay as they are: JSON allows them, and no edge splits lines on them.
 pub fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut from = 0;
-    for (at, byte) in text.iter().enumerate() {
-        let Some(escape) = escape_of(*byte) else { continue };
+    loop {
+        let at = plain_end(text, from);
         out.extend_from_slice(text.get(from..at).unwrap_or_default());
+        let Some(byte) = text.get(at) else { return };
         from = at + 1;
-        match escape {
-            b'u' => {
+        match escape_of(*byte) {
+            Some(b'u') => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
                 out.extend_from_slice(b"\\u00");
                 out.push(HEX[usize::from(byte >> 4)]);
                 out.push(HEX[usize::from(byte & 15)]);
             }
-            short => out.extend_from_slice(&[b'\\', short]),
+            Some(short) => out.extend_from_slice(&[b'\\', short]),
+            None => out.push(*byte),
         }
     }
-    out.extend_from_slice(text.get(from..).unwrap_or_default());
 }
 
 /// Tells whether a JSON string has to escape something in `text`.
 #[must_use]
 pub fn needs_escape(text: &[u8]) -> bool {
-    text.iter().any(|byte| escape_of(*byte).is_some())
+    plain_end(text, 0) < text.len()
 }
 
 /// Returns the letter after the backslash, `u` for a numeric escape, `None` where none is needed.

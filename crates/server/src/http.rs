@@ -7,13 +7,14 @@ mod answer;
 mod heads;
 mod legacy_calls;
 mod post;
+mod timer;
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,13 +42,14 @@ pub use answer::Answer;
 use answer::{empty, method_not_allowed, refusal};
 use heads::Heads;
 use legacy_calls::LegacyCalls;
+use timer::{Clock, CoarseTimer};
 
 use crate::legacy::Session;
 
 /// Connections open at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
-/// How long a client may take for its headers, and between two requests on one connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take for its head, and between two requests on one connection, unless the options say otherwise.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of request headers; more is answered 431.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
@@ -68,6 +70,9 @@ pub struct HttpOptions {
     pub sealer: Arc<Sealer>,
     /// Knows which sessions were ended.
     pub shared: Arc<dyn Shared>,
+    /// How long a client may take for the head of a request, and between two requests on one connection; kept to within a
+    /// sixth of it. [`HEAD_TIMEOUT`] is a good value.
+    pub head_timeout: Duration,
     /// How long requests in flight may go on after the edge was told to stop.
     pub shutdown_grace: Duration,
 }
@@ -90,6 +95,8 @@ impl Stopping {
 struct Peer {
     edge: Arc<Http>,
     caller: Arc<Caller>,
+    /// Requests answered so far.
+    answered: AtomicU64,
 }
 
 /// The HTTP edge.
@@ -157,45 +164,68 @@ impl Http {
     async fn connection(self: &Arc<Self>, stream: TcpStream, stopping: &Stopping) {
         // Best effort: without it answers are only later.
         let _ = stream.set_nodelay(true);
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEADER_BYTES);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(128)
-            .keep_alive_interval(Duration::from_secs(30));
-        let edge = Arc::clone(self);
+        let clock = Clock::for_timeout(self.options.head_timeout);
         // One handle for the connection: cloning what all connections share, for each request, would cost every core.
-        let peer = Arc::new(Peer { edge, caller: Arc::new(Caller::clone(&Caller::local())) });
+        let caller = Arc::new(Caller::clone(&Caller::local()));
+        let peer = Arc::new(Peer { edge: Arc::clone(self), caller, answered: AtomicU64::new(0) });
+        let handle = Arc::clone(&peer);
         let service = service_fn(move |request| {
-            let peer = Arc::clone(&peer);
-            async move { Ok::<_, Infallible>(peer.edge.handle(&peer.caller, request).await) }
+            let peer = Arc::clone(&handle);
+            async move {
+                let response = peer.edge.handle(&peer.caller, request).await;
+                peer.answered.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Infallible>(response)
+            }
         });
+        let builder = self.builder(&clock);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut told = pin!(stopping.token.cancelled());
-        let mut registered = false;
+        let mut tick = pin!(tokio::time::sleep(clock.tick()));
+        let (mut registered, mut answered) = (false, 0);
         let result = poll_fn(|context| {
-            if let Poll::Ready(result) = connection.as_mut().poll(context) {
-                return Poll::Ready(result);
-            }
-            // One registration lasts: polling the token on every wake would cost each request its lock.
-            if !registered || stopping.now.load(Ordering::Acquire) {
-                registered = true;
-                if told.as_mut().poll(context).is_ready() {
-                    connection.as_mut().graceful_shutdown();
-                    return connection.as_mut().poll(context);
+            loop {
+                if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                    return Poll::Ready(result);
                 }
+                // One registration lasts: polling the token on every wake would cost each request its lock.
+                if !registered || stopping.now.load(Ordering::Acquire) {
+                    registered = true;
+                    if told.as_mut().poll(context).is_ready() {
+                        connection.as_mut().graceful_shutdown();
+                        return connection.as_mut().poll(context);
+                    }
+                    let _ = tick.as_mut().poll(context);
+                }
+                // A wake that brought an answer was no tick.
+                let now_answered = peer.answered.load(Ordering::Relaxed);
+                if std::mem::replace(&mut answered, now_answered) != now_answered
+                    || tick.as_mut().poll(context).is_pending()
+                {
+                    return Poll::Pending;
+                }
+                clock.advance();
+                tick.as_mut().reset(tokio::time::Instant::now() + clock.tick());
             }
-            Poll::Pending
         })
         .await;
         if let Err(error) = result {
             tracing::debug!(%error, "connection ended");
         }
+    }
+
+    fn builder(&self, clock: &Arc<Clock>) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(CoarseTimer(Arc::clone(clock)))
+            .header_read_timeout(self.options.head_timeout)
+            .max_buf_size(MAX_HEADER_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(128)
+            .keep_alive_interval(self.options.head_timeout);
+        builder
     }
 
     async fn handle(&self, caller: &Arc<Caller>, request: http::Request<Incoming>) -> Response<Answer> {

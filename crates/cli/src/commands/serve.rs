@@ -266,6 +266,7 @@ fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
         tolerate_version_header: server.tolerate_version_header,
         sealer,
         shared: Arc::new(InMemory::default()),
+        head_timeout: trunkline_server::http::HEAD_TIMEOUT,
         shutdown_grace: server.shutdown_grace,
     }
 }

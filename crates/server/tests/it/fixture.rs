@@ -149,6 +149,7 @@ pub(crate) fn options() -> HttpOptions {
         tolerate_version_header: false,
         sealer: Arc::new(Sealer::random().unwrap()),
         shared: Arc::new(InMemory::default()),
+        head_timeout: trunkline_server::http::HEAD_TIMEOUT,
         shutdown_grace: Duration::from_secs(2),
     }
 }

@@ -384,3 +384,23 @@ async fn too_much_in_flight_is_refused_at_once() {
     let (statuses, ()) = tokio::join!(futures_util::future::join_all(slow), over);
     assert!(statuses.iter().all(|status| *status == 200));
 }
+
+#[tokio::test]
+async fn a_client_that_is_slow_with_its_head_is_let_go() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut options = options();
+    options.head_timeout = Duration::from_millis(300);
+    let http = serve_http_with(live(), options).await;
+    // A request under way is not a slow head, however long it takes.
+    assert_eq!(post(http.address, &call("1", "slow", r#"{"ms":900}"#), &[]).await.status, 200);
+    let mut stream = tokio::net::TcpStream::connect(http.address).await.unwrap();
+    let started = std::time::Instant::now();
+    let mut rest = Vec::new();
+    let (mut read, mut write) = stream.split();
+    tokio::select! {
+        _ = async { loop { let _ = write.write_all(b"P").await; tokio::time::sleep(Duration::from_millis(20)).await; } } => {}
+        _ = read.read_to_end(&mut rest) => {}
+    }
+    let waited = started.elapsed();
+    assert!(waited > Duration::from_millis(200) && waited < Duration::from_secs(1), "{waited:?}");
+}
