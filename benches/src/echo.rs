@@ -14,6 +14,7 @@ use trunkline_server::stdio::{StdioOptions, serve};
 use trunkline_service::catalog::{Entry, PAGE_SIZE};
 use trunkline_service::endpoint::Live;
 use trunkline_service::layers::Bounded;
+use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::Sealer;
 use trunkline_service::shared::InMemory;
 use trunkline_service::{
@@ -75,16 +76,22 @@ fn live() -> anyhow::Result<Live> {
         annotations: Annotations::READ_ONLY,
     };
     let entry = Entry { definition, service: Arc::new(Echo), target: 0 };
-    let catalog = Arc::new(Catalog::new(vec![entry], PAGE_SIZE, &Sealer::random()?)?);
+    let catalog = Arc::new(Catalog::new(vec![entry], PAGE_SIZE, &Arc::new(Sealer::random()?))?);
     let info = ServerInfo { name: "echo".to_owned(), version: "1".to_owned(), instructions: None };
-    let service = Arc::new(Bounded::new(Router::new(Arc::clone(&catalog), &info), 1024));
+    let service =
+        Arc::new(Bounded::new(Router::new(Arc::clone(&catalog), &info, LIST_TTL), 1024, Arc::default()));
     Ok(Live::new(Endpoint::new(service, catalog, info, Some(Duration::from_secs(30)))))
 }
 
 async fn run() -> anyhow::Result<()> {
     let live = live()?;
     if std::env::var("TRANSPORT").as_deref() == Ok("stdio") {
-        return Ok(serve(live, StdioOptions { max_line: 4 << 20 }).await?);
+        return Ok(serve(
+            live,
+            StdioOptions { max_line: 4 << 20, grace: Duration::from_secs(1) },
+            CancellationToken::new(),
+        )
+        .await?);
     }
     let port: u16 = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(8936);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
@@ -96,6 +103,7 @@ async fn run() -> anyhow::Result<()> {
         sealer: Arc::new(Sealer::random()?),
         shared: Arc::new(InMemory::default()),
         head_timeout: trunkline_server::http::HEAD_TIMEOUT,
+        ends_sessions: true,
         shutdown_grace: Duration::from_secs(1),
     };
     Ok(Http::new(live, options).serve(listener, CancellationToken::new()).await?)

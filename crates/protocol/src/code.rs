@@ -23,8 +23,6 @@ impl Code {
     pub const MISSING_CAPABILITY: Self = Self(-32021);
     /// The protocol version asked for is not served (2026-07-28).
     pub const UNSUPPORTED_VERSION: Self = Self(-32022);
-    /// Resource not found, up to 2025-11-25 only.
-    pub const LEGACY_RESOURCE_NOT_FOUND: Self = Self(-32002);
     /// Our own: too many requests.
     pub const RATE_LIMITED: Self = Self(429);
     /// Our own: a source behind us failed.

@@ -42,8 +42,6 @@ pub struct Envelope {
     pub client: Token,
     /// `_meta.progressToken`.
     pub progress_token: Token,
-    /// The log level in `_meta`.
-    pub log_level: Token,
     /// `result` or `error` occurs.
     pub is_answer: bool,
     jsonrpc_ok: bool,
@@ -177,7 +175,6 @@ fn meta(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<
         key if key == meta::CLIENT_CAPABILITIES.as_bytes() => &mut envelope.capabilities,
         key if key == meta::CLIENT_INFO.as_bytes() => &mut envelope.client,
         key if key == meta::PROGRESS_TOKEN.as_bytes() => &mut envelope.progress_token,
-        key if key == meta::LOG_LEVEL.as_bytes() => &mut envelope.log_level,
         _ => return Ok(false),
     };
     *place = scanner.value()?;
@@ -187,7 +184,8 @@ fn meta(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<
 fn classify(envelope: &Envelope) -> Result<Message, Refusal> {
     let id_ok = envelope.id.is_string() || envelope.id.kind == Kind::Integer;
     let id = (id_ok && !envelope.id_repeated).then_some(envelope.id.span);
-    let refuse = |code, message| Err(Refusal::new(code, message, id));
+    let notification = envelope.method.is_string() && !envelope.id.is_present();
+    let refuse = |code, message| Err(Refusal { notification, ..Refusal::new(code, message, id) });
     if envelope.too_deep {
         return refuse(Code::INVALID_REQUEST, "the message is nested deeper than 64 levels");
     }
@@ -207,11 +205,8 @@ fn classify(envelope: &Envelope) -> Result<Message, Refusal> {
         (true, _) if envelope.is_answer => {
             refuse(Code::INVALID_REQUEST, "a message has a `method` or an answer, not both")
         }
-        (true, has_id) if !matches!(envelope.params.kind, Kind::Absent | Kind::Null | Kind::Object) => {
-            Err(Refusal {
-                notification: !has_id,
-                ..Refusal::new(Code::INVALID_PARAMS, "`params` must be an object", id)
-            })
+        (true, _) if !matches!(envelope.params.kind, Kind::Absent | Kind::Null | Kind::Object) => {
+            refuse(Code::INVALID_PARAMS, "`params` must be an object")
         }
         (true, true) => Ok(Message::Request),
         (true, false) => Ok(Message::Notification),
@@ -220,18 +215,42 @@ fn classify(envelope: &Envelope) -> Result<Message, Refusal> {
     }
 }
 
-/// Splits a batch of 2025-03-26 into the places of its messages.
+/// Most messages of a batch.
+pub const MAX_BATCH: usize = 100;
+
+/// Splits a batch of 2025-03-26 into the places of its messages: one at least, [`MAX_BATCH`] at most, none of them a batch.
 ///
 /// # Errors
-/// [`SyntaxError`] when the text is not one JSON array. Spec: 2025-03-26 basic/index#batching.
-pub fn batch(text: &str) -> Result<Vec<Span>, SyntaxError> {
-    let mut scanner = Scanner::new(text)?;
-    let mut spans = Vec::new();
-    scanner.elements(|scanner| {
-        spans.push(scanner.value()?.span);
-        Ok(true)
-    })?;
-    scanner.end()?;
+/// [`Refusal`] of the whole batch. Spec: 2025-03-26 basic/index#batching.
+pub fn batch(body: &[u8]) -> Result<Vec<Span>, Refusal> {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Err(Refusal::new(Code::PARSE_ERROR, "the message is not UTF-8", None));
+    };
+    let (mut spans, mut has_batch) = (Vec::new(), false);
+    let mut walk = || -> Result<(), SyntaxError> {
+        let mut scanner = Scanner::new(text)?;
+        if scanner.next_byte() != b'[' {
+            scanner.value()?;
+            return scanner.end();
+        }
+        scanner.elements(|scanner| {
+            let token = scanner.value()?;
+            has_batch |= token.kind == Kind::Array;
+            if spans.len() <= MAX_BATCH {
+                spans.push(token.span);
+            }
+            Ok(true)
+        })?;
+        scanner.end()
+    };
+    walk().map_err(|error| Refusal::new(Code::PARSE_ERROR, syntax_message(error), None))?;
+    if spans.is_empty() || spans.len() > MAX_BATCH || has_batch {
+        return Err(Refusal::new(
+            Code::INVALID_REQUEST,
+            "a batch holds 1 to 100 messages, none of them a batch",
+            None,
+        ));
+    }
     Ok(spans)
 }
 

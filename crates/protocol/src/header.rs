@@ -105,8 +105,10 @@ pub fn host_name(authority: &str) -> Option<String> {
             None => (authority, ""),
         },
     };
-    let port_ok =
-        port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok());
+    let port_ok = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|digits| {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        });
     let host_ok = !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     (port_ok && host_ok).then(|| host.to_ascii_lowercase())
@@ -140,7 +142,10 @@ impl Allowed {
     pub fn host(&self, value: &[u8]) -> bool {
         // What nearly every request sends, without a lower-case copy.
         if let Some(port) = value.strip_prefix(b"127.0.0.1").or_else(|| value.strip_prefix(b"localhost"))
-            && (port.is_empty() || port.first() == Some(&b':') && port.len() <= 6 && port.iter().skip(1).all(u8::is_ascii_digit))
+            && (port.is_empty()
+                || port.first() == Some(&b':')
+                    && port.len() <= 6
+                    && port.iter().skip(1).all(u8::is_ascii_digit))
         {
             return true;
         }

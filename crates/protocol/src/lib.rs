@@ -10,6 +10,7 @@ pub mod json;
 pub mod meta;
 pub mod method;
 pub mod revision;
+mod token;
 pub mod write;
 
 pub use code::Code;

@@ -6,8 +6,6 @@ pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// Every request, optional: who the client says it is.
 pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-/// A request, optional: the least level of log messages wanted.
-pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Every result: who the server says it is.
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// A request, optional: asks for progress.

@@ -25,6 +25,9 @@ impl Revision {
     /// What a legacy HTTP request without a version header speaks. Spec: 2025-11-25 basic/transports.
     pub const ASSUMED: Self = Self::V2025_03_26;
 
+    /// A date that some clients send in the version header whatever they agreed on; it says nothing.
+    pub const STRAY_HEADER: &'static str = "2024-11-05";
+
     /// Returns the date as it stands on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

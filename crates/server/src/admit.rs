@@ -1,6 +1,8 @@
 //! From a classified message to a request of the right era, by the same rules on every edge.
 
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
-use trunkline_protocol::{Envelope, Kind, Method, Revision, revision, write};
+use trunkline_protocol::{Envelope, Kind, Method, Revision, Span, revision, write};
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Outcome, Progress, Request};
 
 use crate::legacy::Session;
@@ -40,6 +42,11 @@ pub fn next_log_id() -> u64 {
     })
 }
 
+/// Returns the part of a body that a span covers.
+pub(crate) fn slice(body: &Bytes, span: Span) -> Bytes {
+    body.slice(span.start as usize..span.end as usize)
+}
+
 /// Returns the method of a message.
 pub(crate) fn method_of(body: &[u8], envelope: &Envelope) -> Method {
     envelope.method.bytes(body).map_or(Method::Unknown, |name| Method::parse(&name))
@@ -53,6 +60,18 @@ pub(crate) fn is_modern(envelope: &Envelope, method: Method, header: Option<&[u8
     envelope.version.is_present()
         || header.is_some_and(revision::is_modern_date)
         || matches!(method, Method::ServerDiscover | Method::SubscriptionsListen)
+}
+
+/// Refuses a request that has the name of a notification, in any era and whatever else it lacks.
+///
+/// # Errors
+/// `MethodNotFound`.
+pub(crate) fn check_is_no_notification(body: &[u8], envelope: &Envelope) -> Result<(), Failure> {
+    let name = envelope.method.bytes(body).unwrap_or_default();
+    if !name.starts_with(b"notifications/") {
+        return Ok(());
+    }
+    Err(Failure::new(FailureKind::MethodNotFound, "method not found: a notification has no `id`"))
 }
 
 /// Checks what every modern request must carry, less what only HTTP has.
@@ -110,15 +129,6 @@ pub(crate) fn legacy(
         .with_legacy_client(Arc::clone(&session.client))
 }
 
-/// Adds where progress goes, and the endpoint's deadline.
-pub(crate) fn with_progress_and_deadline(
-    request: Request,
-    progress: Option<Progress>,
-    endpoint: &Endpoint,
-) -> Request {
-    with_deadline(request.with_progress(progress), endpoint)
-}
-
 /// Adds the endpoint's deadline.
 pub(crate) fn with_deadline(request: Request, endpoint: &Endpoint) -> Request {
     let deadline = endpoint.deadline.and_then(|bound| Instant::now().checked_add(bound));
@@ -135,7 +145,7 @@ pub(crate) fn progress(
     if !token.is_string() && token.kind != Kind::Integer {
         return None;
     }
-    let token = body.slice(token.span.start as usize..token.span.end as usize);
+    let token = slice(body, token.span);
     Some(match out {
         Some(out) => (Progress::new(token, out.clone()), None),
         None => {
@@ -159,7 +169,8 @@ pub(crate) fn write_outcome(
         Ok(reply) => reply.write(out, id, revision, &endpoint.result_meta),
         Err(failure) => {
             log_failure(failure, log_id);
-            write::error(out, Some(id), failure.kind().row().code, failure.public(), failure.data());
+            let text = public_text(failure, log_id);
+            write::error(out, Some(id), failure.kind().row().code, &text, failure.data());
         }
     }
     if out.get(from..).is_some_and(write::has_line_break) {
@@ -169,16 +180,34 @@ pub(crate) fn write_outcome(
     }
 }
 
+/// What the caller reads; with the request's number where the operator has something to find under it.
+fn public_text(failure: &Failure, log_id: u64) -> Cow<'_, str> {
+    if failure.kind().row().level <= tracing::Level::WARN {
+        Cow::Owned(format!("{} (request {log_id:016x})", failure.public()))
+    } else {
+        Cow::Borrowed(failure.public())
+    }
+}
+
 /// Writes a refusal to the operator's log, with its whole chain of causes.
-pub(crate) fn log_failure(failure: &Failure, log_id: u64) {
-    let chain = std::iter::successors(std::error::Error::source(failure), |error| error.source())
-        .fold(failure.to_string(), |chain, error| format!("{chain}: {error}"));
+fn log_failure(failure: &Failure, log_id: u64) {
     let kind = failure.kind();
     let request = format_args!("{log_id:016x}");
     match kind.row().level {
-        tracing::Level::ERROR => tracing::error!(%request, ?kind, "{chain}"),
-        tracing::Level::WARN => tracing::warn!(%request, ?kind, "{chain}"),
-        tracing::Level::INFO => tracing::info!(%request, ?kind, "{chain}"),
-        _ => tracing::debug!(%request, ?kind, "{chain}"),
+        tracing::Level::ERROR => tracing::error!(%request, ?kind, "{}", Chain(failure)),
+        tracing::Level::WARN => tracing::warn!(%request, ?kind, "{}", Chain(failure)),
+        tracing::Level::INFO => tracing::info!(%request, ?kind, "{}", Chain(failure)),
+        _ => tracing::debug!(%request, ?kind, "{}", Chain(failure)),
+    }
+}
+
+/// An error and all its causes, written only if the log is that loud.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        std::iter::successors(self.0.source(), |error| error.source())
+            .try_for_each(|error| write!(f, ": {error}"))
     }
 }

@@ -39,7 +39,7 @@ use trunkline_service::seal::Sealer;
 use trunkline_service::shared::Shared;
 
 pub use answer::Answer;
-use answer::{empty, method_not_allowed, refusal};
+use answer::{busy, empty, method_not_allowed, refusal};
 use heads::Heads;
 use legacy_calls::LegacyCalls;
 use timer::{Clock, CoarseTimer};
@@ -50,6 +50,8 @@ use crate::legacy::Session;
 const MAX_CONNECTIONS: usize = 4096;
 /// How long a client may take for its head, and between two requests on one connection, unless the options say otherwise.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// KiB that bodies which are still being read may take together; over it the answer is 503.
+const BODIES_KIB: usize = 256 * 1024;
 /// Bytes of request headers; more is answered 431.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
@@ -73,6 +75,8 @@ pub struct HttpOptions {
     /// How long a client may take for the head of a request, and between two requests on one connection; kept to within a
     /// sixth of it. [`HEAD_TIMEOUT`] is a good value.
     pub head_timeout: Duration,
+    /// Whether DELETE ends a session. It must not where other nodes open the same ids and do not hear of it: 405 then.
+    pub ends_sessions: bool,
     /// How long requests in flight may go on after the edge was told to stop.
     pub shutdown_grace: Duration,
 }
@@ -105,13 +109,15 @@ pub struct Http {
     live: Live,
     options: HttpOptions,
     legacy: LegacyCalls,
+    /// Room, in KiB, for bodies that come in more than one piece.
+    bodies: Semaphore,
 }
 
 impl Http {
     /// Makes an edge for an endpoint.
     #[must_use]
     pub fn new(live: Live, options: HttpOptions) -> Self {
-        Self { live, options, legacy: LegacyCalls::default() }
+        Self { live, options, legacy: LegacyCalls::default(), bodies: Semaphore::new(BODIES_KIB) }
     }
 
     /// Serves connections until `cancel`, then lets those in flight finish within the grace.
@@ -244,11 +250,11 @@ impl Http {
         } else if parts.method == Method::POST {
             self.post(caller, &parts.headers, &heads, body).await
         } else if parts.method == Method::OPTIONS {
-            preflight(&parts.headers)
-        } else if parts.method == Method::DELETE {
+            preflight(&parts.headers, self.methods())
+        } else if parts.method == Method::DELETE && self.options.ends_sessions {
             self.delete(caller, &heads)
         } else {
-            method_not_allowed()
+            method_not_allowed(self.methods())
         };
         if heads.origin.is_some() {
             add_cors(&parts.headers, response.headers_mut());
@@ -257,6 +263,10 @@ impl Http {
     }
 
     fn check_host_and_origin(&self, heads: &Heads<'_>, authority: Option<&str>) -> Option<Response<Answer>> {
+        if let Some(name) = heads.repeated {
+            let text = format!("header `{name}` occurs more than once");
+            return Some(refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text));
+        }
         let forbidden = |text| Some(refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text));
         if !heads.one_host(authority).is_some_and(|host| self.options.allowed.host(host)) {
             return forbidden("this `Host` is not served; add it to `allowed-hosts` under `[server]`");
@@ -277,13 +287,20 @@ impl Http {
         let Some(id) = heads.session else {
             return refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, "`Mcp-Session-Id` is missing");
         };
-        match self.session(caller, id) {
-            Ok(session) if self.options.shared.end_session(session.number, session.expires) => {
+        let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
+        match self.options.shared.end_session(session.number, session.expires) {
+            Ok(true) => {
                 self.legacy.end_session(session.number);
                 empty(StatusCode::NO_CONTENT)
             }
-            _ => unknown_session(None),
+            Ok(false) => unknown_session(None),
+            Err(error) => busy(&error.to_string()),
         }
+    }
+
+    /// The methods that `Allow` names.
+    fn methods(&self) -> &'static str {
+        if self.options.ends_sessions { "POST, DELETE, OPTIONS" } else { "POST, OPTIONS" }
     }
 
     /// Opens a session id and makes sure that nobody ended the session.
@@ -327,10 +344,10 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 }
 
 /// Answers a browser that asks before it sends. The origin was checked.
-fn preflight(request: &HeaderMap) -> Response<Answer> {
+fn preflight(request: &HeaderMap, methods: &'static str) -> Response<Answer> {
     let mut response = empty(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
     // Which `Mcp-Param-*` a client sends depends on the tool, so what is asked for is allowed: the origin is the gate.
     let wanted = request.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let usual = HeaderValue::from_static(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 use trunkline_protocol::{Envelope, Kind, Method, Revision, json::Scanner};
 use trunkline_service::request::LegacyClient;
-use trunkline_service::seal::{Purpose, Sealer, now};
+use trunkline_service::seal::{Purpose, Sealer, Unsealable, now};
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Reply};
 
 /// How long a session id is good, in seconds: 24 hours.
@@ -23,15 +23,15 @@ const MAX_ID: usize = 2048;
 
 /// What `initialize` agreed on.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(crate) struct Session {
     /// A number of its own, to end it by.
-    pub number: u128,
+    pub(crate) number: u128,
     /// The revision agreed on.
-    pub revision: Revision,
+    pub(crate) revision: Revision,
     /// What the client said of itself.
-    pub client: Arc<LegacyClient>,
+    pub(crate) client: Arc<LegacyClient>,
     /// When its id expires, in seconds since 1970.
-    pub expires: u64,
+    pub(crate) expires: u64,
 }
 
 /// What an edge can say without being asked.
@@ -46,7 +46,7 @@ pub(crate) enum Tells {
 /// Why a session id is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown, ended or expired session; send `initialize` without a session id")]
-pub struct UnknownSession;
+pub(crate) struct UnknownSession;
 
 impl Session {
     /// Agrees with the client of an `initialize` request.
@@ -74,7 +74,10 @@ impl Session {
     }
 
     /// Returns the session id to give the client.
-    pub(crate) fn seal(&self, sealer: &Sealer, caller: &Caller) -> String {
+    ///
+    /// # Errors
+    /// [`Unsealable`] when the system gives no randomness.
+    pub(crate) fn seal(&self, sealer: &Sealer, caller: &Caller) -> Result<String, Unsealable> {
         let mut payload = Vec::with_capacity(128);
         payload.extend_from_slice(&self.number.to_be_bytes());
         payload.extend_from_slice(self.revision.as_str().as_bytes());
@@ -210,7 +213,7 @@ mod tests {
         let session = agree(
             r#"{"protocolVersion":"2025-06-18","capabilities":{"roots":{}},"clientInfo":{"name":"probe","version":"1"}}"#,
         );
-        let id = session.seal(&sealer, &Caller::local());
+        let id = session.seal(&sealer, &Caller::local()).unwrap();
         assert!(id.bytes().all(|byte| byte.is_ascii_graphic()));
         let opened = Session::open(&sealer, &Caller::local(), id.as_bytes()).unwrap();
         assert_eq!(
@@ -230,7 +233,7 @@ mod tests {
         let session = agree(&format!(
             r#"{{"protocolVersion":"x","capabilities":{{"elicitation":{{"x":"{long}"}}}},"clientInfo":{{"name":"{long}"}}}}"#
         ));
-        let id = session.seal(&sealer, &Caller::local());
+        let id = session.seal(&sealer, &Caller::local()).unwrap();
         assert!(id.len() <= MAX_ID, "{}", id.len());
         let opened = Session::open(&sealer, &Caller::local(), id.as_bytes()).unwrap();
         assert_eq!(&opened.client.capabilities[..], br#"{"elicitation":{}}"#);

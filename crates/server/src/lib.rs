@@ -4,8 +4,9 @@
 //! ask, is no business of this crate.
 
 mod admit;
+mod batch;
 pub mod http;
-pub mod legacy;
+mod legacy;
 pub mod stdio;
 
 pub use admit::next_log_id;

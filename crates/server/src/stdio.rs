@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 use trunkline_protocol::{Code, Envelope, Message, Method, Revision, scan, write};
 use trunkline_service::endpoint::Live;
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Request};
 
 use crate::admit;
+use crate::batch::{self, Part};
 use crate::legacy::{Session, Tells, answer_here};
 use lines::{Line, Lines};
 
@@ -28,47 +30,81 @@ use lines::{Line, Lines};
 pub struct StdioOptions {
     /// Most bytes of one line; a longer one is answered with an error and skipped.
     pub max_line: usize,
+    /// How long requests in flight may go on after the end of the input, or after the edge was told to stop; at most
+    /// [`MAX_GRACE`] after the end of the input, as clients wait two seconds before they kill.
+    pub grace: Duration,
 }
 
-/// How long requests in flight may go on after the end of the input.
-const GRACE: Duration = Duration::from_millis(1500);
+/// The longest that requests may go on after the end of the input.
+pub const MAX_GRACE: Duration = Duration::from_millis(1500);
 /// Chunks that wait between the threads and the task, each way.
 const QUEUE: usize = 4;
 /// Progress messages that wait to be written.
 const EVENTS: usize = 256;
 
-/// Serves this process's stdin and stdout until the input ends.
+/// Serves this process's stdin and stdout until the input ends or `cancel`.
 ///
 /// # Errors
 /// What reading stdin reports. A closed stdout ends serving without an error.
 ///
 /// # Cancel safety
-/// Dropping the future stops every request; the reader thread ends with the process.
-pub async fn serve(live: Live, options: StdioOptions) -> io::Result<()> {
-    serve_on(live, options, io::stdin(), io::stdout()).await
+/// Dropping the future stops every request; the threads end with the process.
+pub async fn serve(live: Live, options: StdioOptions, cancel: CancellationToken) -> io::Result<()> {
+    serve_on(live, options, cancel, io::stdin(), io::stdout()).await
 }
 
 /// Serves one pair of byte streams, as [`serve`] does stdin and stdout. Both are used from threads of their own.
 ///
 /// # Errors
 /// What reading `input` reports.
-pub async fn serve_on<R, W>(live: Live, options: StdioOptions, input: R, output: W) -> io::Result<()>
+pub async fn serve_on<R, W>(
+    live: Live,
+    options: StdioOptions,
+    cancel: CancellationToken,
+    input: R,
+    output: W,
+) -> io::Result<()>
 where
     R: Read + Send + 'static,
     W: Write + Send + 'static,
 {
     let (chunks_in, chunks) = mpsc::channel(QUEUE);
     let (out, out_of) = mpsc::channel(QUEUE);
+    let (written, all_written) = oneshot::channel::<()>();
+    // The reader says so at once, past all that waits in the queue: whoever is stuck writing has to know.
+    let ended = CancellationToken::new();
+    let at_end = ended.clone().drop_guard();
     // Plain threads: a blocked read of stdin must not keep the runtime from shutting down.
-    std::thread::Builder::new()
-        .name("stdin".to_owned())
-        .spawn(move || read(input, options.max_line, &chunks_in))?;
-    let writer =
-        std::thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(output, out_of))?;
-    let result = Dialogue::new(live, out).run(chunks).await;
-    // The dialogue is gone and with it the sender: the writer ends once all is written.
-    let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        read(input, options.max_line, &chunks_in);
+        drop(at_end);
+    })?;
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+        write_all(output, out_of);
+        drop(written);
+    })?;
+    let mut dialogue = Dialogue::new(live, out);
+    let result = tokio::select! {
+        result = dialogue.run(chunks) => result,
+        () = cancel.cancelled() => Ok(()),
+        () = stuck(&ended) => Ok(()),
+    };
+    let grace = if ended.is_cancelled() { options.grace.min(MAX_GRACE) } else { options.grace };
+    let rest = async {
+        dialogue.drain().await;
+        // With the dialogue goes the sender: the writer ends once all is written.
+        drop(dialogue);
+        let _ = all_written.await;
+    };
+    // A client that reads no more is not waited for.
+    let _ = tokio::time::timeout(grace, rest).await;
     result
+}
+
+/// Comes true when the input has ended and still the dialogue did not get to its end: nobody reads the answers.
+async fn stuck(ended: &CancellationToken) {
+    ended.cancelled().await;
+    tokio::time::sleep(MAX_GRACE / 3).await;
 }
 
 /// What the reader thread hands over: lines, or why there are no more.
@@ -132,7 +168,7 @@ impl Dialogue {
         }
     }
 
-    async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> io::Result<()> {
+    async fn run(&mut self, mut chunks: mpsc::Receiver<Chunk>) -> io::Result<()> {
         let mut tools = self.live.tools_changed();
         loop {
             tokio::select! {
@@ -150,17 +186,17 @@ impl Dialogue {
                 return Ok(());
             }
         }
-        // The input ended: a client that piped its requests still gets its answers, but not for long.
-        let drained = async {
-            while let Some(ended) = self.pending.join_next().await {
-                self.gather_ended(ended);
-                if !self.send().await {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(GRACE, drained).await;
         Ok(())
+    }
+
+    /// Waits for what is in flight: a client that piped its requests still gets its answers.
+    async fn drain(&mut self) {
+        while self.send().await {
+            match self.pending.join_next().await {
+                Some(ended) => self.gather_ended(ended),
+                None => return,
+            }
+        }
     }
 
     /// Takes along whatever else is ready and hands it to the writer; `false` when nobody reads any more.
@@ -186,6 +222,7 @@ impl Dialogue {
         }
     }
 
+    /// Gathers one message as a line.
     fn gather_event(&mut self, event: &[u8]) {
         self.gathered.extend_from_slice(event);
         self.gathered.push(b'\n');
@@ -194,11 +231,7 @@ impl Dialogue {
     /// A cancelled request comes to nothing: no answer is ever sent for it.
     fn gather_ended(&mut self, ended: Result<Vec<u8>, tokio::task::JoinError>) {
         if let Ok(message) = ended {
-            // Progress reported before the end goes out before the answer.
-            while let Ok(event) = self.events.try_recv() {
-                self.gather_event(&event);
-            }
-            self.gathered.extend_from_slice(&message);
+            self.gather(&message);
         }
         if self.running.len() > 2 * self.pending.len() + 16 {
             self.running.retain(|_, handle| !handle.is_finished());
@@ -218,7 +251,7 @@ impl Dialogue {
     fn message(&mut self, body: Bytes) {
         let (kind, envelope) = match scan(&body) {
             Ok(scanned) => scanned,
-            Err(_) if self.is_batch(&body) => return self.batch(&body),
+            Err(_) if batch::is_batch(&body, self.session.as_ref()) => return self.batch(&body),
             Err(refused) if refused.notification => return,
             Err(refused) => {
                 return self.refuse(refused.id.map(|id| id.of(&body)), refused.code, refused.message);
@@ -234,29 +267,35 @@ impl Dialogue {
         }
     }
 
-    fn is_batch(&self, body: &[u8]) -> bool {
-        body.trim_ascii_start().first() == Some(&b'[')
-            && self.session.as_ref().is_some_and(|session| session.revision == Revision::V2025_03_26)
-    }
-
-    /// Runs the messages of a batch one by one: over stdio their answers may come as lines of their own.
+    /// Runs a batch as one piece of work, answered by one line.
     fn batch(&mut self, body: &Bytes) {
-        let spans =
-            std::str::from_utf8(body).ok().and_then(|text| trunkline_protocol::envelope::batch(text).ok());
-        match spans {
-            Some(spans) if !spans.is_empty() => {
-                for span in spans {
-                    self.message(body.slice(span.start as usize..span.end as usize));
-                }
+        let endpoint = self.live.load_full();
+        let Some(session) = &self.session else { return };
+        let parts = match batch::parts(body, session, &endpoint, &Caller::local()) {
+            Ok(parts) => parts,
+            Err(refused) => return self.refuse(None, refused.code, refused.message),
+        };
+        let (mut answers, mut calls) = (Vec::new(), Vec::new());
+        for part in parts {
+            match part {
+                Part::Nothing => {}
+                Part::Cancel(id) => self.cancel(&id),
+                Part::Answer(answer) => answers.push(answer),
+                Part::Call(request, id) => calls.push(call(Arc::clone(&endpoint), *request, id)),
             }
-            _ => self.refuse(None, Code::INVALID_REQUEST, "a batch holds at least one message"),
         }
+        self.start(None, async move {
+            answers.extend(futures_util::future::join_all(calls).await);
+            batch::join(&answers).unwrap_or_default()
+        });
     }
 
     fn request(&mut self, body: Bytes, envelope: &Envelope, method: Method) {
         let endpoint = self.live.load_full();
-        let id = body.slice(envelope.id.span.start as usize..envelope.id.span.end as usize);
-        let admitted = if admit::is_modern(envelope, method, None) {
+        let id = admit::slice(&body, envelope.id.span);
+        let admitted = if let Err(failure) = admit::check_is_no_notification(&body, envelope) {
+            Err(failure)
+        } else if admit::is_modern(envelope, method, None) {
             admit::check_meta(envelope)
                 .and_then(|()| admit::check_version(&body, envelope))
                 .map(|()| Some(admit::modern(body.clone(), envelope, method, Caller::local())))
@@ -268,11 +307,8 @@ impl Dialogue {
             Ok(Some(request)) => {
                 let progress =
                     admit::progress(&body, envelope, Some(&self.events_in)).map(|(progress, _)| progress);
-                self.start(
-                    endpoint,
-                    admit::with_progress_and_deadline(request, progress, &self.live.load()),
-                    id,
-                );
+                let request = admit::with_deadline(request.with_progress(progress), &endpoint);
+                self.start(Some(id.clone()), call(endpoint, request, id));
             }
             Err(failure) => {
                 let revision =
@@ -325,28 +361,27 @@ impl Dialogue {
         self.gathered.push(b'\n');
     }
 
-    /// Polls the request once; what is ready is gathered, what has to wait becomes a task.
-    fn start(&mut self, endpoint: Arc<Endpoint>, request: Request, id: Bytes) {
-        let (revision, log_id) = (request.revision(), request.log_id());
-        let key = id.clone();
-        let mut work = Box::pin(async move {
-            let outcome = endpoint.service.call(request).await;
-            let mut message = Vec::new();
-            admit::write_outcome(&mut message, &id, revision, &endpoint, &outcome, log_id);
-            message.push(b'\n');
-            message
-        });
+    /// Polls the work once; what is ready is gathered, what has to wait becomes a task, to be cancelled by `id`.
+    fn start(&mut self, id: Option<Bytes>, work: impl Future<Output = Vec<u8>> + Send + 'static) {
+        let mut work = Box::pin(work);
         match (&mut work).now_or_never() {
-            Some(message) => {
-                while let Ok(event) = self.events.try_recv() {
-                    self.gather_event(&event);
-                }
-                self.gathered.extend_from_slice(&message);
-            }
+            Some(message) => self.gather(&message),
             None => {
                 let handle = self.pending.spawn(work);
-                self.running.insert(key, handle);
+                if let Some(id) = id {
+                    self.running.insert(id, handle);
+                }
             }
+        }
+    }
+
+    /// Gathers the answer of a request, after the progress that was reported before it.
+    fn gather(&mut self, message: &[u8]) {
+        while let Ok(event) = self.events.try_recv() {
+            self.gather_event(&event);
+        }
+        if !message.is_empty() {
+            self.gather_event(message);
         }
     }
 
@@ -360,4 +395,13 @@ impl Dialogue {
         write::error(&mut self.gathered, id, code, text, None);
         self.gathered.push(b'\n');
     }
+}
+
+/// One request as work that owns all it needs; comes to the response message.
+async fn call(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Vec<u8> {
+    let (revision, log_id) = (request.revision(), request.log_id());
+    let outcome = endpoint.service.call(request).await;
+    let mut message = Vec::new();
+    admit::write_outcome(&mut message, &id, revision, &endpoint, &outcome, log_id);
+    message
 }

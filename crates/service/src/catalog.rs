@@ -155,9 +155,8 @@ pub struct Catalog {
     by_name: HashMap<Box<str>, u32>,
     /// The members of each page's result, by revision in the order of [`Revision::ALL`].
     pages: [Vec<Bytes>; 4],
-    /// The cursor of each page but the first.
-    cursors: Vec<String>,
     digest: [u8; 32],
+    sealer: Arc<Sealer>,
 }
 
 /// Tools on one page of `tools/list`. Not every host asks for a second page.
@@ -168,7 +167,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`NameClash`] when two tools have one name.
-    pub fn new(entries: Vec<Entry>, page_size: usize, sealer: &Sealer) -> Result<Self, NameClash> {
+    pub fn new(entries: Vec<Entry>, page_size: usize, sealer: &Arc<Sealer>) -> Result<Self, NameClash> {
         let mut by_name = HashMap::with_capacity(entries.len());
         for (number, entry) in (0..).zip(&entries) {
             let name = entry.definition.name.clone();
@@ -179,20 +178,17 @@ impl Catalog {
         let page_size = page_size.max(1);
         let chunks: Vec<&[Entry]> =
             if entries.is_empty() { vec![&[]] } else { entries.chunks(page_size).collect() };
-        let digest = digest(&entries);
-        let cursors: Vec<String> = (1..chunks.len())
-            .map(|page| {
-                sealer.seal(Purpose::Cursor, &[], None, &[&digest[..], &(page as u64).to_be_bytes()].concat())
-            })
+        let digest = digest(&entries, page_size);
+        let cursor = |page: u64| [&digest[..], &page.to_be_bytes()].concat();
+        // Without randomness there is no cursor, and the pages after it are out of reach; nothing else is.
+        let cursors: Vec<Option<String>> = (1..chunks.len() as u64)
+            .map(|page| sealer.seal(Purpose::Cursor, &[], None, &cursor(page)).ok())
             .collect();
         let pages = Revision::ALL.map(|revision| {
-            chunks
-                .iter()
-                .enumerate()
-                .map(|(page, chunk)| page_members(chunk, cursors.get(page), revision))
-                .collect()
+            let next = |page: usize| cursors.get(page).and_then(Option::as_deref);
+            chunks.iter().enumerate().map(|(page, chunk)| page_members(chunk, next(page), revision)).collect()
         });
-        Ok(Self { entries, by_name, pages, cursors, digest })
+        Ok(Self { entries, by_name, pages, digest, sealer: Arc::clone(sealer) })
     }
 
     /// Returns the number of the tool of that name.
@@ -220,32 +216,87 @@ impl Catalog {
     }
 
     /// Returns the members of one page of `tools/list`: the first without a cursor, `None` for a cursor that is not ours
-    /// or belongs to another state of the catalog.
+    /// or belongs to another list. A cursor holds on every node that has the same keys and the same tools.
     #[must_use]
     pub fn page(&self, cursor: Option<&str>, revision: Revision) -> Option<Bytes> {
         let page = match cursor {
             None => 0,
-            Some(cursor) => self.cursors.iter().position(|known| known == cursor)? + 1,
+            Some(cursor) => self.page_of(cursor)?,
         };
         let revision = Revision::ALL.iter().position(|known| *known == revision)?;
         self.pages.get(revision)?.get(page).cloned()
     }
+
+    fn page_of(&self, cursor: &str) -> Option<usize> {
+        let payload = self.sealer.open(Purpose::Cursor, &[], cursor.as_bytes()).ok()?;
+        let page = payload.strip_prefix(&self.digest[..])?;
+        usize::try_from(u64::from_be_bytes(page.try_into().ok()?)).ok()
+    }
 }
 
-fn page_members(chunk: &[Entry], next: Option<&String>, revision: Revision) -> Bytes {
+fn page_members(chunk: &[Entry], next: Option<&str>, revision: Revision) -> Bytes {
     let tools: Vec<Value> = chunk.iter().map(|entry| entry.definition.to_json(revision)).collect();
     let mut members = format!("\"tools\":{}", Value::Array(tools));
     if let Some(cursor) = next {
-        members.push_str(&format!(",\"nextCursor\":{}", Value::from(cursor.as_str())));
+        members.push_str(&format!(",\"nextCursor\":{}", Value::from(cursor)));
     }
     members.into()
 }
 
 /// A digest of what clients see, so that a cursor of another catalog is told apart.
-fn digest(entries: &[Entry]) -> [u8; 32] {
+fn digest(entries: &[Entry], page_size: usize) -> [u8; 32] {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(&(page_size as u64).to_be_bytes());
     for entry in entries {
         context.update(entry.definition.to_json(Revision::LATEST).to_string().as_bytes());
     }
     context.finish().as_ref().try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Service for Nobody {
+        fn call(&self, _: crate::Request) -> crate::Answer<'_> {
+            crate::ready(Ok(crate::Reply::text("")))
+        }
+    }
+
+    fn catalog(tools: u32, sealer: &Arc<Sealer>) -> Catalog {
+        let entry = |target: u32| Entry {
+            definition: ToolDefinition {
+                name: ToolName::new(&format!("t{target}")).unwrap(),
+                title: None,
+                description: String::new(),
+                input_schema: serde_json::json!({ "type": "object" }),
+                output_schema: None,
+                annotations: Annotations::READ_ONLY,
+            },
+            service: Arc::new(Nobody),
+            target,
+        };
+        Catalog::new((0..tools).map(entry).collect(), 2, sealer).unwrap()
+    }
+
+    fn next(catalog: &Catalog, cursor: Option<&str>) -> Option<String> {
+        let page = catalog.page(cursor, Revision::LATEST).unwrap();
+        let page: Value =
+            serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(&page).unwrap())).unwrap();
+        page["nextCursor"].as_str().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_cursor_holds_on_every_node_with_the_same_keys_and_tools_and_on_no_other() {
+        let keys = [[7; 32]];
+        let (here, there) = (Arc::new(Sealer::new(&keys).unwrap()), Arc::new(Sealer::new(&keys).unwrap()));
+        let second = next(&catalog(5, &here), None).unwrap();
+        let third = next(&catalog(5, &there), Some(&second)).unwrap();
+        assert_eq!(next(&catalog(5, &here), Some(&third)), None);
+        assert!(catalog(6, &here).page(Some(&second), Revision::LATEST).is_none(), "another list");
+        let other = Arc::new(Sealer::random().unwrap());
+        assert!(catalog(5, &other).page(Some(&second), Revision::LATEST).is_none(), "other keys");
+    }
 }

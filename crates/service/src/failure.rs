@@ -105,7 +105,8 @@ impl FailureKind {
 
 /// Why a request was refused or could not be answered.
 ///
-/// [`Display`](fmt::Display) is for the operator's log and may name the source; [`Failure::public`] is what a caller reads.
+/// [`Failure::public`] is what a caller reads, and what it displays as; the cause behind it, for the operator's log alone, is
+/// its [`source`](Error::source).
 #[derive(Debug)]
 pub struct Failure(Box<Inner>);
 

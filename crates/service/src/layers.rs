@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,19 +18,23 @@ use crate::{Answer, Outcome, Service, ready};
 /// How often a client that asked for progress hears of a call that has none to report.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// How many requests are in flight. One count lasts as long as the server, however often its endpoint is replaced.
+#[derive(Debug, Default)]
+pub struct InFlight(AtomicUsize);
+
 /// Bounds requests in number and time, and turns a panic into an answer.
 #[derive(Debug)]
 pub struct Bounded<S> {
     inner: S,
-    in_flight: AtomicUsize,
+    in_flight: Arc<InFlight>,
     max_in_flight: usize,
 }
 
 impl<S> Bounded<S> {
     /// Wraps `inner`; over `max_in_flight` requests at a time the answer is 503 at once.
     #[must_use]
-    pub const fn new(inner: S, max_in_flight: usize) -> Self {
-        Self { inner, in_flight: AtomicUsize::new(0), max_in_flight }
+    pub const fn new(inner: S, max_in_flight: usize, in_flight: Arc<InFlight>) -> Self {
+        Self { inner, in_flight, max_in_flight }
     }
 }
 
@@ -44,14 +49,14 @@ impl Drop for Place<'_> {
 
 impl<S: Service> Service for Bounded<S> {
     fn call(&self, request: Request) -> Answer<'_> {
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.max_in_flight {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.in_flight.0.fetch_add(1, Ordering::Relaxed) >= self.max_in_flight {
+            self.in_flight.0.fetch_sub(1, Ordering::Relaxed);
             let text = "the server is busy; try again in a second";
             return ready(Err(
                 Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
             ));
         }
-        let place = Place(&self.in_flight);
+        let place = Place(&self.in_flight.0);
         let (method, deadline, log_id) = (request.method(), request.deadline(), request.log_id());
         let progress = request.progress().cloned();
         Box::pin(async move {
@@ -63,7 +68,7 @@ impl<S: Service> Service for Bounded<S> {
                 Some(outcome) => outcome,
                 None => match wait(answer, deadline, progress).await {
                     Some(outcome) => outcome,
-                    None => return late(method),
+                    None => return late(method, log_id),
                 },
             };
             outcome.unwrap_or_else(|_| {
@@ -92,21 +97,19 @@ async fn wait<F: Future + Unpin>(
             return None;
         }
         if let Some(progress) = &progress {
-            progress.report(
-                progress.last().max(started.elapsed().as_secs_f64().floor()),
-                None,
-                Some("still running"),
-            );
+            // Whatever the tool counts in, a value just above its last one is news.
+            let next = started.elapsed().as_secs_f64().floor().max(progress.last().next_up());
+            progress.report(next, None, Some("still running"));
         }
     }
 }
 
 /// Inside `tools/call` a source that is late is a result the model can act on.
-fn late(method: Method) -> Outcome {
+fn late(method: Method, log_id: u64) -> Outcome {
     let text = "the deadline of this call passed before an answer came; ask for less, or try again later";
-    if method == Method::ToolsCall {
-        Ok(Reply::tool_error(text))
-    } else {
-        Err(Failure::new(FailureKind::DeadlinePassed, text))
+    if method != Method::ToolsCall {
+        return Err(Failure::new(FailureKind::DeadlinePassed, text));
     }
+    tracing::warn!(request = %format_args!("{log_id:016x}"), "the deadline of a call passed");
+    Ok(Reply::tool_error(&format!("{text} (request {log_id:016x})")))
 }

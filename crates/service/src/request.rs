@@ -29,10 +29,8 @@ pub struct Request {
 #[derive(Debug, Clone, Copy, Default)]
 struct Parts {
     name: Token,
-    uri: Token,
     arguments: Token,
     cursor: Token,
-    params: Token,
     capabilities: Token,
 }
 
@@ -58,10 +56,8 @@ impl Request {
     ) -> Self {
         let parts = Parts {
             name: envelope.name,
-            uri: envelope.uri,
             arguments: envelope.arguments,
             cursor: envelope.cursor,
-            params: envelope.params,
             capabilities: envelope.capabilities,
         };
         Self {
@@ -123,12 +119,6 @@ impl Request {
         self.parts.name.text(&self.body)
     }
 
-    /// Returns `params.uri`; `None` when it is absent or no string.
-    #[must_use]
-    pub fn uri(&self) -> Option<Cow<'_, str>> {
-        self.parts.uri.text(&self.body)
-    }
-
     /// Returns where `params.cursor` stands, of whatever kind it is.
     #[must_use]
     pub fn cursor(&self) -> Token {
@@ -145,12 +135,6 @@ impl Request {
     #[must_use]
     pub fn arguments(&self) -> &[u8] {
         if self.parts.arguments.is_nothing() { b"{}" } else { self.parts.arguments.raw(&self.body) }
-    }
-
-    /// Returns `params` as raw JSON, empty when absent.
-    #[must_use]
-    pub fn params(&self) -> &[u8] {
-        self.parts.params.raw(&self.body)
     }
 
     /// Returns the client's capabilities as raw JSON; of this request, or of its session. Empty when unknown.

@@ -1,6 +1,7 @@
 //! The innermost service: answers what the catalog can answer, and takes a tool call to the service that owns the tool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -14,19 +15,21 @@ use crate::request::Request;
 use crate::{Answer, Outcome, Service, ready};
 
 /// How long clients may keep lists and the discover result: short, as a reload may change them at any time.
-const LIST_TTL_MS: u64 = 60_000;
+pub const LIST_TTL: Duration = Duration::from_secs(60);
 
 /// Routes requests by method and tool name.
 #[derive(Debug)]
 pub struct Router {
     catalog: Arc<Catalog>,
     discover: Bytes,
+    list_ttl: Duration,
 }
 
 impl Router {
-    /// Makes a router over the catalog.
+    /// Makes a router over the catalog. `list_ttl` says how long clients may keep the list of tools: [`LIST_TTL`] is a good
+    /// value, zero one for a catalog that is about to change.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, info: &ServerInfo) -> Self {
+    pub fn new(catalog: Arc<Catalog>, info: &ServerInfo, list_ttl: Duration) -> Self {
         let mut discover = format!(
             "\"supportedVersions\":{},\"capabilities\":{}",
             json!([Revision::LATEST.as_str()]),
@@ -35,12 +38,11 @@ impl Router {
         if let Some(instructions) = &info.instructions {
             discover.push_str(&format!(",\"instructions\":{}", json!(instructions)));
         }
-        Self { catalog, discover: discover.into() }
+        Self { catalog, discover: discover.into(), list_ttl }
     }
 
     fn discover(&self) -> Outcome {
-        Ok(Reply::from_shared(self.discover.clone())
-            .with_hints(Hints { ttl_ms: LIST_TTL_MS, scope: CacheScope::Public }))
+        Ok(Reply::from_shared(self.discover.clone()).with_hints(public(LIST_TTL)))
     }
 
     fn tools_list(&self, request: &Request) -> Outcome {
@@ -53,7 +55,7 @@ impl Router {
             let text = "this cursor is unknown, or the list has changed since; start again without a cursor";
             return Err(Failure::new(FailureKind::InvalidParams, text));
         };
-        Ok(Reply::from_shared(page).with_hints(Hints { ttl_ms: LIST_TTL_MS, scope: CacheScope::Public }))
+        Ok(Reply::from_shared(page).with_hints(public(self.list_ttl)))
     }
 
     fn call_tool(&self, mut request: Request) -> Answer<'_> {
@@ -82,8 +84,13 @@ fn unknown_tool(request: &Request) -> Failure {
     )
 }
 
+/// Hints for what is the same for every caller.
+fn public(ttl: Duration) -> Hints {
+    Hints { ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), scope: CacheScope::Public }
+}
+
 fn empty_list(members: &'static str) -> Outcome {
-    let hints = Hints { ttl_ms: LIST_TTL_MS, scope: CacheScope::Public };
+    let hints = public(LIST_TTL);
     Ok(Reply::from_shared(Bytes::from_static(members.as_bytes())).with_hints(hints))
 }
 

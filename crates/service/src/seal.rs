@@ -16,7 +16,7 @@ const NONCE: usize = 12;
 const EXPIRY: usize = 8;
 
 /// The longest sealed text that is looked at; longer ones are refused unread.
-pub const MAX_SEALED: usize = 64 * 1024;
+const MAX_SEALED: usize = 64 * 1024;
 
 /// What a sealed string is for. A string sealed for one purpose does not open for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,23 +77,26 @@ impl Sealer {
     }
 
     /// Seals `payload` for `purpose` and the caller of that identity, until `expires` (seconds since 1970; `None`: for ever).
-    #[must_use]
-    pub fn seal(&self, purpose: Purpose, caller: &[u8], expires: Option<u64>, payload: &[u8]) -> String {
+    ///
+    /// # Errors
+    /// [`Unsealable`] when the system gives no randomness.
+    pub fn seal(
+        &self,
+        purpose: Purpose,
+        caller: &[u8],
+        expires: Option<u64>,
+        payload: &[u8],
+    ) -> Result<String, Unsealable> {
+        let (id, key) = self.keys.first().ok_or(Unsealable)?;
         let mut nonce = [0; NONCE];
-        let Some((id, key)) = self.keys.first() else { return String::new() };
-        if random(&mut nonce).is_err() {
-            // Without randomness nothing is sealed; the empty text opens nowhere.
-            return String::new();
-        }
+        random(&mut nonce)?;
         let mut inner = Vec::with_capacity(EXPIRY + payload.len() + 16);
         inner.extend_from_slice(&expires.unwrap_or(u64::MAX).to_be_bytes());
         inner.extend_from_slice(payload);
         let aad = Aad::from(associated(purpose, caller));
-        if key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut inner).is_err() {
-            return String::new();
-        }
-        let sealed = [&[VERSION][..], id, &nonce, &inner].concat();
-        URL_SAFE_NO_PAD.encode(sealed)
+        let nonce_once = Nonce::assume_unique_for_key(nonce);
+        key.seal_in_place_append_tag(nonce_once, aad, &mut inner).map_err(|_| Unsealable)?;
+        Ok(URL_SAFE_NO_PAD.encode([&[VERSION][..], id, &nonce, &inner].concat()))
     }
 
     /// Opens a sealed text.
@@ -151,7 +154,7 @@ mod tests {
     #[test]
     fn opens_only_what_it_sealed_and_only_for_the_same_purpose_and_caller() {
         let sealer = Sealer::random().unwrap();
-        let sealed = sealer.seal(Purpose::Session, b"ann", Some(now() + 60), b"payload");
+        let sealed = sealer.seal(Purpose::Session, b"ann", Some(now() + 60), b"payload").unwrap();
         assert_eq!(sealer.open(Purpose::Session, b"ann", sealed.as_bytes()).unwrap(), b"payload");
         assert_eq!(sealer.open(Purpose::Session, b"bob", sealed.as_bytes()), Err(Unsealable));
         assert_eq!(sealer.open(Purpose::Cursor, b"ann", sealed.as_bytes()), Err(Unsealable));
@@ -169,13 +172,13 @@ mod tests {
     #[test]
     fn expires() {
         let sealer = Sealer::random().unwrap();
-        let sealed = sealer.seal(Purpose::Session, b"", Some(now().saturating_sub(1)), b"x");
+        let sealed = sealer.seal(Purpose::Session, b"", Some(now().saturating_sub(1)), b"x").unwrap();
         assert_eq!(sealer.open(Purpose::Session, b"", sealed.as_bytes()), Err(Unsealable));
     }
 
     #[test]
     fn an_older_key_still_opens() {
-        let sealed = Sealer::new(&[[1; 32]]).unwrap().seal(Purpose::Cursor, b"", None, b"x");
+        let sealed = Sealer::new(&[[1; 32]]).unwrap().seal(Purpose::Cursor, b"", None, b"x").unwrap();
         let rotated = Sealer::new(&[[2; 32], [1; 32]]).unwrap();
         assert_eq!(rotated.open(Purpose::Cursor, b"", sealed.as_bytes()).unwrap(), b"x");
     }

@@ -64,6 +64,18 @@ fn parts_are_found_whatever_their_order_and_spelling() {
 }
 
 #[test]
+fn a_refused_notification_is_known_as_one() {
+    for body in [
+        r#"{"jsonrpc":"2.0","method":"x","params":[]}"#,
+        r#"{"jsonrpc":"2.0","method":"x","params":{"a":1,"a":2}}"#,
+        r#"{"method":"x"}"#,
+    ] {
+        assert!(scan(body.as_bytes()).unwrap_err().notification, "{body}");
+    }
+    assert!(!scan(br#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#).unwrap_err().notification);
+}
+
+#[test]
 fn deep_nesting_is_refused_and_answered() {
     let body = format!(
         r#"{{"jsonrpc":"2.0","method":"x","params":{{"a":{}{}}},"id":3}}"#,
@@ -76,7 +88,10 @@ fn deep_nesting_is_refused_and_answered() {
 #[test]
 fn a_batch_is_split() {
     let text = r#"[{"a":1}, 2]"#;
-    let spans = batch(text).unwrap();
+    let spans = batch(text.as_bytes()).unwrap();
     assert_eq!(spans.iter().map(|span| span.of_str(text)).collect::<Vec<_>>(), [r#"{"a":1}"#, "2"]);
-    assert!(batch("{}").is_err() && batch("[1]x").is_err());
+    let code = |text: &str| batch(text.as_bytes()).unwrap_err().code.0;
+    assert_eq!((code("{}"), code("[]"), code("[[1]]"), code("[1]x")), (-32600, -32600, -32600, -32700));
+    assert_eq!(code(&format!("[{}]", vec!["1"; MAX_BATCH + 1].join(","))), -32600);
+    assert_eq!(batch(format!("[{}]", vec!["1"; MAX_BATCH].join(",")).as_bytes()).unwrap().len(), MAX_BATCH);
 }

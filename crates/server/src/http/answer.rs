@@ -171,9 +171,16 @@ pub(super) fn refusal(status: StatusCode, code: Code, text: &str) -> Response<An
 }
 
 /// Returns 405 with the methods that are served.
-pub(super) fn method_not_allowed() -> Response<Answer> {
+pub(super) fn method_not_allowed(methods: &'static str) -> Response<Answer> {
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, DELETE, OPTIONS"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+/// Returns 503 for want of room, to be tried again in a second.
+pub(super) fn busy(text: &str) -> Response<Answer> {
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, text);
+    retry_after(&mut response, Duration::from_secs(1));
     response
 }
 

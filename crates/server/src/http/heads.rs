@@ -1,7 +1,7 @@
 //! The headers of one request that the protocol looks at, gathered in one pass.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, TRANSFER_ENCODING};
 use trunkline_protocol::header::{Accepts, accepts};
 
 /// Borrowed header values. What the protocol mirrors from the body is marked when it is repeated.
@@ -16,9 +16,12 @@ pub(super) struct Heads<'a> {
     pub(super) name: Mirrored<'a>,
     pub(super) session: Option<&'a [u8]>,
     accept: Option<Accepts>,
+    /// The body is compressed, or otherwise not what it says it is.
+    pub(super) is_encoded: bool,
     /// A proxy is in front: `Forwarded` or `X-Forwarded-*` occurs.
     pub(super) forwarded: bool,
-    repeated_host: bool,
+    /// A header that has one value occurs twice: no reader could tell which one counts.
+    pub(super) repeated: Option<&'static str>,
 }
 
 /// A header that mirrors a part of the body.
@@ -50,17 +53,20 @@ impl<'a> Heads<'a> {
         for (name, value) in headers {
             let value = value.as_bytes();
             if name == CONTENT_TYPE {
-                heads.content_type = Some(value);
+                heads.once("Content-Type", value, |heads| &mut heads.content_type);
             } else if name == ACCEPT {
                 let these = accepts(value);
                 heads.accept = Some(heads.accept.map_or(these, |those| those.or(these)));
             } else if name == CONTENT_LENGTH {
                 heads.content_length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+            } else if name == CONTENT_ENCODING {
+                heads.is_encoded |= !value.eq_ignore_ascii_case(b"identity");
+            } else if name == TRANSFER_ENCODING {
+                heads.is_encoded |= !value.eq_ignore_ascii_case(b"chunked");
             } else if name == HOST {
-                heads.repeated_host |= heads.host.is_some();
-                heads.host = Some(value);
+                heads.once("Host", value, |heads| &mut heads.host);
             } else if name == ORIGIN {
-                heads.origin = Some(value);
+                heads.once("Origin", value, |heads| &mut heads.origin);
             } else {
                 heads.read_own(name.as_str(), value);
             }
@@ -73,10 +79,21 @@ impl<'a> Heads<'a> {
             "mcp-protocol-version" => self.version.add(value),
             "mcp-method" => self.method.add(value),
             "mcp-name" => self.name.add(value),
-            "mcp-session-id" => self.session = Some(value.trim_ascii()),
+            "mcp-session-id" => self.once("Mcp-Session-Id", value.trim_ascii(), |heads| &mut heads.session),
             "forwarded" => self.forwarded = true,
             _ if name.starts_with("x-forwarded-") => self.forwarded = true,
             _ => {}
+        }
+    }
+
+    fn once(
+        &mut self,
+        name: &'static str,
+        value: &'a [u8],
+        place: impl Fn(&mut Self) -> &mut Option<&'a [u8]>,
+    ) {
+        if place(self).replace(value).is_some() {
+            self.repeated = Some(name);
         }
     }
 
@@ -87,9 +104,6 @@ impl<'a> Heads<'a> {
 
     /// Returns the one host that is asked for; `authority` is that of an HTTP/2 or absolute-form request.
     pub(super) fn one_host(&self, authority: Option<&'a str>) -> Option<&'a [u8]> {
-        if self.repeated_host {
-            return None;
-        }
         match (self.host, authority) {
             (Some(host), Some(authority)) if host != authority.as_bytes() => None,
             (Some(host), _) => Some(host),

@@ -1,6 +1,7 @@
 //! Calls of legacy sessions that outlive their connection: a dropped connection does not cancel them, a notification does.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
@@ -14,12 +15,15 @@ use super::answer::{Done, Work};
 const SHARDS: usize = 16;
 
 type Key = (u128, Box<[u8]>);
+/// The calls that run, each with a number of its own: a client may use an id again too early.
+type Running = HashMap<Key, (u64, CancellationToken)>;
 
 /// The calls of all legacy sessions that did not end at once.
 #[derive(Debug, Default)]
 pub(super) struct LegacyCalls {
     tasks: TaskTracker,
-    running: Arc<[Mutex<HashMap<Key, CancellationToken>>; SHARDS]>,
+    serial: AtomicU64,
+    running: Arc<[Mutex<Running>; SHARDS]>,
 }
 
 /// What became of a call.
@@ -38,11 +42,12 @@ impl LegacyCalls {
         }
         let cancel = CancellationToken::new();
         let key: Key = (session, id.into());
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         if let Ok(mut running) = self.shard(session).lock() {
-            running.insert(key.clone(), cancel.clone());
+            running.insert(key.clone(), (serial, cancel.clone()));
         }
         let (sender, receiver) = oneshot::channel();
-        let entry = Entry { running: Arc::clone(&self.running), key };
+        let entry = Entry { running: Arc::clone(&self.running), key, serial };
         self.tasks.spawn(async move {
             let _entry = entry;
             tokio::select! {
@@ -59,7 +64,7 @@ impl LegacyCalls {
     /// Cancels one call of a session, if it runs.
     pub(super) fn cancel(&self, session: u128, id: &[u8]) {
         if let Ok(running) = self.shard(session).lock()
-            && let Some(call) = running.get(&(session, id.into()))
+            && let Some((_, call)) = running.get(&(session, id.into()))
         {
             call.cancel();
         }
@@ -68,7 +73,10 @@ impl LegacyCalls {
     /// Cancels every call of a session.
     pub(super) fn end_session(&self, session: u128) {
         if let Ok(running) = self.shard(session).lock() {
-            running.iter().filter(|((owner, _), _)| *owner == session).for_each(|(_, call)| call.cancel());
+            running
+                .iter()
+                .filter(|((owner, _), _)| *owner == session)
+                .for_each(|(_, (_, call))| call.cancel());
         }
     }
 
@@ -76,36 +84,36 @@ impl LegacyCalls {
     pub(super) async fn stop(&self) {
         for shard in self.running.iter() {
             if let Ok(running) = shard.lock() {
-                running.values().for_each(CancellationToken::cancel);
+                running.values().for_each(|(_, call)| call.cancel());
             }
         }
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    fn shard(&self, session: u128) -> &Mutex<HashMap<Key, CancellationToken>> {
+    fn shard(&self, session: u128) -> &Mutex<Running> {
         shard(&self.running, session)
     }
 }
 
-fn shard(
-    running: &[Mutex<HashMap<Key, CancellationToken>>; SHARDS],
-    session: u128,
-) -> &Mutex<HashMap<Key, CancellationToken>> {
+fn shard(running: &[Mutex<Running>; SHARDS], session: u128) -> &Mutex<Running> {
     let [first, ..] = running;
     running.get((session % SHARDS as u128) as usize).unwrap_or(first)
 }
 
 /// Takes a call off the table however it ends.
 struct Entry {
-    running: Arc<[Mutex<HashMap<Key, CancellationToken>>; SHARDS]>,
+    running: Arc<[Mutex<Running>; SHARDS]>,
     key: Key,
+    serial: u64,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Ok(mut running) = shard(&self.running, self.key.0).lock() {
-            running.remove(&self.key);
+            if running.get(&self.key).is_some_and(|(serial, _)| *serial == self.serial) {
+                running.remove(&self.key);
+            }
         }
     }
 }

@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use trunkline_protocol::{Code, Envelope, Message, Method, Refusal, Revision, header, scan, write};
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Outcome, Request};
 
-use super::answer::{self, Answer, Done, Events, Work, empty, message, refusal, retry_after};
+use super::answer::{self, Answer, Done, Events, Work, busy, empty, message, refusal, retry_after};
 use super::heads::{Heads, Mirrored};
 use super::legacy_calls::Started;
 use super::{Http, unknown_session};
 use crate::admit;
+use crate::batch::{self, Part};
 use crate::legacy::{Session, Tells, answer_here};
 
 /// How long a client may take to send its body.
@@ -53,6 +54,10 @@ impl Http {
                 "`Content-Type` must be application/json",
             );
         }
+        if heads.is_encoded {
+            let text = "`Content-Encoding` must be absent: bodies are read as they are";
+            return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::INVALID_REQUEST, text);
+        }
         let accepts = heads.accepts();
         if !accepts.json && !accepts.event_stream {
             let text = "`Accept` must allow application/json or text/event-stream";
@@ -83,6 +88,10 @@ impl Http {
             if body.is_end_stream() {
                 return Ok(first);
             }
+            let room = u32::try_from(max / 1024 + 1).unwrap_or(u32::MAX);
+            let Ok(_room) = self.bodies.try_acquire_many(room) else {
+                return Err(busy("too many large bodies are being read; try again in a second"));
+            };
             let mut whole = BytesMut::from(first);
             while let Some(frame) = body.frame().await {
                 let piece = frame.map_err(|_| cut_short())?.into_data().unwrap_or_default();
@@ -118,7 +127,7 @@ impl Http {
     ) -> Response<Answer> {
         let (kind, envelope) = match scan(&body) {
             Ok(scanned) => scanned,
-            Err(refused) if is_batch(&body) => {
+            Err(refused) if heads.session.is_some() && body.trim_ascii_start().first() == Some(&b'[') => {
                 return Box::pin(self.batch(headers, heads, &body, refused, form)).await;
             }
             Err(refused) => return refused_message(&body, &refused, form),
@@ -161,12 +170,8 @@ impl Http {
         let progress = if form.may_stream { admit::progress(&body, envelope, None) } else { None };
         if let Some((progress, Some(events))) = progress {
             let request = request.with_progress(Some(progress));
-            return stream(
-                work(Guard::into_inner(endpoint), request, body.slice(id.start as usize..id.end as usize)),
-                events,
-                form,
-            )
-            .await;
+            return stream(work(Guard::into_inner(endpoint), request, admit::slice(&body, id)), events, form)
+                .await;
         }
         let outcome = endpoint.service.call(request).await;
         finished(done(&endpoint, id.of(&body), Revision::LATEST, &outcome, log_id), form)
@@ -180,6 +185,7 @@ impl Http {
         envelope: &Envelope,
         method: Method,
     ) -> Result<(), Failure> {
+        admit::check_is_no_notification(body, envelope)?;
         admit::check_meta(envelope)?;
         self.check_version_header(heads, body, envelope)?;
         admit::check_version(body, envelope)?;
@@ -220,7 +226,7 @@ impl Http {
         form: Form<'_>,
     ) -> Response<Answer> {
         let endpoint = self.live.load_full();
-        let id = body.slice(envelope.id.span.start as usize..envelope.id.span.end as usize);
+        let id = admit::slice(&body, envelope.id.span);
         if method == Method::Initialize {
             return self.initialize(&endpoint, &body, envelope, &id, form);
         }
@@ -274,12 +280,15 @@ impl Http {
                 );
             }
         };
+        let sealed = session.seal(&self.options.sealer, form.caller).ok();
+        let Some(sealed) = sealed.and_then(|sealed| HeaderValue::from_str(&sealed).ok()) else {
+            let text = "no session can be made now; try again later";
+            return refusal(StatusCode::INTERNAL_SERVER_ERROR, Code::INTERNAL_ERROR, text);
+        };
         let mut out = Vec::new();
         session.initialize_reply(endpoint, Tells::Nothing).write(&mut out, id, session.revision, &[]);
         let mut response = message(StatusCode::OK, out, form.as_event);
-        if let Ok(value) = HeaderValue::from_str(&session.seal(&self.options.sealer, form.caller)) {
-            response.headers_mut().insert("mcp-session-id", value);
-        }
+        response.headers_mut().insert("mcp-session-id", sealed);
         response
     }
 
@@ -297,7 +306,9 @@ impl Http {
         let session = self.session(caller, id).map_err(|_| NoSession::Unknown)?;
         match heads.legacy_version(headers) {
             Ok(None) => Ok(session),
-            Ok(Some(version)) if Revision::parse(version).is_some() || version == b"2024-11-05" => {
+            Ok(Some(version))
+                if Revision::parse(version).is_some() || version == Revision::STRAY_HEADER.as_bytes() =>
+            {
                 Ok(session)
             }
             _ => Err(NoSession::Refused("`MCP-Protocol-Version` names no revision that is served")),
@@ -326,7 +337,7 @@ impl Http {
         empty(StatusCode::ACCEPTED)
     }
 
-    /// Runs a batch, which sessions of 2025-03-26 alone may send. Spec: 2025-03-26 basic/index#batching.
+    /// Runs a batch, which sessions of 2025-03-26 alone may send.
     async fn batch(
         &self,
         headers: &HeaderMap,
@@ -335,80 +346,40 @@ impl Http {
         refused: Refusal,
         form: Form<'_>,
     ) -> Response<Answer> {
-        let session = heads.session.and_then(|_| self.legacy_session(headers, heads, form.caller).ok());
-        let spans =
-            std::str::from_utf8(body).ok().and_then(|text| trunkline_protocol::envelope::batch(text).ok());
-        let (Some(session), Some(spans)) =
-            (session.filter(|session| session.revision == Revision::V2025_03_26), spans)
-        else {
-            return refused_message(body, &refused, form);
+        let session = match self.legacy_session(headers, heads, form.caller) {
+            Ok(session) if batch::is_batch(body, Some(&session)) => session,
+            Err(NoSession::Unknown) => return unknown_session(None),
+            _ => return refused_message(body, &refused, form),
         };
-        if spans.is_empty() {
-            return refused_message(body, &refused, form);
-        }
         let endpoint = self.live.load_full();
-        let parts = spans.iter().map(|span| body.slice(span.start as usize..span.end as usize));
-        let answers = futures_util::future::join_all(
-            parts.map(|part| self.batch_part(&endpoint, &session, part, form)),
-        )
-        .await;
-        let answers: Vec<Vec<u8>> = answers.into_iter().flatten().collect();
-        if answers.is_empty() {
-            return empty(StatusCode::ACCEPTED);
+        let parts = match batch::parts(body, &session, &endpoint, form.caller) {
+            Ok(parts) => parts,
+            Err(refused) => return refused_message(body, &refused, form),
+        };
+        let answers = parts.into_iter().map(|part| self.batch_part(&endpoint, &session, part));
+        let answers: Vec<Vec<u8>> =
+            futures_util::future::join_all(answers).await.into_iter().flatten().collect();
+        match batch::join(&answers) {
+            Some(whole) => message(StatusCode::OK, whole, form.as_event),
+            None => empty(StatusCode::ACCEPTED),
         }
-        message(StatusCode::OK, [&b"["[..], &answers.join(&b','), b"]"].concat(), form.as_event)
     }
 
-    async fn batch_part(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        session: &Session,
-        part: Bytes,
-        form: Form<'_>,
-    ) -> Option<Vec<u8>> {
-        let mut out = Vec::new();
-        let (kind, envelope) = match scan(&part) {
-            Ok(scanned) => scanned,
-            Err(refused) => {
-                write::error(
-                    &mut out,
-                    refused.id.map(|id| id.of(&part)),
-                    refused.code,
-                    refused.message,
-                    None,
-                );
-                return Some(out);
+    async fn batch_part(&self, endpoint: &Arc<Endpoint>, session: &Session, part: Part) -> Option<Vec<u8>> {
+        match part {
+            Part::Nothing => None,
+            Part::Cancel(id) => {
+                self.legacy.cancel(session.number, &id);
+                None
             }
-        };
-        let method = admit::method_of(&part, &envelope);
-        if kind != Message::Request {
-            if method == Method::Cancelled {
-                self.legacy.cancel(session.number, envelope.request_id.raw(&part));
+            Part::Answer(answer) => Some(answer),
+            Part::Call(request, id) => {
+                match self.legacy.start(session.number, &id, work(Arc::clone(endpoint), *request, id.clone()))
+                {
+                    Started::Ended(done) => Some(done.message),
+                    Started::Running(result) => result.await.ok().map(|done| done.message),
+                }
             }
-            return None;
-        }
-        let id = part.slice(envelope.id.span.start as usize..envelope.id.span.end as usize);
-        if method == Method::Initialize {
-            write::error(
-                &mut out,
-                Some(&id),
-                Code::INVALID_REQUEST,
-                "`initialize` must not be in a batch",
-                None,
-            );
-            return Some(out);
-        }
-        if let Some(reply) = answer_here(method) {
-            reply.write(&mut out, &id, session.revision, &[]);
-            return Some(out);
-        }
-        let request = admit::with_deadline(
-            admit::legacy(part, &envelope, method, session, Arc::clone(form.caller)),
-            endpoint,
-        );
-        match self.legacy.start(session.number, &id, work(Arc::clone(endpoint), request, id.clone())) {
-            Started::Ended(done) => Some(done.message),
-            Started::Running(result) => result.await.ok().map(|done| done.message),
         }
     }
 }
@@ -501,10 +472,6 @@ fn too_large(max: usize) -> Response<Answer> {
 
 fn cut_short() -> Response<Answer> {
     refusal(StatusCode::BAD_REQUEST, Code::PARSE_ERROR, "the body ended before its length")
-}
-
-fn is_batch(body: &[u8]) -> bool {
-    body.trim_ascii_start().first() == Some(&b'[')
 }
 
 /// Compares a header with the part of the body it mirrors.

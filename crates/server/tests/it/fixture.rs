@@ -14,6 +14,7 @@ use trunkline_server::stdio::{StdioOptions, serve_on};
 use trunkline_service::catalog::Entry;
 use trunkline_service::endpoint::Live;
 use trunkline_service::layers::Bounded;
+use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::Sealer;
 use trunkline_service::shared::InMemory;
 use trunkline_service::{
@@ -129,14 +130,20 @@ fn endpoint(seen: &Arc<Seen>, tools: usize, page_size: usize) -> Endpoint {
         service: Arc::clone(&service),
         target,
     });
-    let catalog = Arc::new(Catalog::new(entries.collect(), page_size, &Sealer::random().unwrap()).unwrap());
+    let catalog =
+        Arc::new(Catalog::new(entries.collect(), page_size, &Arc::new(Sealer::random().unwrap())).unwrap());
     let info = ServerInfo {
         name: "fixture".to_owned(),
         version: "1".to_owned(),
         instructions: Some("Try echo.".to_owned()),
     };
-    let router = Router::new(Arc::clone(&catalog), &info);
-    Endpoint::new(Arc::new(Bounded::new(router, 200)), catalog, info, Some(Duration::from_secs(30)))
+    let router = Router::new(Arc::clone(&catalog), &info, LIST_TTL);
+    Endpoint::new(
+        Arc::new(Bounded::new(router, 200, Arc::default())),
+        catalog,
+        info,
+        Some(Duration::from_secs(30)),
+    )
 }
 
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -150,6 +157,7 @@ pub(crate) fn options() -> HttpOptions {
         sealer: Arc::new(Sealer::random().unwrap()),
         shared: Arc::new(InMemory::default()),
         head_timeout: trunkline_server::http::HEAD_TIMEOUT,
+        ends_sessions: true,
         shutdown_grace: Duration::from_secs(2),
     }
 }
@@ -204,7 +212,13 @@ pub(crate) fn serve_stdio_with(max_line: usize) -> Piped {
     let thread = std::thread::spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(serve_on(served, StdioOptions { max_line }, input_end, output_end))
+        runtime.block_on(serve_on(
+            served,
+            StdioOptions { max_line, grace: Duration::from_secs(10) },
+            CancellationToken::new(),
+            input_end,
+            output_end,
+        ))
     });
     Piped { input: Some(input), lines: BufReader::new(output), seen, live, thread: Some(thread) }
 }

@@ -63,6 +63,17 @@ async fn ht_02_a_session_id_the_server_no_longer_knows() {
 }
 
 #[tokio::test]
+async fn a_session_is_not_ended_where_other_nodes_would_not_hear_of_it() {
+    let mut shared_keys = options();
+    shared_keys.ends_sessions = false;
+    let http = serve_http_with(live(), shared_keys).await;
+    let answer = post_legacy(http.address, &initialize("2025-11-25"), None, &[]).await;
+    let session = [("Mcp-Session-Id", answer.header("mcp-session-id").unwrap())];
+    let answer = request(http.address, "DELETE", "/mcp", &session, b"").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST, OPTIONS")));
+}
+
+#[tokio::test]
 async fn ht_03_host_header_spellings() {
     let http = serve_http().await;
     let port = http.address.port();
@@ -115,6 +126,8 @@ async fn ht_04_origin_is_three_valued() {
             (204, Some("mcp-param-x"))
         );
     }
+    let twice = post(http.address, &list, &[("Origin", "http://evil.example"), ("origin", &own)]).await;
+    assert_eq!((twice.status, twice.header("access-control-allow-origin")), (400, None));
     for origin in ["http://evil.example", "null", "http://localhost.evil.example"] {
         let answer = post(http.address, &list, &[("Origin", origin)]).await;
         assert_eq!((answer.status, answer.json().get("id")), (403, None), "{origin}");
@@ -213,6 +226,18 @@ async fn ht_08_two_clients_same_id_same_moment() {
         assert_eq!(post(http.address, &body, &[]).await.json()["result"]["content"][0]["text"], text);
     };
     futures_util::future::join_all((0..50).map(|_| async { tokio::join!(ask("A", 50), ask("B", 0)) })).await;
+    // In sessions of the handshake era the id is all that tells two calls of one session apart from those of another.
+    let legacy = async |text: &str, delay: u64| {
+        let answer = post_legacy(http.address, &initialize("2025-11-25"), None, &[]).await;
+        let session = answer.header("mcp-session-id").unwrap();
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"{text}","delay":{delay}}}}}}}"#
+        );
+        let answer = post_legacy(http.address, &body, Some(session), &[]).await;
+        assert_eq!(answer.json()["result"]["content"][0]["text"], text);
+    };
+    let pairs = (0..50).map(|_| async { tokio::join!(legacy("A", 50), legacy("B", 0)) });
+    futures_util::future::join_all(pairs).await;
     // One keep-alive connection, requests sent before the answers come.
     let mut connection = Connection::open(http.address).await;
     for round in 0..50 {
@@ -347,6 +372,10 @@ async fn bodies_are_bounded_and_malformed_ones_answered() {
         .await
         .status,
         200
+    );
+    assert_eq!(
+        post(http.address, &modern("1", "tools/list", ""), &[("Content-Encoding", "gzip")]).await.status,
+        415
     );
     let large = call("1", "echo", &format!(r#"{{"text":"{}"}}"#, "x".repeat(MAX_BODY)));
     assert_eq!(post(http.address, &large, &[]).await.status, 413);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::fixture::{
-    Piped, Served, call, check, initialize, live_with, modern, options, serve_http, serve_http_with,
+    META, Piped, Served, call, check, initialize, live_with, modern, options, serve_http, serve_http_with,
     serve_stdio,
 };
 use crate::raw_http::{Answer, post, post_legacy};
@@ -12,12 +12,35 @@ use crate::raw_http::{Answer, post, post_legacy};
 async fn both(http: &Served, piped: &mut Piped, body: &str) -> (Answer, Value) {
     let answer = post(http.address, body, &[]).await;
     let line = piped.ask(body);
-    let method = serde_json::from_str::<Value>(body)
-        .map(|message| message["method"].as_str().unwrap_or("").to_owned())
-        .unwrap_or_default();
+    let method = method_of(body);
     check("2026-07-28", &method, &answer.json());
     check("2026-07-28", &method, &line);
     (answer, line)
+}
+
+/// The same request in a session of 2025-11-25, over HTTP and over stdio; the raw texts of both answers, checked.
+async fn legacy(http: &Served, body: &str) -> [String; 2] {
+    let session = initialized(http, "2025-11-25").await;
+    let body = body.replace(&format!(",{META}"), "").replace(META, "");
+    let answer = post_legacy(http.address, &body, Some(&session), &[]).await;
+    let mut piped = serve_stdio();
+    piped.ask(&initialize("2025-11-25"));
+    piped.send(&body);
+    let line = piped.line();
+    for message in [&answer.body, &line] {
+        check("2025-11-25", &method_of(&body), &serde_json::from_str(message).unwrap());
+    }
+    [answer.body, line]
+}
+
+fn method_of(body: &str) -> String {
+    let message = serde_json::from_str::<Value>(body).unwrap_or_default();
+    message["method"].as_str().unwrap_or_default().to_owned()
+}
+
+async fn initialized(http: &Served, version: &str) -> String {
+    let answer = post_legacy(http.address, &initialize(version), None, &[]).await;
+    answer.header("mcp-session-id").unwrap().to_owned()
 }
 
 /// The raw text of the id in an answer.
@@ -34,6 +57,9 @@ async fn pr_01_a_string_id_made_of_digits_stays_a_string() {
         assert_eq!(id_text(&answer.body), id);
         piped.send(&modern(id, "tools/list", ""));
         assert_eq!(id_text(&piped.line()), id);
+        for message in legacy(&http, &modern(id, "tools/list", "")).await {
+            assert_eq!(id_text(&message), id);
+        }
     }
     // In flight together: both get their own answer.
     piped.send(&call("\"7\"", "echo", r#"{"text":"string","delay":60}"#));
@@ -51,6 +77,9 @@ async fn pr_02_large_negative_and_zero_ids() {
         assert_eq!(id_text(&post(http.address, &body, &[]).await.body), id);
         piped.send(&body);
         assert_eq!(id_text(&piped.line()), id);
+        for message in legacy(&http, &body).await {
+            assert_eq!(id_text(&message), id);
+        }
     }
 }
 
@@ -62,6 +91,10 @@ async fn pr_03_null_fractional_and_structured_ids() {
         assert_eq!((answer.status, answer.code()), (400, -32600), "{id}");
         assert_eq!(line["error"]["code"], -32600);
         assert!(answer.json().get("id").is_none() && line.get("id").is_none());
+        for message in legacy(&http, &call(id, "echo", r#"{"text":"x"}"#)).await {
+            let message: Value = serde_json::from_str(&message).unwrap();
+            assert_eq!((&message["error"]["code"], message.get("id")), (&(-32600).into(), None), "{id}");
+        }
     }
     assert_eq!(http.seen.started.load(std::sync::atomic::Ordering::SeqCst), 0);
     assert_eq!(piped.seen.started.load(std::sync::atomic::Ordering::SeqCst), 0);
@@ -74,6 +107,7 @@ async fn pr_04_unknown_notifications_are_never_answered() {
         r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#,
         r#"{"jsonrpc":"2.0","method":"vendor/x","params":{}}"#,
         r#"{"jsonrpc":"2.0","method":"x","params":[]}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/x","params":{"a":1,"a":2}}"#,
     ] {
         let answer = post(http.address, body, &[]).await;
         assert!(
@@ -96,6 +130,14 @@ async fn pr_05_a_notification_name_that_carries_an_id() {
     let (answer, line) = both(&http, &mut piped, &body).await;
     assert_eq!((answer.status, answer.code(), answer.json()["id"].clone()), (404, -32601, 3.into()));
     assert_eq!((&line["error"]["code"], &line["id"]), (&(-32601).into(), &3.into()));
+    for message in legacy(&http, &body).await {
+        let message: Value = serde_json::from_str(&message).unwrap();
+        assert_eq!((&message["error"]["code"], &message["id"]), (&(-32601).into(), &3.into()));
+    }
+    // Without `_meta` it is the same.
+    let bare = body.replace(&format!(",{META}"), "");
+    assert_eq!(post(http.address, &bare, &[]).await.code(), -32601);
+    assert_eq!(serve_stdio().ask(&bare)["error"]["code"], -32601);
     // 99 was not cancelled by it.
     assert!(piped.line().contains("done"));
 }
@@ -112,7 +154,10 @@ async fn pr_06_arguments_omitted_null_array_scalar() {
         for (tool, expected) in [("noargs", noargs), ("echo", echo)] {
             let body = modern("1", "tools/call", &format!(r#""name":"{tool}"{arguments}"#));
             let (answer, line) = both(&http, &mut piped, &body).await;
-            for message in [answer.json(), line] {
+            let mut messages = vec![answer.json(), line];
+            messages
+                .extend(legacy(&http, &body).await.map(|message| serde_json::from_str(&message).unwrap()));
+            for message in messages {
                 match expected {
                     0 => assert_eq!(message["result"]["isError"], false, "{body}"),
                     1 => {
@@ -342,12 +387,35 @@ async fn a_batch_is_answered_for_2025_03_26_alone() {
         let mut piped = serve_stdio();
         piped.ask(&initialize(version));
         piped.send(batch);
+        let line: Value = serde_json::from_str(&piped.line()).unwrap();
         if answered {
             assert_eq!(answer.json().as_array().unwrap().len(), 2, "{answer:?}");
-            assert!(piped.line().contains("\"id\":1") && piped.line().contains("\"id\":2"));
+            assert_eq!(line.as_array().unwrap().len(), 2);
         } else {
             assert_eq!((answer.status, answer.code()), (400, -32600));
-            assert!(piped.line().contains("-32600"));
+            assert_eq!(line["error"]["code"], -32600);
         }
     }
+}
+
+#[tokio::test]
+async fn a_hostile_batch_is_refused_whole() {
+    let http = serve_http().await;
+    let mut piped = serve_stdio();
+    let session = initialized(&http, "2025-03-26").await;
+    piped.ask(&initialize("2025-03-26"));
+    let nested = format!("{}{}", "[".repeat(60_000), "]".repeat(60_000));
+    let many = format!("[{}]", vec![r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#; 101].join(","));
+    for batch in [nested.as_str(), many.as_str(), "[]", "[[1]]"] {
+        assert_eq!(post_legacy(http.address, batch, Some(&session), &[]).await.code(), -32600);
+        assert_eq!(piped.ask(batch)["error"]["code"], -32600);
+    }
+    // A handshake inside is refused on both, and what is no request is owed nothing.
+    let inside = format!("[{},{{\"jsonrpc\":\"2.0\",\"method\":\"x\"}}]", initialize("2025-11-25"));
+    assert_eq!(
+        post_legacy(http.address, &inside, Some(&session), &[]).await.json()[0]["error"]["code"],
+        -32600
+    );
+    assert_eq!(piped.ask(&inside)[0]["error"]["code"], -32600);
+    assert_eq!(piped.ask(r#"{"jsonrpc":"2.0","id":5,"method":"ping"}"#)["id"], 5);
 }

@@ -89,6 +89,37 @@ fn st_05_end_of_input_ends_the_server() {
 }
 
 #[test]
+fn st_05_a_client_that_reads_nothing_does_not_keep_the_server() {
+    let mut piped = serve_stdio();
+    // More answers than pipes and queues hold, then the end of the input.
+    let list = format!("{}\n", modern("1", "tools/list", ""));
+    let mut input = piped.input.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        use std::io::Write as _;
+        // The server may stop reading first.
+        let _ = input.write_all(list.repeat(3000).as_bytes());
+    });
+    let started = std::time::Instant::now();
+    std::thread::spawn(move || writer.join());
+    piped.thread.take().unwrap().join().unwrap().unwrap();
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn st_06_a_long_line_costs_the_limit_and_not_its_length() {
+    let mut piped = serve_stdio_with(1000);
+    piped.ask(&modern("1", "tools/list", ""));
+    let before = resident();
+    for _ in 0..64 {
+        piped.write(&vec![b'x'; 1 << 20]);
+    }
+    piped.write(b"\n");
+    assert!(piped.line().contains("-32600"));
+    assert!(resident() < before + 16 * 1024 * 1024, "grew from {before} to {}", resident());
+    assert_eq!(piped.ask(&modern("2", "tools/list", ""))["id"], 2);
+}
+
+#[test]
 fn st_06_size_limits_do_not_depend_on_chunking() {
     let mut piped = serve_stdio();
     let body =
