@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Turns the samples of a run into the ratio table: one row for each path of the design that exists, with what it may be.
+
+  table.py FOLDER      reads FOLDER/*.jsonl and FOLDER/instructions.jsonl, writes FOLDER/table.md and prints it
+"""
+import json, statistics as st, sys
+from pathlib import Path
+
+# file, floor, ours, what it is, the figure asked of this version
+ROWS = [
+    ("http", "floor", "ours", "tools/call, HTTP, 2026-07-28, bare", 1.0),
+    ("http16k", "floor-16k", "ours-16k", "the same with a 16 KiB message", None),
+    ("legacy", "floor-legacy", "ours-legacy", "tools/call, HTTP, 2025-11-25 with a session", 1.4),
+    ("stdio", "floor-stdio-batch", "ours-stdio", "tools/call, stdio, 32 in flight", 2.5),
+    ("pk", "pg-floor-pk", "ours-pg-pk", "SQL by primary key, PostgreSQL, HTTP, text and structured", 1.1),
+    ("search", "pg-floor-search", "ours-pg-search", "SQL search, 10 rows, text and structured", None),
+]
+START = [("start_ms", "start to first answer, ms", 30), ("rss_idle", "memory idle, MB", 20)]
+
+
+def samples(path):
+    rounds = {}
+    if path.exists():
+        for line in path.read_text().splitlines():
+            sample = json.loads(line)
+            rounds.setdefault(sample["peer"], {})[sample["round"]] = sample
+    return rounds
+
+
+def row(folder, name, floor, ours, what, most):
+    rounds = samples(folder / f"{name}.jsonl")
+    both = sorted(set(rounds.get(floor, {})) & set(rounds.get(ours, {})))
+    if not both:
+        return None
+    ratios = [rounds[ours][r]["cpu_us"] / rounds[floor][r]["cpu_us"] for r in both]
+    us = [st.median(rounds[peer][r]["cpu_us"] for r in both) for peer in (floor, ours)]
+    ratio = st.median(ratios)
+    verdict = "" if most is None else ("ok" if ratio <= most else "missed")
+    return f"| {what} | {us[0]:.1f} | {us[1]:.1f} | {ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f}) | {most or '-'} | {verdict} |"
+
+
+def start_rows(folder):
+    served = samples(folder / "start.jsonl").get("ours-serve", {}).values()
+    for key, what, most in START:
+        if served:
+            value = st.median(sample[key] for sample in served)
+            yield f"| {what} | | {value:.1f} | | {most} | {'ok' if value <= most else 'missed'} |"
+
+
+def size_row(folder):
+    path = folder.parent / "release" / "trunkline"
+    if path.exists():
+        mb = path.stat().st_size / 2**20
+        yield f"| stripped binary, MB | | {mb:.1f} | | 20 | {'ok' if mb <= 20 else 'missed'} |"
+
+
+def instruction_rows(folder):
+    path = folder / "instructions.jsonl"
+    counted = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    for floor, ours in zip(counted[::2], counted[1::2]):
+        for key in ("instructions", "allocations"):
+            most = {"instructions": 27000, "allocations": 30}[key] if ours["name"] == "ours" else None
+            verdict = "" if most is None else ("ok" if ours[key] <= most else "missed")
+            what = f"{key} per call, {ours['tool']}"
+            yield f"| {what} | {floor[key]} | {ours[key]} | {ours[key] / floor[key]:.2f} | {most or '-'} | {verdict} |"
+
+
+def main():
+    folder = Path(sys.argv[1])
+    lines = ["| path (server CPU, us per call, unless said otherwise) | floor | ours | ratio (min-max) | at most | |", "|---|---|---|---|---|---|"]
+    lines += [line for line in (row(folder, *spec) for spec in ROWS) if line]
+    lines += [*start_rows(folder), *size_row(folder), *instruction_rows(folder)]
+    (folder / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
