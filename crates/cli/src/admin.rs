@@ -1,8 +1,8 @@
-//! The admin listener: whether the process lives, and whether every connector is ready. It serves no MCP.
+//! The admin listener: whether the process lives, and whether every connector can serve. It serves no MCP.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -10,9 +10,16 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
-use tokio::net::TcpListener;
+use futures_util::future::join_all;
+use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::header::Allowed;
 
@@ -21,6 +28,17 @@ use crate::assemble::Served;
 /// Where `serve` answers health checks when the file says nothing.
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+
+/// Connections open at a time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 64;
+/// How long a client may take for its head, and between two requests on one connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Most bytes of a head.
+const MAX_HEAD: usize = 16 * 1024;
+/// How long the state of the connectors is told without a new look.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a database may take to be looked at.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the admin pages know.
 #[derive(Debug)]
@@ -31,57 +49,113 @@ pub(crate) struct Admin {
     pub(crate) allowed: Allowed,
     /// What must be sent where others than this machine can reach the listener.
     pub(crate) token: Option<String>,
+    /// What was found of the connectors, and when.
+    pub(crate) looked: Looked,
 }
+
+/// When the connectors were last looked at, and which of them could not serve.
+pub(crate) type Looked = Mutex<Option<(Instant, String)>>;
 
 /// Serves the admin pages until `cancel`.
 ///
-/// # Errors
-/// What the listener reports.
-///
 /// # Cancel safety
 /// Dropping the future closes the listener and its connections.
-pub(crate) async fn serve(
-    admin: Admin,
-    listener: TcpListener,
-    cancel: CancellationToken,
-) -> std::io::Result<()> {
+pub(crate) async fn serve(admin: Admin, listener: TcpListener, cancel: CancellationToken) {
     let on_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let pages = TowerToHyperService::new(pages(admin, on_loopback));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Dropped with the future, and every connection with it: no page takes long enough to be waited for.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => return,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                let pages = pages.clone();
+                connections.spawn(async move {
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(PATIENCE)
+                        .max_buf_size(MAX_HEAD)
+                        .serve_connection(TokioIo::new(stream), pages);
+                    // How the connection ends matters to nobody.
+                    let _ = connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an admin connection; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Accepts a connection once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+fn pages(admin: Admin, on_loopback: bool) -> Router {
     let admin = Arc::new(Admin { token: admin.token.filter(|_| !on_loopback), ..admin });
-    let pages = Router::new()
+    Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), check))
-        .with_state(admin);
-    axum::serve(listener, pages).with_graceful_shutdown(cancel.cancelled_owned()).await
+        .with_state(admin)
 }
 
 /// Lets through what may ask; the pages are for no browser of another site.
 async fn check(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    if let Some(token) = &admin.token
-        && !bears(headers, token)
-    {
-        return (
-            StatusCode::UNAUTHORIZED,
-            [(WWW_AUTHENTICATE, "Bearer")],
-            "`[admin] token` is needed here\n",
-        )
-            .into_response();
+    match admin.refuse(request.headers(), request.uri().authority()) {
+        Some(refused) => refused,
+        None => next.run(request).await,
     }
-    let mut hosts = headers.get_all(HOST).iter();
-    let named = match (hosts.next(), hosts.next(), request.uri().authority()) {
-        (Some(host), None, _) => admin.allowed.host(host.as_bytes()),
-        (None, None, Some(authority)) => admin.allowed.host(authority.as_str().as_bytes()),
-        _ => false,
-    };
-    // Behind a token the caller has proven more than a host name could.
-    if !named && admin.token.is_none() {
-        return (StatusCode::FORBIDDEN, "this `Host` is not served\n").into_response();
+}
+
+impl Admin {
+    fn refuse(&self, headers: &HeaderMap, target: Option<&Authority>) -> Option<Response> {
+        let refuse = |text: &'static str| Some((StatusCode::FORBIDDEN, text).into_response());
+        match &self.token {
+            Some(token) if bears(headers, token) => {}
+            Some(_) => {
+                let challenge = [(WWW_AUTHENTICATE, "Bearer")];
+                let text = "`[admin] token` is needed here\n";
+                return Some((StatusCode::UNAUTHORIZED, challenge, text).into_response());
+            }
+            // Behind a token the caller has proven more than a host name could.
+            None if !self.names_us(headers, target) => return refuse("this `Host` is not served\n"),
+            None if headers.keys().any(is_forwarding) => {
+                return refuse("forwarded requests are not served without `[admin] token`\n");
+            }
+            None => {}
+        }
+        let foreign = headers.get_all(ORIGIN).iter().any(|origin| !self.allowed.origin(origin.as_bytes()));
+        if foreign { refuse("this `Origin` is not served\n") } else { None }
     }
-    if headers.get_all(ORIGIN).iter().any(|origin| !admin.allowed.origin(origin.as_bytes())) {
-        return (StatusCode::FORBIDDEN, "this `Origin` is not served\n").into_response();
+
+    /// Tells whether every host that the request names is served, and it names one. A target that names a host must name
+    /// one that is served, whatever `Host` says.
+    fn names_us(&self, headers: &HeaderMap, target: Option<&Authority>) -> bool {
+        let hosts = headers.get_all(HOST);
+        let mut names =
+            hosts.iter().map(HeaderValue::as_bytes).chain(target.map(|target| target.as_str().as_bytes()));
+        hosts.iter().count() <= 1
+            && (target.is_some() || hosts.iter().next().is_some())
+            && names.all(|name| self.allowed.host(name))
     }
-    next.run(request).await
+}
+
+fn is_forwarding(name: &HeaderName) -> bool {
+    name == FORWARDED || name.as_str().starts_with("x-forwarded-")
 }
 
 fn bears(headers: &HeaderMap, token: &str) -> bool {
@@ -95,16 +169,34 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let served = admin.served.load_full();
-    let waiting: Vec<&str> =
-        served.iter().filter(|served| !served.source.is_ready()).map(|served| served.name.as_str()).collect();
+    // One look at a time: who asks meanwhile gets what it finds.
+    let mut looked = admin.looked.lock().await;
+    let waiting = match &*looked {
+        Some((at, waiting)) if at.elapsed() < FRESH => waiting.clone(),
+        _ => {
+            let waiting = waiting(&admin.served.load_full()).await;
+            *looked = Some((Instant::now(), waiting.clone()));
+            waiting
+        }
+    };
+    drop(looked);
     if waiting.is_empty() {
         return "ok\n".into_response();
     }
-    let mut text = String::from("not ready\n");
-    for name in waiting {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "connector {name}: not every statement is prepared");
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{waiting}")).into_response()
+}
+
+/// Tells of every connector that cannot serve now, one a line.
+async fn waiting(served: &[Served]) -> String {
+    join_all(served.iter().cloned().map(look)).await.concat()
+}
+
+async fn look(served: Served) -> String {
+    if !served.source.is_ready() {
+        return format!("connector {}: not every statement is prepared\n", served.name);
     }
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    match tokio::time::timeout(ANSWER_WITHIN, served.source.ping()).await {
+        Ok(Ok(())) => String::new(),
+        _ => format!("connector {}: the database does not answer\n", served.name),
+    }
 }

@@ -5,9 +5,11 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use trunkline_service::catalog::{Entry, NameClash, PAGE_SIZE};
-use trunkline_service::layers::Bounded;
+use trunkline_service::layers::{Bounded, InFlight};
+use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
 use trunkline_service::{Catalog, Endpoint, Router, ServerInfo};
 
@@ -57,7 +59,8 @@ pub(crate) fn endpoint(
     server: &Server,
     order: &[String],
     served: &[Served],
-    sealer: &Sealer,
+    sealer: &Arc<Sealer>,
+    in_flight: &Arc<InFlight>,
 ) -> Result<Endpoint, NameClash> {
     let mut entries: Vec<Entry> =
         served.iter().flat_map(|served| sources::entries(&*served.source)).collect();
@@ -70,8 +73,10 @@ pub(crate) fn endpoint(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instructions: None,
     };
-    let router = Router::new(Arc::clone(&catalog), &info);
-    let service = Arc::new(Bounded::new(router, server.max_in_flight));
+    // A list that is about to change must not be kept.
+    let settled = served.iter().all(|served| served.source.is_ready());
+    let router = Router::new(Arc::clone(&catalog), &info, if settled { LIST_TTL } else { Duration::ZERO });
+    let service = Arc::new(Bounded::new(router, server.max_in_flight, Arc::clone(in_flight)));
     Ok(Endpoint::new(service, catalog, info, Some(server.deadline)))
 }
 

@@ -86,16 +86,23 @@ pub(crate) fn load_text(
     variable: &dyn Fn(&str) -> Option<OsString>,
 ) -> Loaded {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let document = Document::new(path, text, table.get_ref());
+    let mut document = Document::new(path, text, table.get_ref());
     if !errors.is_empty() {
         let problems = errors.iter().map(|error| syntax(error, text)).collect();
         return Loaded { document, config: Config::default(), problems };
     }
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut reader = Reader { document: &document, folder, hidden: Hidden::default(), problems: Vec::new() };
+    let mut reader = Reader {
+        document: &document,
+        folder,
+        hidden: Hidden::default(),
+        unresolved: Vec::new(),
+        problems: Vec::new(),
+    };
     let config = reader.config(table.into_inner(), edge, variable);
-    let problems = reader.finish();
+    let (problems, hidden) = reader.finish();
+    document.hide(hidden);
     Loaded { document, config, problems }
 }
 
@@ -111,6 +118,8 @@ struct Reader<'d> {
     document: &'d Document,
     folder: &'d Path,
     hidden: Hidden,
+    /// What is wrong with references.
+    unresolved: Vec<Diagnostic>,
     problems: Vec<Diagnostic>,
 }
 
@@ -142,7 +151,7 @@ impl Reader<'_> {
         let tools = self.section("tools", &mut root).unwrap_or_default();
         self.unknown_sections(&root);
         let server: sections::ServerFile = server.unwrap_or_default();
-        let (connectors, tools) = self.connectors(connectors.0, tools.0);
+        let (connectors, tools) = self.connectors(connectors.0, tools.0, server.schema.into());
         Config {
             server: server.resolve(edge, self.document, &mut self.problems),
             log: log.unwrap_or_default(),
@@ -152,17 +161,21 @@ impl Reader<'_> {
         }
     }
 
-    /// Every message is cleaned of values that came from references, whoever wrote it.
-    fn finish(self) -> Vec<Diagnostic> {
-        let Self { hidden, problems, .. } = self;
-        problems
+    /// Every message is cleaned of values that came from references, whoever wrote it. What else is wrong with a value
+    /// whose reference cannot be replaced follows from that, and is not told.
+    fn finish(self) -> (Vec<Diagnostic>, Hidden) {
+        let Self { hidden, unresolved, mut problems, .. } = self;
+        problems.retain(|problem| unresolved.iter().all(|bad| bad.key != problem.key));
+        let problems = unresolved
             .into_iter()
+            .chain(problems)
             .map(|problem| Diagnostic {
                 message: hidden.clean(problem.message),
                 help: problem.help.map(|help| hidden.clean(help)),
                 ..problem
             })
-            .collect()
+            .collect();
+        (problems, hidden)
     }
 
     fn strict<T: serde::de::DeserializeOwned>(
@@ -220,7 +233,7 @@ impl Reader<'_> {
     ) {
         match value.get_mut() {
             DeValue::String(text) if !is_code(path) => match interpolate::expand(text, environment) {
-                Ok(None) => {}
+                Ok(None) => self.hide_literal(text, path),
                 Ok(Some(expanded)) => {
                     self.hidden.add(&expanded, text);
                     *text = expanded.into();
@@ -229,7 +242,7 @@ impl Reader<'_> {
                     for bad in bad {
                         let span = self.document.range_within(path, &bad.range);
                         let key = diagnostic::key_of(path);
-                        self.problems.push(Diagnostic {
+                        self.unresolved.push(Diagnostic {
                             key,
                             span,
                             message: bad.message,
@@ -237,7 +250,6 @@ impl Reader<'_> {
                             unavailable: false,
                         });
                     }
-                    // Keeps what depends on the value from adding its own complaint about the reference.
                     *text = String::new().into();
                 }
             },
@@ -250,6 +262,16 @@ impl Reader<'_> {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Notes a secret that stands in the file itself; what is declared secret of a parameter is known to its tool only.
+    fn hide_literal(&mut self, text: &str, path: &[String]) {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        if secret::secret_at(&path, false).is_some() {
+            self.hidden.add(text, "***");
         }
     }
 }

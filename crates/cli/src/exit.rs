@@ -3,18 +3,54 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use trunkline_client::Kind;
+use trunkline_service::FailureKind;
+
 /// Why a command ends other than well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
+    /// The tool answered an error.
+    Tool,
+    /// The command line cannot be understood or carried out.
+    Usage,
     /// Something did not answer, or cannot be had now.
-    Unavailable = 69,
+    Unavailable,
+    /// The other side answered with an error of the protocol, or with something that is none of it.
+    Protocol,
+    /// Who asks may not do this.
+    Denied,
     /// The configuration is wrong.
-    Configuration = 78,
+    Configuration,
+}
+
+impl Code {
+    /// Returns the number: that of the table of failures, but for what no request can fail of.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Tool => 1,
+            Self::Usage => 2,
+            Self::Unavailable => FailureKind::UpstreamUnavailable.row().exit,
+            Self::Protocol => FailureKind::InvalidRequest.row().exit,
+            Self::Denied => FailureKind::Forbidden.row().exit,
+            Self::Configuration => FailureKind::Configuration.row().exit,
+        }
+    }
+
+    /// Returns the code for a server that could not be used.
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Usage => Self::Usage,
+            Kind::Unavailable => Self::Unavailable,
+            Kind::Denied => Self::Denied,
+            // A kind that is not known here is one of the other side's answers.
+            _ => Self::Protocol,
+        }
+    }
 }
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
-        Self::from(code as u8)
+        Self::from(code.number())
     }
 }
 
@@ -63,4 +99,38 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers are told in the README and read by scripts.
+    #[test]
+    fn the_numbers_are_those_of_the_interface() {
+        let all = [
+            (Code::Tool, 1),
+            (Code::Usage, 2),
+            (Code::Unavailable, 69),
+            (Code::Protocol, 76),
+            (Code::Denied, 77),
+            (Code::Configuration, 78),
+        ];
+        for (code, number) in all {
+            assert_eq!(code.number(), number, "{code:?}");
+        }
+        for kind in FailureKind::ALL {
+            let known = all.iter().any(|(code, _)| code.number() == kind.row().exit);
+            assert!(known, "{kind:?} has an exit code that no command ends with");
+        }
+        let kinds = [
+            (Kind::Usage, Code::Usage),
+            (Kind::Unavailable, Code::Unavailable),
+            (Kind::Protocol, Code::Protocol),
+            (Kind::Denied, Code::Denied),
+        ];
+        for (kind, code) in kinds {
+            assert_eq!(Code::of(kind), code, "{kind:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_service::endpoint::Live;
+use trunkline_service::layers::InFlight;
 use trunkline_service::seal::Sealer;
 
 use crate::assemble::{self, Served};
@@ -34,6 +35,8 @@ pub(crate) struct Supervisor {
     voice: Voice,
     live: Live,
     sealer: Arc<Sealer>,
+    /// One count for all states of the endpoint.
+    in_flight: Arc<InFlight>,
     served: Arc<ArcSwap<Vec<Served>>>,
     server: Server,
     admin: Admin,
@@ -41,7 +44,7 @@ pub(crate) struct Supervisor {
     document: Arc<Document>,
     /// The text that was last looked at, good or bad; `None` when there was no file.
     seen: Option<String>,
-    generation: u64,
+    generation: Generation,
     learning: JoinSet<()>,
 }
 
@@ -67,7 +70,8 @@ impl Supervisor {
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
         let Config { server, admin, tools: order, .. } = config;
         let generation = generation_of(&served);
-        let endpoint = match assemble::endpoint(&server, &order, &served, &sealer) {
+        let in_flight = Arc::<InFlight>::default();
+        let endpoint = match assemble::endpoint(&server, &order, &served, &sealer, &in_flight) {
             Ok(endpoint) => endpoint,
             Err(clash) => {
                 return Err((vec![Diagnostic::at(&document, &["tools"], clash.to_string())], document));
@@ -79,6 +83,7 @@ impl Supervisor {
             voice,
             live: Live::new(endpoint),
             sealer,
+            in_flight,
             served: Arc::new(ArcSwap::from_pointee(served)),
             server,
             admin,
@@ -146,7 +151,7 @@ impl Supervisor {
             return;
         }
         self.generation = generation;
-        match assemble::endpoint(&self.server, &self.order, &served, &self.sealer) {
+        match assemble::endpoint(&self.server, &self.order, &served, &self.sealer, &self.in_flight) {
             Ok(endpoint) => self.live.store(endpoint),
             // Names do not depend on databases, and they were checked.
             Err(clash) => tracing::error!(%clash, "the tools cannot be listed anew"),
@@ -205,10 +210,11 @@ impl Supervisor {
         self.keep_what_needs_a_restart(&mut server, &config.admin);
         // Before the definitions are read: a change between the two is then seen as one.
         let generation = generation_of(&served);
-        let endpoint = match assemble::endpoint(&server, &config.tools, &served, &self.sealer) {
-            Ok(endpoint) => endpoint,
-            Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
-        };
+        let endpoint =
+            match assemble::endpoint(&server, &config.tools, &served, &self.sealer, &self.in_flight) {
+                Ok(endpoint) => endpoint,
+                Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
+            };
         let tools = endpoint.catalog.entries().len();
         self.live.store(endpoint);
         self.generation = generation;
@@ -269,7 +275,10 @@ async fn learn(served: Served, document: Arc<Document>, voice: Voice) {
 fn tell(problems: &[trunkline_sql::Problem], name: &str, document: &Document, voice: Voice) {
     let (down, wrong): (Vec<_>, Vec<_>) = problems.iter().cloned().partition(|problem| problem.unavailable);
     if let Some(problem) = down.first() {
-        voice.warn(&format!("connector {name} is not ready; trying again: {}", problem.message));
+        voice.warn(&format!(
+            "connector {name} is not ready; trying again: {}",
+            document.clean(problem.message.clone())
+        ));
     }
     if !wrong.is_empty() {
         let wrong: Vec<_> =
@@ -278,6 +287,11 @@ fn tell(problems: &[trunkline_sql::Problem], name: &str, document: &Document, vo
     }
 }
 
-fn generation_of(served: &[Served]) -> u64 {
-    served.iter().fold(0, |sum, served| sum.wrapping_add(served.source.generation()))
+/// What an endpoint depends on besides the file: what databases told of the tools, and how many connectors are ready,
+/// which decides how long a list may be kept.
+type Generation = (u64, usize);
+
+fn generation_of(served: &[Served]) -> Generation {
+    let told = served.iter().fold(0, |sum: u64, served| sum.wrapping_add(served.source.generation()));
+    (told, served.iter().filter(|served| served.source.is_ready()).count())
 }

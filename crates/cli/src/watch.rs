@@ -1,10 +1,10 @@
-//! What asks for a reload: a change of the config file, and SIGHUP.
+//! What asks for a reload: a change of the config file, told by the system or found by looking, and SIGHUP.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -85,6 +85,30 @@ pub(crate) fn file(path: &Path, trigger: &Arc<Trigger>) -> notify::Result<Recomm
         watcher.watch(&folder, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
+}
+
+/// How often the file is looked at, for the changes that no event tells of: a link that leads elsewhere since the start,
+/// and file systems without events.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Asks for a reload whenever the file that `path` leads to is another one or has another time or length, for ever.
+pub(crate) async fn looks(path: PathBuf, trigger: Arc<Trigger>) {
+    let mut seen = stamp(&path).await;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = stamp(&path).await;
+        if now != seen {
+            seen = now;
+            trigger.fire(Cause::FileEvent);
+        }
+    }
+}
+
+/// What tells one state of a file from another; `None` where there is no file.
+async fn stamp(path: &Path) -> Option<(u64, Option<SystemTime>, PathBuf)> {
+    let real = tokio::fs::canonicalize(path).await.ok()?;
+    let metadata = tokio::fs::metadata(&real).await.ok()?;
+    Some((metadata.len(), metadata.modified().ok(), real))
 }
 
 fn folder(path: &Path) -> PathBuf {

@@ -75,7 +75,12 @@ impl Client {
             param_headers: Mutex::default(),
             renewal: tokio::sync::Mutex::default(),
         };
-        if let Some(version) = client.probe().await? {
+        let limit = client.options.opening;
+        let opened = tokio::time::timeout(limit, client.probe()).await.unwrap_or_else(|_| {
+            let target = client.shown().to_owned();
+            Err(ClientError::TimedOut { target, method: "initialize", limit })
+        });
+        if let Some(version) = opened? {
             client.era = Era::Legacy;
             client.version = version;
         }

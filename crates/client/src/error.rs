@@ -4,6 +4,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use trunkline_service::FailureKind;
 
 /// Why a server could not be used.
 ///
@@ -193,19 +194,6 @@ pub enum Kind {
     Denied,
 }
 
-impl Kind {
-    /// Returns the exit code of a command that ends with this failure: 2, 69, 76 or 77.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Usage => 2,
-            Self::Unavailable => 69,
-            Self::Protocol => 76,
-            Self::Denied => 77,
-        }
-    }
-}
-
 impl ClientError {
     /// Returns what kind of failure it is.
     #[must_use]
@@ -221,8 +209,8 @@ impl ClientError {
             | Self::TimedOut { .. }
             | Self::Busy { .. }
             | Self::Ended { .. } => Kind::Unavailable,
-            // These codes equal the HTTP status that says the same; a handshake-era answer carries them with status 200.
-            Self::Rpc { code: 429 | 502 | 503 | 504, .. } => Kind::Unavailable,
+            // An answer of the handshake era carries these codes with status 200.
+            Self::Rpc { code, .. } if may_help_later(*code) => Kind::Unavailable,
             Self::Denied { .. } => Kind::Denied,
             Self::Rpc { .. }
             | Self::Refused { .. }
@@ -250,6 +238,11 @@ impl ClientError {
             _ => "",
         }
     }
+}
+
+/// Tells whether a code is one that our servers answer when the same request may do better later.
+fn may_help_later(code: i64) -> bool {
+    FailureKind::ALL.into_iter().map(FailureKind::row).any(|row| row.retry && i64::from(row.code.0) == code)
 }
 
 fn seconds(limit: Duration) -> String {
@@ -280,4 +273,21 @@ fn noise(last_line: &Option<String>) -> String {
 
 fn listed(offered: &[String]) -> String {
     if offered.is_empty() { "no revision at all".to_owned() } else { format!("only {}", offered.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_may_do_better_later_is_no_fault_of_the_protocol() {
+        let kind =
+            |code| ClientError::Rpc { method: "tools/list", code, message: String::new(), data: None }.kind();
+        for code in [429, 502, 503, 504] {
+            assert_eq!(kind(code), Kind::Unavailable, "{code}");
+        }
+        for code in [-32700, -32602, -32603, -32020, 0, 500, i64::MAX] {
+            assert_eq!(kind(code), Kind::Protocol, "{code}");
+        }
+    }
 }

@@ -45,6 +45,8 @@ pub struct ConnectOptions {
     pub headers: Vec<(String, String)>,
     /// How long one request may take, from sending to the last byte of its answer; 60 s by default.
     pub timeout: Duration,
+    /// How long a server may take until it is known how to speak to it, the handshake included; 20 s by default.
+    pub opening: Duration,
     /// How long a child may be silent when asked for its era before the handshake is tried; 3 s by default.
     pub probe_wait: Duration,
     /// The largest answer that is taken, in bytes; 64 MiB by default.
@@ -60,6 +62,7 @@ impl Default for ConnectOptions {
         Self {
             headers: Vec::new(),
             timeout: Duration::from_secs(60),
+            opening: Duration::from_secs(20),
             probe_wait: Duration::from_secs(3),
             max_answer: 64 * 1024 * 1024,
             client_name: "trunkline".to_owned(),
@@ -74,6 +77,7 @@ impl fmt::Debug for ConnectOptions {
         f.debug_struct("ConnectOptions")
             .field("headers", &names)
             .field("timeout", &self.timeout)
+            .field("opening", &self.opening)
             .field("probe_wait", &self.probe_wait)
             .field("max_answer", &self.max_answer)
             .field("client_name", &self.client_name)

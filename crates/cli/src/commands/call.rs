@@ -5,6 +5,7 @@ mod show;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::value::RawValue;
@@ -32,6 +33,9 @@ pub(crate) struct CallArgs {
     /// Send this HTTP header with every request; `@FILE` or `@-` as its value reads a file or the standard input.
     #[arg(long = "header", value_name = "N: V")]
     headers: Vec<String>,
+    /// How long the server may take to be spoken to, and then for each request, like `5s` or `2m`. Default: 20s, and 60s.
+    #[arg(long, value_name = "TIME", value_parser = target::timeout)]
+    timeout: Option<Duration>,
     /// The form of what is printed; `json` is the CallToolResult as the server wrote it.
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -49,7 +53,7 @@ pub(crate) async fn run(args: CallArgs) -> ExitCode {
 }
 
 async fn call(args: CallArgs) -> Result<(), Failure> {
-    let CallArgs { words, json, headers, output: form, command } = args;
+    let CallArgs { words, json, headers, timeout, output: form, command } = args;
     let Parts { server, rest } = Parts::split(words, command)?;
     let mut rest = rest.into_iter();
     let tool =
@@ -63,7 +67,7 @@ async fn call(args: CallArgs) -> Result<(), Failure> {
         None => Given::Pairs(arguments::pairs(rest, &mut values)?),
     };
     let headers = target::headers(&headers, &server, &mut values)?;
-    let client = server.connect(headers).await?;
+    let client = server.connect(headers, timeout).await?;
     let outcome = ask(&client, &server, &tool, &given).await;
     client.close().await;
     show(&outcome?, form)

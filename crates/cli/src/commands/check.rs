@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use comfy_table::Table;
@@ -66,8 +67,10 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             if !problems.is_empty() {
                 output::diagnostics(&problems, &document);
             }
-            let sealer = Sealer::random()?;
-            if let Ok(endpoint) = assemble::endpoint(&config.server, &config.tools, &served, &sealer) {
+            let sealer = Arc::new(Sealer::random()?);
+            if let Ok(endpoint) =
+                assemble::endpoint(&config.server, &config.tools, &served, &sealer, &Arc::default())
+            {
                 output::result(&summary(&endpoint, &served, &problems));
             }
         }
@@ -95,11 +98,7 @@ fn tell_unreadable(file: &str, message: &str, form: Output) {
 
 /// A row for each tool with what it costs a model to know of it, then the sums.
 fn summary(endpoint: &Endpoint, served: &[Served], problems: &[Diagnostic]) -> String {
-    let list = endpoint.catalog.page(None, Revision::LATEST).unwrap_or_default();
-    let members = [b"{", &list[..], b"}"].concat();
-    let list: Value = serde_json::from_slice(&members).unwrap_or_default();
-    let sizes: Vec<usize> =
-        list["tools"].as_array().into_iter().flatten().map(|tool| tool.to_string().len()).collect();
+    let sizes = sizes(endpoint);
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["TOOL", "CONNECTOR", "ACCESS", "TOKENS"]);
     for (entry, size) in endpoint.catalog.entries().iter().zip(&sizes) {
@@ -122,6 +121,21 @@ fn summary(endpoint: &Endpoint, served: &[Served], problems: &[Diagnostic]) -> S
         count(sizes.len(), "tool"),
         tokens(bytes),
     )
+}
+
+/// Returns how many bytes each tool has in the list, which may go over several pages.
+fn sizes(endpoint: &Endpoint) -> Vec<usize> {
+    let (mut sizes, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let page = endpoint.catalog.page(cursor.as_deref(), Revision::LATEST).unwrap_or_default();
+        let members = [b"{", &page[..], b"}"].concat();
+        let page: Value = serde_json::from_slice(&members).unwrap_or_default();
+        sizes.extend(page["tools"].as_array().into_iter().flatten().map(|tool| tool.to_string().len()));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => return sizes,
+        }
+    }
 }
 
 /// English and JSON come to about four bytes a token.

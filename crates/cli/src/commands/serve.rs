@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -184,9 +185,18 @@ impl Site {
         let live = supervisor.live();
         let allowed = Allowed::new(&server.allowed_hosts, &server.allowed_origins);
         let mut beside = self.beside(supervisor, allowed, token, voice).await;
+        let options = StdioOptions { max_line: server.max_body, grace: server.shutdown_grace };
+        let cancel = CancellationToken::new();
+        let mut serving = pin!(stdio::serve(live, options, cancel.clone()));
         let served = tokio::select! {
-            served = stdio::serve(live, StdioOptions { max_line: server.max_body }) => served,
-            () = signals.next() => Ok(()),
+            served = &mut serving => served,
+            () = signals.next() => {
+                cancel.cancel();
+                tokio::select! {
+                    served = &mut serving => served,
+                    () = signals.next() => Ok(()),
+                }
+            }
         };
         beside.end().await;
         served.context("stdin cannot be read")?;
@@ -206,6 +216,7 @@ impl Site {
         let mut watcher = None;
         if self.watched {
             tasks.spawn(watch::hangups(Arc::clone(&trigger)));
+            tasks.spawn(watch::looks(supervisor.path().to_owned(), Arc::clone(&trigger)));
             match watch::file(supervisor.path(), &trigger) {
                 Ok(started) => watcher = Some(started),
                 Err(error) => voice.warn(&format!(
@@ -216,13 +227,14 @@ impl Site {
         if let Some(listen) = self.admin {
             match TcpListener::bind(listen).await {
                 Ok(listener) => {
-                    let pages = admin::Admin { served: supervisor.served(), allowed, token };
+                    let pages = admin::Admin {
+                        served: supervisor.served(),
+                        allowed,
+                        token,
+                        looked: Default::default(),
+                    };
                     let cancel = cancel.clone();
-                    tasks.spawn(async move {
-                        if let Err(error) = admin::serve(pages, listener, cancel).await {
-                            tracing::warn!(%error, "the admin listener ended");
-                        }
-                    });
+                    tasks.spawn(admin::serve(pages, listener, cancel));
                 }
                 Err(error) => voice.warn(&format!(
                     "no admin pages on {listen}: {error}; set `[admin] listen` to another address"
@@ -267,6 +279,8 @@ fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
         sealer,
         shared: Arc::new(InMemory::default()),
         head_timeout: trunkline_server::http::HEAD_TIMEOUT,
+        // Nodes with common keys open each other's sessions, and there is no store yet to tell them of an end.
+        ends_sessions: server.seal_keys.0.is_empty(),
         shutdown_grace: server.shutdown_grace,
     }
 }

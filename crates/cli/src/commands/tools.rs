@@ -7,6 +7,7 @@ pub(crate) mod values;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -30,6 +31,9 @@ pub(crate) struct ToolsArgs {
     /// Send this HTTP header with every request; `@FILE` or `@-` as its value reads a file or the standard input.
     #[arg(long = "header", value_name = "N: V")]
     headers: Vec<String>,
+    /// How long the server may take to be spoken to, and then for each request, like `5s` or `2m`. Default: 20s, and 60s.
+    #[arg(long, value_name = "TIME", value_parser = target::timeout)]
+    timeout: Option<Duration>,
     /// The form of what is printed; `json` is `{"tools":[...]}` with all pages, as the server wrote them.
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -47,13 +51,13 @@ pub(crate) async fn run(args: ToolsArgs) -> ExitCode {
 }
 
 async fn list(args: ToolsArgs) -> Result<(), Failure> {
-    let ToolsArgs { words, headers, output: form, command } = args;
+    let ToolsArgs { words, headers, timeout, output: form, command } = args;
     let Parts { server, rest } = Parts::split(words, command)?;
     if let Some(extra) = rest.first() {
         return Err(Failure::usage(format!("`tools` takes one target, found also `{extra}`")));
     }
     let headers = target::headers(&headers, &server, &mut Values::default())?;
-    let client = server.connect(headers).await?;
+    let client = server.connect(headers, timeout).await?;
     let listed = client.tools().await;
     client.close().await;
     let list = listed.map_err(|error| server.failed(error))?;

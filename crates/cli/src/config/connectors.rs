@@ -14,7 +14,7 @@ use trunkline_service::ToolName;
 use trunkline_sql::file::ToolFile;
 use trunkline_sql::options::Options;
 use trunkline_sql::tool::Tool;
-use trunkline_sql::{Database, Dialect, Problem};
+use trunkline_sql::{Database, Dialect, Problem, SchemaProfile};
 use trunkline_sqlite::Sqlite;
 use trunkline_sqlite::file::SqliteFile;
 
@@ -103,16 +103,20 @@ impl Reader<'_> {
         &mut self,
         connectors: DeTable<'_>,
         tools: DeTable<'_>,
+        schema: SchemaProfile,
     ) -> (Vec<Connector>, Vec<String>) {
         let mut made = Vec::new();
         let mut declared = BTreeMap::new();
         for named in self.named(connectors, "connectors") {
             let name = named.name.clone();
-            let (dialect, connector) = self.connector(named);
+            let (dialect, mut connector) = self.connector(named);
+            if let Some((_, options, _)) = &mut connector {
+                options.schema = schema;
+            }
             let options = connector.as_ref().map(|(_, options, _)| options.clone()).unwrap_or_default();
             declared.insert(
                 name.clone(),
-                Declared { dialect, options, tools: Vec::new(), print: Fingerprint::default() },
+                Declared { dialect, options, tools: Vec::new(), print: Fingerprint(format!("{schema:?}")) },
             );
             made.extend(connector.map(|(database, options, own)| (name, database, options, own)));
         }
@@ -268,8 +272,10 @@ impl Reader<'_> {
             }
             Err(problems) => {
                 // Where keys were wrong, others seem to be missing; a statement speaks for itself.
-                let counts =
-                    |problem: &Problem| is_whole || problem.path.last().is_some_and(|key| key == "sql");
+                let counts = |problem: &Problem| {
+                    // The name was judged above, whether or not the rest could be.
+                    problem.path != path && (is_whole || problem.path.last().is_some_and(|key| key == "sql"))
+                };
                 let problems = problems.into_iter().filter(counts);
                 self.problems
                     .extend(problems.map(|problem| Diagnostic::from_problem(problem, self.document)));

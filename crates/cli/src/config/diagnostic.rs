@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use trunkline_sql::Problem;
 
 use super::document::Document;
-use super::secret::is_secret;
+use super::secret::secret_at;
 
 /// Something wrong in a config file, at a place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,7 @@ impl Diagnostic {
             None => document.span(&problem.path),
         };
         let Problem { path, message, help, unavailable, .. } = problem;
+        let (message, help) = (document.clean(message), help.map(|help| document.clean(help)));
         Self { key: key_of(&path), span, message, help, unavailable }
     }
 
@@ -85,7 +86,7 @@ pub(crate) fn render(diagnostics: &[Diagnostic], document: &Document, style: Sty
         Style::Terminal => Renderer::styled(),
         Style::Plain => Renderer::plain(),
     };
-    let source = document.masked(&|path| is_secret(path));
+    let source = document.masked(&secret_at);
     let path = document.path().to_string_lossy();
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
     sorted.sort_by_key(|diagnostic| diagnostic.span.start);

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::secret::{Hidden, Secret, hidden, suspects};
+
 /// A config file as it was read.
 #[derive(Debug)]
 pub(crate) struct Document {
     path: PathBuf,
     text: String,
     root: Node,
+    values: Hidden,
 }
 
 /// One key with its value.
@@ -27,7 +30,17 @@ impl Document {
     /// Keeps the text and notes where everything in `table`, parsed from that text, stands.
     pub(crate) fn new(path: &Path, text: &str, table: &DeTable<'_>) -> Self {
         let root = Node { key: 0..0, value: 0..text.len(), children: children_of(table) };
-        Self { path: path.to_owned(), text: text.to_owned(), root }
+        Self { path: path.to_owned(), text: text.to_owned(), root, values: Hidden::default() }
+    }
+
+    /// Keeps the values that came from references, so that [`clean`](Self::clean) knows them.
+    pub(crate) fn hide(&mut self, values: Hidden) {
+        self.values = values;
+    }
+
+    /// Returns a message with what the file says in place of every value that came from a reference.
+    pub(crate) fn clean(&self, message: String) -> String {
+        self.values.clean(message)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -81,10 +94,13 @@ impl Document {
         (before.matches('\n').count() + 1, column + 1)
     }
 
-    /// Returns the text with what stands under `path` hidden: credentials in its strings become asterisks.
-    pub(crate) fn masked(&self, secret: &dyn Fn(&[&str]) -> bool) -> String {
+    /// Returns the text with what may be secret hidden: its letters become asterisks. `secret` is asked with
+    /// the path of each value, and whether a table around it says `secret = true`.
+    pub(crate) fn masked(&self, secret: &dyn Fn(&[&str], bool) -> Option<Secret>) -> String {
         let mut bytes = self.text.clone().into_bytes();
-        mask(&self.root, &mut Vec::new(), secret, &self.text, &mut bytes);
+        mask(&self.root, &mut Vec::new(), false, secret, &self.text, &mut bytes);
+        // Where the file is no TOML, or a key is misspelt, the tree does not know what was meant.
+        suspects(&self.text).into_iter().for_each(|range| blot(&mut bytes, range));
         String::from_utf8(bytes).unwrap_or_else(|_| " ".repeat(self.text.len()))
     }
 
@@ -121,24 +137,31 @@ fn node_of(key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Node {
 fn mask<'a>(
     node: &'a Node,
     path: &mut Vec<&'a str>,
-    secret: &dyn Fn(&[&str]) -> bool,
+    declared: bool,
+    secret: &dyn Fn(&[&str], bool) -> Option<Secret>,
     text: &str,
     bytes: &mut [u8],
 ) {
-    if node.children.is_empty() && secret(path) {
+    if node.children.is_empty()
+        && let Some(secret) = secret(path, declared)
+    {
         let raw = text.get(node.value.clone()).unwrap_or_default();
-        for range in super::secret::credentials(raw) {
-            let range = node.value.start + range.start..node.value.start + range.end;
-            if let Some(bytes) = bytes.get_mut(range) {
-                bytes.iter_mut().filter(|byte| !byte.is_ascii_whitespace()).for_each(|byte| *byte = b'*');
-            }
+        for range in hidden(raw, secret) {
+            blot(bytes, node.value.start + range.start..node.value.start + range.end);
         }
     }
+    let says_so =
+        node.children.get("secret").is_some_and(|node| text.get(node.value.clone()) == Some("true"));
     for (key, child) in &node.children {
         path.push(key);
-        mask(child, path, secret, text, bytes);
+        mask(child, path, declared || says_so, secret, text, bytes);
         path.pop();
     }
+}
+
+fn blot(bytes: &mut [u8], range: Range<usize>) {
+    let hidden = bytes.get_mut(range).into_iter().flatten();
+    hidden.filter(|byte| !byte.is_ascii_whitespace()).for_each(|byte| *byte = b'*');
 }
 
 /// Returns where in a string literal the byte `offset` of its value was written.

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 
@@ -117,12 +118,14 @@ fn read_file(path: &str, folder: &Path) -> Result<String, Refusal> {
         let help = "the path is relative to the folder of the config file";
         (format!("`${{file:{path}}}` cannot be read: {why}"), Some(help.to_owned()))
     };
-    let file = folder.join(path);
-    let length = std::fs::metadata(&file).map_err(|error| refuse(&error))?.len();
-    if length > MOST {
-        return Err(refuse(&format_args!("the file has {length} bytes, at most {MOST} are allowed")));
+    let mut text = String::new();
+    // A device or a pipe tells no length, so what is read is counted.
+    std::fs::File::open(folder.join(path))
+        .and_then(|file| file.take(MOST + 1).read_to_string(&mut text))
+        .map_err(|error| refuse(&error))?;
+    if text.len() as u64 > MOST {
+        return Err(refuse(&format_args!("it has more than {MOST} bytes, the most that is allowed")));
     }
-    let mut text = std::fs::read_to_string(&file).map_err(|error| refuse(&error))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -186,5 +189,19 @@ mod tests {
         std::fs::write(folder.path().join("secret"), "${B}\n\n").unwrap();
         let environment = Environment { variable: &|_| None, folder: folder.path() };
         assert_eq!(expand("<${file:secret}>", &environment).unwrap().as_deref(), Some("<${B}\n>"));
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        for (name, length) in [("most", 1024 * 1024), ("more", 1024 * 1024 + 1)] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(name), "x".repeat(length)).unwrap();
+            let environment = Environment { variable: &|_| None, folder: folder.path() };
+            assert_eq!(expand(&format!("${{file:{name}}}"), &environment).is_ok(), name == "most");
+        }
+        if Path::new("/dev/zero").exists() {
+            let bad = with_table("${file:/dev/zero}").unwrap_err();
+            assert!(bad[0].message.contains("more than 1048576 bytes"), "{}", bad[0].message);
+        }
     }
 }

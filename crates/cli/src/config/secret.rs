@@ -2,15 +2,30 @@
 
 use std::ops::Range;
 
-/// Tells whether the string at a path may hold a secret.
-pub(crate) fn is_secret(path: &[&str]) -> bool {
-    matches!(path, ["connectors", _, "url"] | ["admin", "token"] | ["server", "seal-keys", ..])
+use super::diagnostic::nearest;
+
+/// What of a value is secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// The password of an address; all of it where it is none.
+    Password,
+    /// All of it.
+    Whole,
 }
 
-/// Returns which bytes of a secret string literal to hide: the password of an address, else everything between the
-/// quotes. References like `${NAME}` name a secret without telling it and stay.
-pub(crate) fn credentials(raw: &str) -> Vec<Range<usize>> {
-    let address = raw.find("://").map(|at| at + 3);
+/// Tells what of the value at a path is secret; `declared` says that of a parameter with `secret = true`.
+pub(crate) fn secret_at(path: &[&str], declared: bool) -> Option<Secret> {
+    match path {
+        ["connectors", _, "url"] => Some(Secret::Password),
+        ["admin", "token"] | ["server", "seal-keys", ..] => Some(Secret::Whole),
+        ["tools", _, "params", _, "default" | "enum", ..] if declared => Some(Secret::Whole),
+        _ => None,
+    }
+}
+
+/// Returns which bytes of a literal to hide. References like `${NAME}` name a secret without telling it and stay.
+pub(crate) fn hidden(raw: &str, secret: Secret) -> Vec<Range<usize>> {
+    let address = raw.find("://").map(|at| at + 3).filter(|_| secret == Secret::Password);
     let range = match address {
         Some(start) => {
             let rest = raw.get(start..).unwrap_or_default();
@@ -51,6 +66,49 @@ fn without_references(raw: &str, range: Range<usize>) -> Vec<Range<usize>> {
     hidden
 }
 
+/// Names of keys whose values are secret wherever they stand.
+const NAMES: [&str; 4] = ["token", "seal-keys", "password", "secret"];
+
+/// Returns which bytes of a text look secret to someone who knows nothing of its structure: passwords in addresses, and
+/// strings on a line whose key is, or nearly is, the name of a secret.
+pub(crate) fn suspects(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (scheme, _) in text.match_indices("://") {
+        let rest = text.get(scheme..).unwrap_or_default();
+        let end = rest.find(|c: char| c.is_whitespace() || QUOTES.contains(&c)).unwrap_or(rest.len());
+        let password = hidden(rest.get(..end).unwrap_or_default(), Secret::Password);
+        found.extend(password.into_iter().map(|range| scheme + range.start..scheme + range.end));
+    }
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some((key, value)) = line.split_once('=') {
+            let name = key.rsplit('.').next().unwrap_or_default().trim_matches([' ', '\t', '"', '\'']);
+            // A table of that name is about a secret, and is none itself.
+            if nearest(name, NAMES).is_some() && !value.trim_start().starts_with('{') {
+                found.extend(
+                    strings(line, key.len() + 1).into_iter().map(|hide| at + hide.start..at + hide.end),
+                );
+            }
+        }
+        at += line.len();
+    }
+    found
+}
+
+/// Returns what to hide of each string of a line from `at` on, the last of which may have no end.
+fn strings(line: &str, mut at: usize) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    while let Some(open) = line.get(at..).and_then(|rest| rest.find(['"', '\''])) {
+        let start = at + open + 1;
+        let rest = line.get(start..).unwrap_or_default();
+        let quote = line.get(start - 1..start).unwrap_or_default();
+        let end = start + rest.find(quote).unwrap_or(rest.len());
+        found.extend(without_references(line, start..end));
+        at = end + 1;
+    }
+    found
+}
+
 /// The values that came from references, so that no message shows one.
 #[derive(Default)]
 pub(crate) struct Hidden(Vec<(String, String)>);
@@ -61,13 +119,15 @@ impl std::fmt::Debug for Hidden {
     }
 }
 
-/// Shorter values are no secrets, and would be found in any text.
-const SHORTEST: usize = 4;
+/// Shorter values would be found in any text: they are looked for between quotes only, where messages put what they found.
+const SHORT: usize = 4;
+/// The quotes that messages use.
+const QUOTES: [char; 3] = ['`', '"', '\''];
 
 impl Hidden {
     /// Notes that `value` stands where the file says `written`.
     pub(crate) fn add(&mut self, value: &str, written: &str) {
-        if value.len() >= SHORTEST {
+        if !value.is_empty() {
             let escaped = value.escape_debug().to_string();
             self.0.push((value.to_owned(), written.to_owned()));
             if escaped != value {
@@ -80,8 +140,12 @@ impl Hidden {
 
     /// Puts what the file says in place of every value that came from a reference.
     pub(crate) fn clean(&self, text: String) -> String {
-        self.0.iter().fold(text, |text, (value, written)| {
-            if text.contains(value.as_str()) { text.replace(value.as_str(), written) } else { text }
+        self.0.iter().fold(text, |text, (value, written)| match value {
+            value if !text.contains(value.as_str()) => text,
+            value if value.len() >= SHORT => text.replace(value.as_str(), written),
+            value => QUOTES.iter().fold(text, |text, quote| {
+                text.replace(&format!("{quote}{value}{quote}"), &format!("{quote}{written}{quote}"))
+            }),
         })
     }
 }
@@ -92,7 +156,7 @@ mod tests {
 
     fn hide(raw: &str) -> String {
         let mut bytes = raw.as_bytes().to_vec();
-        credentials(raw).into_iter().for_each(|range| bytes[range].fill(b'*'));
+        hidden(raw, Secret::Password).into_iter().for_each(|range| bytes[range].fill(b'*'));
         String::from_utf8(bytes).unwrap()
     }
 
@@ -104,6 +168,7 @@ mod tests {
         assert_eq!(hide("'token'"), "'*****'");
         assert_eq!(hide("\"host=h password=x\""), "\"*****************\"");
         assert_eq!(hide("\"${URL}\""), "\"${URL}\"");
+        assert_eq!(hidden("'a://b'", Secret::Whole), [1..6]);
     }
 
     #[test]
@@ -114,6 +179,17 @@ mod tests {
         assert_eq!(
             hidden.clean("found \"hunter22\" and \"a\\\"bcd\"".into()),
             "found \"${PW}\" and \"${Q}\""
+        );
+    }
+
+    #[test]
+    fn short_values_are_taken_out_where_they_are_quoted() {
+        let mut hidden = Hidden::default();
+        hidden.add("a", "${PW}");
+        hidden.add("", "${EMPTY}");
+        assert_eq!(
+            hidden.clean("found \"a\", `a` and 'a', a name".into()),
+            "found \"${PW}\", `${PW}` and '${PW}', a name"
         );
     }
 }

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use trunkline_sql::SchemaProfile;
 use trunkline_sql::file::{DurationText, SizeText};
 
 use super::diagnostic::Diagnostic;
@@ -54,6 +55,15 @@ pub(crate) enum SchemaForm {
     Portable,
     /// As they are.
     Full,
+}
+
+impl From<SchemaForm> for SchemaProfile {
+    fn from(form: SchemaForm) -> Self {
+        match form {
+            SchemaForm::Portable => Self::Portable,
+            SchemaForm::Full => Self::Full,
+        }
+    }
 }
 
 /// `[log]` as written in the file.
@@ -198,96 +208,109 @@ pub(crate) fn refuse_listen(listen: SocketAddr) -> Option<(String, &'static str)
 impl ServerFile {
     /// Decides everything, telling all that is wrong.
     pub(crate) fn resolve(self, edge: Edge, document: &Document, problems: &mut Vec<Diagnostic>) -> Server {
+        let mut wrong = Wrong { document, problems };
+        let listen = self.listen(edge, &mut wrong);
+        check_each(&self.allowed_hosts, "allowed-hosts", HOST, &mut wrong, |host| {
+            trunkline_protocol::header::host_name(host).is_some()
+        });
+        check_each(&self.allowed_origins, "allowed-origins", ORIGIN, &mut wrong, |origin| {
+            origin.contains("://")
+        });
+        check_each(&self.trusted_proxies, "trusted-proxies", NETWORK, &mut wrong, is_network);
+        let seal_keys = keys(&self.seal_keys, &mut wrong);
+        self.refuse_what_comes_later(&mut wrong);
         let defaults = Server::default();
-        let mut server = Server {
-            name: self.name.unwrap_or(defaults.name),
+        let name = self.name.unwrap_or(defaults.name);
+        if name.trim().is_empty() || name.len() > 64 {
+            let message = format!("a name has 1 to 64 bytes, this one {}", name.len());
+            wrong.tell(&["server", "name"], message, "shorten it");
+        }
+        Server {
+            name,
+            listen,
+            allowed_hosts: self.allowed_hosts,
+            allowed_origins: self.allowed_origins,
             max_body: self.max_body.map_or(defaults.max_body, |size| size.0),
             max_in_flight: self.max_in_flight.map_or(defaults.max_in_flight, NonZeroUsize::get),
             deadline: self.deadline.map_or(defaults.deadline, |deadline| deadline.0),
             shutdown_grace: self.shutdown_grace.map_or(defaults.shutdown_grace, |grace| grace.0),
+            seal_keys,
             tolerate_version_header: self.tolerate_version_header,
-            allowed_hosts: self.allowed_hosts,
-            allowed_origins: self.allowed_origins,
-            listen: defaults.listen,
-            seal_keys: SealKeys::default(),
-        };
-        let mut wrong = |path: &[&str], message: String, help: &str| {
-            problems.push(Diagnostic::at(document, path, message).help(help));
-        };
-        if server.name.trim().is_empty() || server.name.len() > 64 {
-            wrong(
-                &["server", "name"],
-                format!("a name has 1 to 64 bytes, this one {}", server.name.len()),
-                "shorten it",
-            );
         }
-        if let Edge::Http(from_command) = edge {
-            match self.listen.as_deref().map(address) {
-                Some(None) => wrong(&["server", "listen"], "this is no address".into(), ADDRESS),
-                Some(Some(listen)) => server.listen = listen,
-                None => {}
-            }
-            server.listen = from_command.unwrap_or(server.listen);
-            if let Some((message, help)) = refuse_listen(server.listen) {
-                wrong(&["server", "listen"], message, help);
-            }
-            if self.url.is_some() {
-                wrong(&["server", "url"], "a public `url` needs `[auth]`".into(), NEEDS_AUTH);
-            }
-        }
-        for (number, host) in (0..).zip(&server.allowed_hosts) {
-            if trunkline_protocol::header::host_name(host).is_none() {
-                let (message, help) =
-                    (format!("`{host}` is no host name"), "write it like \"mcp.example.com\"");
-                wrong(&["server", "allowed-hosts", &format!("{number}")], message, help);
-            }
-        }
-        for (number, origin) in (0..).zip(&server.allowed_origins) {
-            if !origin.contains("://") {
-                let (message, help) =
-                    (format!("`{origin}` is no origin"), "write it like \"https://app.example.com\"");
-                wrong(&["server", "allowed-origins", &format!("{number}")], message, help);
-            }
-        }
-        if self.schema == SchemaForm::Full {
-            wrong(
-                &["server", "schema"],
-                "`full` is not available in this version".into(),
-                "remove it; schemas are sent as `portable`",
-            );
-        }
-        if !self.trusted_proxies.is_empty() {
-            let message = "trusting a proxy needs `[auth]`: the local user is not behind one".to_owned();
-            wrong(
-                &["server", "trusted-proxies"],
-                message,
-                "`[auth]` is not available in this version; remove the key",
-            );
-        }
-        for (number, proxy) in (0..).zip(&self.trusted_proxies) {
-            if !is_network(proxy) {
-                let (message, help) = (
-                    format!("`{proxy}` is no address or network"),
-                    "write it like \"10.0.0.7\" or \"10.0.0.0/8\"",
-                );
-                wrong(&["server", "trusted-proxies", &format!("{number}")], message, help);
-            }
-        }
-        for (number, key) in (0..).zip(&self.seal_keys) {
-            match seal_key(key) {
-                Some(key) => server.seal_keys.0.push(key),
-                None => {
-                    let message = "this is no key of 32 bytes in base64 or hex".to_owned();
-                    wrong(
-                        &["server", "seal-keys", &format!("{number}")],
-                        message,
-                        "make one with `openssl rand -hex 32`",
-                    );
-                }
-            }
-        }
-        server
     }
+
+    /// Decides the address, on which others must not be able to reach it.
+    fn listen(&self, edge: Edge, wrong: &mut Wrong<'_>) -> SocketAddr {
+        let Edge::Http(from_command) = edge else { return DEFAULT_LISTEN };
+        let from_file = self.listen.as_deref().map(address);
+        if from_file == Some(None) {
+            wrong.tell(&["server", "listen"], "this is no address", ADDRESS);
+        }
+        let listen = from_command.or(from_file.flatten()).unwrap_or(DEFAULT_LISTEN);
+        if let Some((message, help)) = refuse_listen(listen) {
+            wrong.tell(&["server", "listen"], message, help);
+        }
+        if self.url.is_some() {
+            wrong.tell(&["server", "url"], "a public `url` needs `[auth]`", NEEDS_AUTH);
+        }
+        listen
+    }
+
+    fn refuse_what_comes_later(&self, wrong: &mut Wrong<'_>) {
+        if !self.trusted_proxies.is_empty() {
+            let message = "trusting a proxy needs `[auth]`: the local user is not behind one";
+            let help = "`[auth]` is not available in this version; remove the key";
+            wrong.tell(&["server", "trusted-proxies"], message, help);
+        }
+    }
+}
+
+/// Where problems of this file's sections go.
+struct Wrong<'a> {
+    document: &'a Document,
+    problems: &'a mut Vec<Diagnostic>,
+}
+
+impl Wrong<'_> {
+    fn tell(&mut self, path: &[&str], message: impl Into<String>, help: &str) {
+        self.problems.push(Diagnostic::at(self.document, path, message).help(help));
+    }
+}
+
+/// What the elements of a list are, and what one looks like.
+type Kind = (&'static str, &'static str);
+
+const HOST: Kind = ("host name", "write it like \"mcp.example.com\"");
+const ORIGIN: Kind = ("origin", "write it like \"https://app.example.com\"");
+const NETWORK: Kind = ("address or network", "write it like \"10.0.0.7\" or \"10.0.0.0/8\"");
+
+/// Tells every element of a list of `[server]` that is none of its kind.
+fn check_each(
+    elements: &[String],
+    key: &str,
+    (kind, help): Kind,
+    wrong: &mut Wrong<'_>,
+    fits: impl Fn(&str) -> bool,
+) {
+    for (number, element) in elements.iter().enumerate().filter(|(_, element)| !fits(element)) {
+        wrong.tell(&["server", key, &number.to_string()], format!("`{element}` is no {kind}"), help);
+    }
+}
+
+/// Reads the keys, telling those that are none; the text of one is never told.
+fn keys(texts: &[String], wrong: &mut Wrong<'_>) -> SealKeys {
+    let mut keys = Vec::new();
+    for (number, text) in texts.iter().enumerate() {
+        match seal_key(text) {
+            Some(key) => keys.push(key),
+            None => {
+                let message = "this is no key of 32 bytes in base64 or hex";
+                let help = "make one with `openssl rand -hex 32`";
+                wrong.tell(&["server", "seal-keys", &number.to_string()], message, help);
+            }
+        }
+    }
+    SealKeys(keys)
 }
 
 impl AdminFile {

@@ -142,6 +142,54 @@ fn literal_secrets_are_not_shown() {
 }
 
 #[test]
+fn literal_secrets_are_not_shown_where_the_key_is_wrong_or_the_file_is_no_toml() {
+    for text in [
+        "[connectors.shop]\ntype = \"postgres\"\nurl = \"postgres://u@h/db\"\nurl = \"postgres://u:letmein@h/db\"\n",
+        "[connectors.shop]\ntype = \"postgres\"\nurll = \"postgres://u:letmein@h/db\"\n",
+        "[connectors.shop]\nurl = \"postgres://u:letmein@h/db\n",
+        "[admin]\ntoken = [\"letmein\"]\n",
+        "[admin]\ntokn = \"letmein\"\n",
+        "[admin]\ntoken = \"letmein\"\ntoken = 'letmein'\n",
+        "[server]\nseal-keys = \"letmein\"\n",
+    ] {
+        let told = told(text);
+        assert!(told.contains("trunkline.toml:") && !told.contains("letmein"), "{told}");
+    }
+}
+
+#[test]
+fn what_follows_from_an_unset_variable_is_not_told_besides() {
+    for text in [
+        "[connectors.shop]\ntype = \"postgres\"\nurl = \"${UNSET}\"\n",
+        "[connectors.shop]\ntype = \"sqlite\"\npath = \"${UNSET}\"\n",
+        "[server]\nname = \"${UNSET}\"\nallowed-hosts = [\"${UNSET}\"]\n",
+    ] {
+        let loaded = load_with(text, Edge::Stdio);
+        let others: Vec<_> =
+            loaded.problems.iter().filter(|problem| !problem.message.contains("`${UNSET}`")).collect();
+        assert!(others.is_empty() && !loaded.problems.is_empty(), "{others:?}");
+    }
+}
+
+#[test]
+fn a_bad_name_of_a_tool_is_told_once() {
+    let told = told(
+        "[connectors.shop]\ntype = \"sqlite\"\npath = \"a.db\"\n[tools.\"a b\"]\nconnector = \"shop\"\nsql = \"select 1 as x\"\n",
+    );
+    assert_eq!(told.matches("error:").count(), 1, "{told}");
+}
+
+#[test]
+fn the_default_of_a_secret_parameter_is_not_shown() {
+    let told = told(
+        "[connectors.shop]\ntype = \"sqlite\"\npath = \"a.db\"\n[tools.a]\nconnector = \"shop\"\nsql = \"select :key as k\"\n\
+         params.key = { type = \"string\", default = \"letmein\", secret = true, titel = 1 }\n\
+         params.pin = { type = \"integer\", enum = [4711, 4712], secret = true }\n",
+    );
+    assert!(told.contains("params.key") && !told.contains("letmein") && !told.contains("4711"), "{told}");
+}
+
+#[test]
 fn ci_03_sql_and_expressions_are_not_touched_and_structure_cannot_change() {
     let text = "[connectors.shop]\ntype = \"sqlite\"\npath = \"${A}\"\n[tools.find]\nconnector = \"shop\"\nsql = \"select '${A}' as a\"\n";
     let variable = |name: &str| (name == "A").then(|| "x\"\n[server]\nlisten = \"0.0.0.0:1".into());

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{COUNT, Folder, config, free_port};
+use crate::support::{COUNT, Folder, config, free_port, trunkline};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -67,6 +67,35 @@ fn what_does_not_answer_exits_69_and_a_wrong_file_besides_78() {
         "{missing}[tools.a]\nconnector = \"shop\"\nsql = \"select nothing from customers\"\n"
     )));
     assert_eq!(folder.run(&["check"]).status.code(), Some(78));
+}
+
+#[test]
+fn the_value_of_a_reference_is_not_shown_whoever_tells_of_it() {
+    let folder = Folder::new();
+    folder.write("[connectors.shop]\ntype = \"sqlite\"\npath = \"${SECRET}\"\n");
+    for form in ["text", "json"] {
+        let output = trunkline()
+            .args(["check", "--output", form])
+            .current_dir(folder.path())
+            .env("SECRET", "/nowhere/letmein.db")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(69), "{output:?}");
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(told.contains("${SECRET}") && !told.contains("letmein"), "{told}");
+    }
+}
+
+#[test]
+fn the_cost_counts_every_page_of_the_list() {
+    let folder = Folder::new();
+    let tools: String = (0..300)
+        .map(|number| format!("[tools.t{number}]\nconnector = \"shop\"\nsql = \"select {number} as n\"\n"))
+        .collect();
+    folder.write(&config(&tools));
+    let output = folder.run(&["check"]);
+    let told = text(&output.stdout);
+    assert!(told.contains("1 connector, 300 tools, about") && told.contains("t299"), "{told}");
 }
 
 #[test]

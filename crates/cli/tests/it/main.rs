@@ -4,7 +4,10 @@
 
 mod check;
 mod demo;
+mod outage;
 mod reload;
 mod serve;
+mod spec;
+mod stdio;
 mod support;
 mod tools_call;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{COUNT, Folder, SLOW, Server, call, config, free_port, pause};
+use crate::support::{COUNT, Folder, SLOW, Server, ask, call, config, free_port, pause};
 
 const STAYS: &str = "the configuration stays as it was";
 const RELOADED: &str = "the configuration was reloaded";
@@ -121,6 +121,57 @@ fn sighup_reads_the_file_again() {
 }
 
 #[test]
+fn a_link_that_leads_elsewhere_is_followed() {
+    let folder = Folder::new();
+    // A relative path would start at the folder that the link is in.
+    let text = config(COUNT).replace("\"shop.db", &format!("\"{}/shop.db", folder.path().display()));
+    let real = |name: &str| folder.path().join(name).join("real.toml");
+    for name in ["one", "two"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(real(name), &text).unwrap();
+    }
+    let lead_to = |name: &str| {
+        std::os::unix::fs::symlink(real(name), folder.path().join("next")).unwrap();
+        fs::rename(folder.path().join("next"), folder.config()).unwrap();
+    };
+    // A link to a link: the folder of the file itself is not that of the link's target.
+    std::os::unix::fs::symlink(real("one"), folder.path().join("two/link")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("two/link"), folder.config()).unwrap();
+    let server = Server::start(&folder);
+    let change = |name: &str, word: &str| {
+        let said = server.said();
+        fs::write(real(name), format!("{text}# {word}\n")).unwrap();
+        server.wait_for_more(&said, RELOADED);
+    };
+    change("one", "first");
+    let said = server.said();
+    fs::write(real("two"), format!("{text}# second\n")).unwrap();
+    lead_to("two");
+    server.wait_for_more(&said, RELOADED);
+    change("two", "third");
+}
+
+#[test]
+fn max_in_flight_counts_on_over_a_reload() {
+    let folder = Folder::new();
+    let text = config(&format!("{SLOW}{COUNT}")).replace("[admin]", "max-in-flight = 1\n[admin]");
+    folder.write(&text);
+    let server = Server::start(&folder);
+    let address = server.address;
+    let running = std::thread::spawn(move || call(address, "slow", &json!({ "n": 3_000_000 })));
+    pause();
+    pause();
+    let said = server.said();
+    folder.write(&format!("{text}# another\n"));
+    server.wait_for_more(&said, RELOADED);
+    assert!(!running.is_finished(), "the call was to last longer than a reload");
+    let answer = server.call("count_customers", &json!({}));
+    assert_eq!(answer["error"]["code"], 503, "{answer}");
+    assert!(running.join().unwrap()["result"].is_object());
+    assert!(server.call("count_customers", &json!({}))["result"].is_object());
+}
+
+#[test]
 fn what_cannot_change_while_it_runs_is_named_and_stays() {
     let folder = Folder::new();
     let text = config(COUNT);
@@ -151,4 +202,23 @@ fn a_change_is_seen_within_a_second() {
         slowest = slowest.max(started.elapsed());
     }
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn full_schemas_are_sent_when_asked_for_also_after_a_reload() {
+    let folder = Folder::new();
+    let tool = COUNT.replace("customers\"\n", "customers where 1 = :n\"\n");
+    let text = config(&format!("{tool}params.n = {{ type = \"integer\", enum = [1, 2] }}\n"));
+    folder.write(&text);
+    let server = Server::start(&folder);
+    let schema = || {
+        let answer = ask(server.address, "tools/list", None, json!({}));
+        answer["result"]["tools"][0]["inputSchema"]["properties"]["n"].clone()
+    };
+    let portable = schema();
+    assert_eq!(portable["enum"], json!(null), "{portable}");
+    let said = server.said();
+    folder.write(&text.replace("[admin]", "schema = \"full\"\n[admin]"));
+    server.wait_for_more(&said, RELOADED);
+    assert_eq!(schema()["enum"], json!([1, 2]));
 }

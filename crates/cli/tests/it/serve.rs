@@ -1,12 +1,14 @@
 //! `trunkline serve`: starts, what it says, health pages, and ends.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{COUNT, Folder, SLOW, Server, config, eventually, free_port, http, trunkline, wait};
+use crate::support::{
+    COUNT, Folder, SLOW, Server, config, eventually, free_port, http, raw, trunkline, wait,
+};
 
 #[test]
 fn serve_says_its_connectors_and_its_address_and_keeps_stdout_empty() {
@@ -97,6 +99,10 @@ fn a_taken_port_exits_69_and_a_taken_admin_port_only_warns() {
     drop(holder);
 }
 
+fn admin_of(config: &str) -> std::net::SocketAddr {
+    config.split("[admin]\nlisten = \"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn health_pages_tell_which_connector_is_not_ready() {
     let folder = Folder::new();
@@ -104,8 +110,7 @@ fn health_pages_tell_which_connector_is_not_ready() {
     let late = "[connectors.late]\ntype = \"sqlite\"\npath = \"late.db\"\n[tools.later]\nconnector = \"late\"\nsql = \"select x from t\"\n";
     folder.write(&format!("{text}{late}"));
     let server = Server::start(&folder);
-    let admin: std::net::SocketAddr =
-        text.split("[admin]\nlisten = \"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    let admin = admin_of(&text);
     assert_eq!(http(admin, "GET /livez", "", ""), (200, "ok\n".into()));
     let (status, body) = http(admin, "GET /readyz", "", "");
     assert_eq!(status, 503);
@@ -121,6 +126,54 @@ fn health_pages_tell_which_connector_is_not_ready() {
     eventually("it never got ready", || http(admin, "GET /readyz", "", "").0 == 200);
     assert_eq!(server.call("later", &json!({}))["result"]["structuredContent"]["rows"][0]["x"], 7);
     assert_eq!(server.tools(), ["count_customers", "later"]);
+    // What was ready and is gone is not ready.
+    std::fs::rename(folder.path().join("late.db"), folder.path().join("late.db.gone")).unwrap();
+    eventually("it stays ready without its database", || {
+        let (status, body) = http(admin, "GET /readyz", "", "");
+        status == 503 && body.contains("connector late: the database does not answer")
+    });
+    std::fs::rename(folder.path().join("late.db.gone"), folder.path().join("late.db")).unwrap();
+    eventually("it never got ready again", || http(admin, "GET /readyz", "", "").0 == 200);
+}
+
+#[test]
+fn the_admin_listener_checks_hosts_as_the_endpoint_does_and_waits_for_nobody() {
+    let folder = Folder::new();
+    let text = config(COUNT);
+    folder.write(&text);
+    let _server = Server::start(&folder);
+    let admin = admin_of(&text);
+    assert_eq!(http(admin, "GET http://evil.example/livez", "Host: 127.0.0.1\r\n", "").0, 403);
+    assert_eq!(http(admin, "GET http://127.0.0.1/livez", "Host: 127.0.0.1\r\n", "").0, 200);
+    assert_eq!(http(admin, "GET /livez", "X-Forwarded-For: 10.0.0.1\r\n", "").0, 403);
+    assert_eq!(http(admin, "GET /livez", "Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n", "").0, 403);
+    let mut slow = std::net::TcpStream::connect(admin).unwrap();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost: 127").unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (started, mut rest) = (Instant::now(), Vec::new());
+    // Closed, with or without a word about it.
+    let _ = slow.read_to_end(&mut rest);
+    assert!(started.elapsed() < Duration::from_secs(9), "half a head is waited for");
+}
+
+#[test]
+fn a_session_is_ended_only_where_no_other_node_could_go_on_with_it() {
+    let folder = Folder::new();
+    for (keys, status) in [
+        ("", 204),
+        ("seal-keys = [\"0101010101010101010101010101010101010101010101010101010101010101\"]\n", 405),
+    ] {
+        folder.write(&config(COUNT).replace("[admin]", &format!("{keys}[admin]")));
+        let server = Server::start(&folder);
+        let initialize = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } } });
+        let head = "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
+        let answer = raw(server.address, "POST /mcp", head, &initialize.to_string());
+        let session =
+            answer.lines().find(|line| line.to_ascii_lowercase().starts_with("mcp-session-id:")).unwrap();
+        let answer = raw(server.address, "DELETE /mcp", &format!("{session}\r\n"), "");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{keys}: {answer}");
+    }
 }
 
 #[test]

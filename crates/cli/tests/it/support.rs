@@ -217,6 +217,13 @@ pub(crate) fn ask(address: SocketAddr, method: &str, name: Option<&str>, mut par
 
 /// Sends one HTTP request; the status and the body.
 pub(crate) fn http(address: SocketAddr, what: &str, head: &str, body: &str) -> (u16, String) {
+    let answer = raw(address, what, head, body);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+/// Sends one HTTP request; the whole answer.
+pub(crate) fn raw(address: SocketAddr, what: &str, head: &str, body: &str) -> String {
     let host = if head.to_ascii_lowercase().contains("host:") {
         String::new()
     } else {
@@ -232,6 +239,5 @@ pub(crate) fn http(address: SocketAddr, what: &str, head: &str, body: &str) -> (
     .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), body.to_owned())
+    answer
 }

@@ -131,3 +131,20 @@ fn refusals_over_http_have_their_exit_codes_and_headers_come_from_files() {
         assert!(server.join().unwrap().contains("authorization: bearer very-secret\r\n"));
     }
 }
+
+#[test]
+fn a_program_that_does_not_answer_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    for words in [
+        &["tools", "--timeout", "500ms", "--", "sleep", "60"][..],
+        &["call", "--timeout", "500ms", "x", "--", "sleep", "60"],
+    ] {
+        let started = std::time::Instant::now();
+        let (code, out, err) = trunkline(folder.path(), words, "");
+        assert_eq!((code, out.as_str()), (69, ""), "{err}");
+        assert!(err.contains("within 0.5 s") && err.contains("`--timeout`"), "{err}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+    let (code, _, err) = trunkline(folder.path(), &["tools", "--timeout", "soon", "--", "sleep", "60"], "");
+    assert!(code == 2 && err.contains("5s"), "{err}");
+}

@@ -63,7 +63,7 @@ impl Dialer {
     /// [`DatabaseError::Unreachable`]; at once when another attempt failed less than 250 ms ago.
     pub(crate) async fn dial(&self, lane: Lane) -> Result<Session, DatabaseError> {
         if let Some(reason) = self.failed_within(REMEMBER_FAILURE) {
-            return Err(self.unreachable(reason));
+            return Err(self.unreached(reason));
         }
         let config = match lane {
             Lane::Shared => &self.shared,
@@ -85,7 +85,13 @@ impl Dialer {
             }
         });
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Ok(Session { client, id, task: task.abort_handle(), is_severed: AtomicBool::new(false) })
+        Ok(Session {
+            client,
+            id,
+            task: task.abort_handle(),
+            is_severed: AtomicBool::new(false),
+            is_bloated: AtomicBool::new(false),
+        })
     }
 
     /// Returns why the last attempt failed, when that is less than `age` ago and none succeeded since.
@@ -93,9 +99,14 @@ impl Dialer {
         self.failure().as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, reason)| reason.clone())
     }
 
-    /// Makes the error that says the database does not answer.
+    /// Makes the error that says the database does not answer any more.
     pub(crate) fn unreachable(&self, reason: String) -> DatabaseError {
-        DatabaseError::Unreachable { address: self.address.clone(), source: reason.into() }
+        DatabaseError::Unreachable { address: self.address.clone(), source: reason.into(), sent: true }
+    }
+
+    /// Makes the error that says there is no connection to the database, so that nothing was sent.
+    pub(crate) fn unreached(&self, reason: String) -> DatabaseError {
+        DatabaseError::Unreachable { address: self.address.clone(), source: reason.into(), sent: false }
     }
 
     /// Returns the longest time to wait for a connection.
@@ -110,7 +121,7 @@ impl Dialer {
 
     fn note_failure(&self, reason: String) -> DatabaseError {
         *self.failure() = Some((Instant::now(), reason.clone()));
-        self.unreachable(reason)
+        self.unreached(reason)
     }
 
     fn failure(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
@@ -130,6 +141,7 @@ pub(crate) struct Session {
     id: u64,
     task: AbortHandle,
     is_severed: AtomicBool,
+    is_bloated: AtomicBool,
 }
 
 impl Session {
@@ -146,6 +158,19 @@ impl Session {
     /// Whether the connection has been neither found closed nor cut off.
     pub(crate) fn is_open(&self) -> bool {
         !self.is_severed.load(Ordering::Relaxed) && !self.client.is_closed()
+    }
+
+    /// Whether the next caller may have the connection.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.is_open() && !self.is_bloated.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of how large a row was. The driver reads a row whole, and its buffer stays as large as long as the
+    /// connection lives.
+    pub(crate) fn note_row(&self, bytes: usize) {
+        if bytes > LARGE_ROW {
+            self.is_bloated.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Cuts the connection off without waiting for anything.
@@ -204,5 +229,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Long enough that 200 calls at once find one failure, short enough that recovery is not noticed.
 const REMEMBER_FAILURE: Duration = Duration::from_millis(250);
+
+/// A connection that read a larger row is not used again.
+const LARGE_ROW: usize = 1 << 20;
 
 const SHARED_STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);

@@ -52,7 +52,7 @@ impl Pool {
             // All in use may also be because none of them can be opened.
             _ => {
                 return Err(match self.dialer.failed_within(wait * 2) {
-                    Some(reason) => self.dialer.unreachable(reason),
+                    Some(reason) => self.dialer.unreached(reason),
                     None => DatabaseError::PoolExhausted { after: wait },
                 });
             }
@@ -67,11 +67,18 @@ impl Pool {
     fn take_idle(&self) -> Option<Owned> {
         let mut idle = self.idle();
         while let Some(owned) = idle.pop() {
-            if owned.session.is_open() {
+            if owned.session.is_reusable() {
                 return Some(owned);
             }
         }
         None
+    }
+
+    /// Takes a connection back, unless nobody should have it again.
+    fn put_back(&self, owned: Owned) {
+        if owned.session.is_reusable() {
+            self.idle().push(owned);
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Owned>> {
@@ -187,7 +194,7 @@ impl Drop for Lease {
         }
         let pool = Arc::clone(&self.pool);
         match (self.state, Handle::try_current()) {
-            (State::Clean, _) => pool.idle().push(owned),
+            (State::Clean, _) => pool.put_back(owned),
             // Outside a runtime nothing can be waited for: the server ends the session with the connection.
             (_, Err(_)) => owned.session.sever(),
             (state, Ok(handle)) => {
@@ -195,7 +202,7 @@ impl Drop for Lease {
                 tasks.spawn_on(
                     async move {
                         if pool.recover(&owned, state).await {
-                            pool.idle().push(owned);
+                            pool.put_back(owned);
                         } else {
                             owned.session.sever();
                         }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_postgres::Config;
 use trunkline_sql::file::{DurationText, SizeText};
-use trunkline_sql::{Access, AdHoc, Options, Problem};
+use trunkline_sql::{Access, AdHoc, Options, Problem, SharedKeys};
 
 use crate::Postgres;
 
@@ -31,10 +31,11 @@ pub struct PostgresFile {
     /// How long one statement may run; the database holds it to that. Default: `"30s"`.
     #[serde(default)]
     pub statement_timeout: Option<DurationText>,
-    /// Most rows in one result. Default: 1000.
+    /// Most rows in one result, 1 to 100000. Default: 1000.
     #[serde(default)]
-    pub max_rows: Option<NonZeroU32>,
-    /// Most bytes of one result. Default: `"40KB"`.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_rows: Option<u32>,
+    /// Most bytes of one result, at most `"150KB"`. Default: `"40KB"`.
     #[serde(default)]
     pub max_bytes: Option<SizeText>,
     /// Whether callers may bring their own SQL. Default: `off`, the only one in this version.
@@ -63,20 +64,17 @@ impl PostgresFile {
         let config = self.url.config().map_err(|(message, help)| {
             problems.push(Problem::new(&at("url"), message).help(help));
         });
-        let Ok(config) = config else { return Err(problems) };
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let defaults = Options::default();
-        let options = Options {
+        let shared = SharedKeys {
             access: self.access,
-            statement_timeout: self.statement_timeout.map_or(defaults.statement_timeout, |text| text.0),
-            max_rows: self.max_rows.map_or(defaults.max_rows, NonZeroU32::get),
-            max_bytes: self.max_bytes.map_or(defaults.max_bytes, |text| text.0),
+            statement_timeout: self.statement_timeout,
+            max_rows: self.max_rows,
+            max_bytes: self.max_bytes,
             ad_hoc: self.ad_hoc_sql,
-            deadline: self.deadline.map(|text| text.0),
+            deadline: self.deadline,
             prefix: self.prefix,
         };
+        let options = shared.resolve(name, &mut problems);
+        let (Ok(config), true) = (config, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
         Ok((Postgres::new(&config, pool, connect_timeout, options.statement_timeout), options))
@@ -195,6 +193,13 @@ mod tests {
         let (postgres, options) = file.resolve("shop").unwrap();
         assert!(!format!("{postgres:?}").contains("hunter2"));
         assert_eq!(options, Options::default());
+    }
+
+    #[test]
+    fn a_result_larger_than_hosts_take_is_refused() {
+        let found = problems("url = 'postgres://u@h/db'\nmax-rows = 0\nmax-bytes = '900MB'");
+        let keys: Vec<_> = found.iter().map(|problem| problem.path.join(".")).collect();
+        assert_eq!(keys, ["connectors.shop.max-rows", "connectors.shop.max-bytes"]);
     }
 
     #[test]

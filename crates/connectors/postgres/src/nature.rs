@@ -56,6 +56,7 @@ impl Nature {
                 || is_any(token, &["old", "new"]) && after.first().is_some_and(|next| next.is_punctuation("."));
             nature.note_call(token, sql);
         }
+        nature.writes = nature.writes.or_else(|| analyzed_write(&tokens));
         nature
     }
 
@@ -103,6 +104,24 @@ fn kind(tokens: &[Token<'_>]) -> Kind {
         Some(word) if is_any(word, &["show", "explain"]) => Kind::Inspect,
         _ => Kind::Other,
     }
+}
+
+/// Finds the write that `explain analyze` would carry out.
+fn analyzed_write(tokens: &[Token<'_>]) -> Option<&'static str> {
+    let (_, rest) = tokens.split_first().filter(|(first, _)| first.is_word("explain"))?;
+    let is_option = |token: &&Token<'_>| {
+        !is_any(token, &["select", "values", "table", "with", "insert", "update", "delete", "merge"])
+    };
+    let options = rest.iter().take_while(is_option).count();
+    let begins = rest.get(options)?;
+    let analyzes = rest.iter().take(options).any(|token| token.is_word("analyze"));
+    let words = [
+        ("insert", "explain analyze insert"),
+        ("update", "explain analyze update"),
+        ("delete", "explain analyze delete"),
+        ("merge", "explain analyze merge"),
+    ];
+    words.into_iter().find(|(word, _)| analyzes && begins.is_word(word)).map(|(_, words)| words)
 }
 
 fn is_any(token: &Token<'_>, keywords: &[&str]) -> bool {
@@ -173,6 +192,9 @@ mod tests {
             ("select * from t for no key update", "`for update`"),
             ("select * into u from t", "`select into`"),
             ("/* x */ DELETE FROM t", "`delete`"),
+            ("explain (analyze, costs off) delete from t", "`delete from`"),
+            ("explain analyze delete from t", "`explain analyze delete`"),
+            ("explain analyze verbose update t set a = 1", "`explain analyze update`"),
             ("do $$begin delete from t; end$$", "`do`"),
             ("set transaction read write", "`set`"),
         ] {
@@ -184,6 +206,8 @@ mod tests {
             "table t",
             "(select 1)",
             "explain select 1",
+            "explain analyze select 1",
+            "explain delete from t",
             "select ';delete from t'",
             "select substring(a from 1 for 2) from t",
         ] {

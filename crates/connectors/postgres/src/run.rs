@@ -14,6 +14,7 @@ use trunkline_sql::{Access, DatabaseError, Rows, Value};
 use crate::Postgres;
 use crate::bind::Bound;
 use crate::decode::write_row;
+use crate::dial::Session;
 use crate::exclusive::{CLEAN, Lease};
 use crate::fault::{Context, is_lost, is_stale, is_timeout};
 use crate::statement::{PostgresStatement, columns_changed};
@@ -151,7 +152,7 @@ impl<W: Rows> Call<'_, W> {
                     prepared
                 }
             };
-            stream(client, &prepared, statement, self.values, &mut *self.rows, &mut clean).await
+            stream(session.session(), &prepared, statement, self.values, &mut *self.rows, &mut clean).await
         };
         match timeout_at(stalled.min(self.limit), work).await {
             Ok(outcome) => {
@@ -229,12 +230,13 @@ impl<W: Rows> Call<'_, W> {
 
     /// Sends begin, statement and rollback in one write.
     async fn read(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<(), Fault> {
-        let client = lease.session()?.client();
+        let session = lease.session()?;
+        let client = session.client();
         let undo = if self.statement.leaves_traces { CLEAN } else { "rollback" };
         let mut clean = true;
         let (outcome, undone) = {
             let begun = client.batch_execute("begin read only");
-            let rows = stream(client, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
+            let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
             let mut work = pin!(async { join!(begun, rows) });
             let mut undo = pin!(client.batch_execute(undo));
             let mut undone = None;
@@ -267,13 +269,14 @@ impl<W: Rows> Call<'_, W> {
 
     /// Commits only after the last row was read, so that a dropped call has changed nothing unless the commit was sent.
     async fn write(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<Option<u64>, Fault> {
-        let client = lease.session()?.client();
+        let session = lease.session()?;
+        let client = session.client();
         let mut clean = true;
         let timeout = self.postgres.statement_timeout.as_millis().max(1);
         let begin = format!("begin read write; set local statement_timeout = {timeout}");
         let (begun, outcome) = join!(
             client.batch_execute(&begin),
-            stream(client, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
+            stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
         let outcome = match (begun, outcome) {
             (Err(error), _) => Err(Fault::Reported { error, clean }),
@@ -314,7 +317,7 @@ async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<State
 
 /// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.
 async fn stream<W: Rows>(
-    client: &Client,
+    session: &Session,
     prepared: &Statement,
     statement: &PostgresStatement,
     values: &[Value],
@@ -322,13 +325,14 @@ async fn stream<W: Rows>(
     clean: &mut bool,
 ) -> Result<End, Fault> {
     let reported = |error, clean: &bool| Fault::Reported { error, clean: *clean };
-    let stream = client.query_raw(prepared, values.iter().map(Bound)).await;
+    let stream = session.client().query_raw(prepared, values.iter().map(Bound)).await;
     let mut stream = pin!(stream.map_err(|error| reported(error, clean))?);
     let mut scratch = String::new();
     let mut number = 0_usize;
     let mut full = false;
     while let Some(row) = stream.next().await {
         let row = row.map_err(|error| reported(error, clean))?;
+        session.note_row(row.raw_size_bytes());
         if full {
             continue;
         }

@@ -81,7 +81,7 @@ impl SharedLane {
     }
 
     fn usable(&self, slot: &Slot) -> Option<Arc<SharedSession>> {
-        let session = slot.current.load_full().filter(|session| session.session.is_open())?;
+        let session = slot.current.load_full().filter(|session| session.session.is_reusable())?;
         if session.is_stalled(self.stalled_after) {
             session.session.sever();
             return None;
@@ -93,7 +93,7 @@ impl SharedLane {
     async fn open(&self, slot: &Slot, at: usize) -> Result<Arc<SharedSession>, DatabaseError> {
         let wait = self.dialer.connect_timeout();
         let Ok(_opening) = tokio::time::timeout(wait, slot.opening.lock()).await else {
-            return Err(self.dialer.unreachable(format!("no connection within {wait:?}")));
+            return Err(self.dialer.unreached(format!("no connection within {wait:?}")));
         };
         if let Some(session) = self.usable(slot) {
             return Ok(session);

@@ -154,9 +154,10 @@ fn json_types(decoder: &Decoder) -> &'static [&'static str] {
     }
 }
 
-/// Returns what a parameter of this type takes.
+/// Returns what a parameter of this type takes; of an array, what its elements take.
 pub(crate) fn parameter(ty: &Type) -> ParameterType {
-    let base = base(ty);
+    let kind = json_kind(ty);
+    let base = if matches!(kind, JsonKind::Array(_)) { element(ty) } else { base(ty) };
     let labels = match base.kind() {
         Kind::Enum(labels) => Some(labels.clone()),
         _ => None,
@@ -166,6 +167,7 @@ pub(crate) fn parameter(ty: &Type) -> ParameterType {
         Type::DATE => Some("date"),
         Type::TIMESTAMPTZ => Some("date-time"),
         Type::TIMETZ => Some("time"),
+        Type::BYTEA => Some("base64"),
         _ => None,
     };
     let range = match *base {
@@ -174,7 +176,15 @@ pub(crate) fn parameter(ty: &Type) -> ParameterType {
         Type::OID => Some((0, i64::from(u32::MAX))),
         _ => None,
     };
-    ParameterType { kind: json_kind(base), labels, format, range, name: Some(display_name(ty)) }
+    ParameterType { kind, labels, format, range, name: Some(display_name(ty)) }
+}
+
+/// Returns the type at the bottom of arrays and domains.
+fn element(ty: &Type) -> &Type {
+    match base(ty).kind() {
+        Kind::Array(inner) => element(inner),
+        _ => base(ty),
+    }
 }
 
 fn json_kind(ty: &Type) -> JsonKind {

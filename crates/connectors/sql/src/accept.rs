@@ -1,5 +1,6 @@
 //! What one argument may be, compiled, and its way from JSON to a value.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
@@ -247,16 +248,9 @@ impl Accept {
         let text = number_text(token, source)?;
         let number = Decimal::parse(text).ok_or(Unfit)?;
         self.bounds(text, number.to_integer())?;
-        if self.dialect == Dialect::Postgres {
-            return Ok(Value::Decimal(text.to_owned()));
-        }
-        // SQLite knows no decimals: an integer where it is one, else what its own parser would make of the digits.
-        match text.parse::<i64>() {
-            Ok(value) => Ok(Value::Integer(value)),
-            Err(_) => {
-                text.parse::<f64>().ok().filter(|value| value.is_finite()).map(Value::Float).ok_or(Unfit)
-            }
-        }
+        // SQLite has no decimals: what neither its integers nor its doubles hold would be another number there.
+        let fits = self.dialect != Dialect::Sqlite || text.parse::<i64>().is_ok() || number.is_double(text);
+        if fits { Ok(Value::Decimal(text.to_owned())) } else { Err(Unfit) }
     }
 
     fn bounds(&self, text: &str, integer: Option<i64>) -> Result<(), Unfit> {
@@ -302,12 +296,10 @@ impl Accept {
                     (_, true) => {}
                     (Kind::Null, _) => values.push(Value::Null),
                     // A type of PostgreSQL does not say how many dimensions its arrays have.
-                    (Kind::Array, _) if self.dialect == Dialect::Postgres && items.is_scalar() => {
-                        match self.elements(token.span.of_str(text)) {
-                            Ok(list) => values.push(list),
-                            Err(Unfit) => unfit = true,
-                        }
-                    }
+                    (Kind::Array, _) if items.may_nest() => match self.elements(token.span.of_str(text)) {
+                        Ok(list) => values.push(list),
+                        Err(Unfit) => unfit = true,
+                    },
                     _ => match items.decode(token, text) {
                         Ok(value) => values.push(value),
                         Err(Unfit) => unfit = true,
@@ -322,12 +314,21 @@ impl Accept {
         if unfit || too_deep {
             return Err(Unfit);
         }
-        // SQLite has no lists; a statement takes one apart with `json_each`.
-        if self.dialect == Dialect::Sqlite {
-            Ok(Value::Json(text.to_owned()))
-        } else {
-            Ok(Value::List(values))
-        }
+        Ok(Value::List(values))
+    }
+
+    /// Tells whether the value is refused because a text in it has the character that no text of PostgreSQL can have.
+    pub(crate) fn refuses_nul(&self, token: Token, source: &str) -> bool {
+        let holds_text = match self.items.as_deref() {
+            Some(items) => items.kind == JsonKind::String,
+            None => self.kind == JsonKind::String,
+        };
+        self.dialect == Dialect::Postgres && holds_text && has_nul(token, source)
+    }
+
+    /// Tells whether an element of this kind may be a list in its place.
+    pub(crate) fn may_nest(&self) -> bool {
+        self.dialect == Dialect::Postgres && self.is_scalar()
     }
 
     fn is_scalar(&self) -> bool {
@@ -390,11 +391,50 @@ impl Accept {
     fn describe_range(&self) -> String {
         match (&self.minimum, &self.maximum) {
             (Some(least), Some(most)) => format!(" from {} to {}", least.text, most.text),
-            (Some(least), None) => format!(" of at least {}", least.text),
-            (None, Some(most)) => format!(" of at most {}", most.text),
-            (None, None) if self.kind == JsonKind::Integer => " of at most 64 bits".to_owned(),
-            (None, None) => String::new(),
+            (Some(least), None) => format!(" of at least {}{}", least.text, self.describe_width()),
+            (None, Some(most)) => format!(" of at most {}{}", most.text, self.describe_width()),
+            (None, None) => self.describe_width().trim_start_matches(',').to_owned(),
         }
+    }
+
+    /// What bounds a number that neither the file nor a type of the database bounds.
+    fn describe_width(&self) -> &'static str {
+        match self.kind {
+            JsonKind::Integer => ", in 64 bits",
+            JsonKind::Number if self.dialect == Dialect::Sqlite => ", that a 64-bit float holds without loss",
+            _ => "",
+        }
+    }
+
+    /// Finds the first element for which a list is refused, and tells it by `tell`: its number from 1, and what that says.
+    pub(crate) fn unfit_element(
+        &self,
+        token: Token,
+        source: &str,
+        tell: impl Fn(Token, &str) -> String,
+    ) -> Option<(usize, String)> {
+        let items = self.items.as_deref()?;
+        let text = match token.kind {
+            Kind::Array => Cow::Borrowed(token.span.of_str(source)),
+            _ => token.text(source.as_bytes())?,
+        };
+        let text = text.trim();
+        let (mut number, mut found) = (0, None);
+        let mut scanner = Scanner::new(text).ok()?;
+        let walked = scanner.elements(|scanner| {
+            let token = scanner.value()?;
+            number += 1;
+            let fits = token.kind == Kind::Null
+                || items.decode(token, text).is_ok()
+                || (token.kind == Kind::Array
+                    && items.may_nest()
+                    && self.elements(token.span.of_str(text)).is_ok());
+            if !fits && found.is_none() {
+                found = Some((number, tell(token, text)));
+            }
+            Ok(true)
+        });
+        walked.ok().and(found)
     }
 
     /// Returns what the elements of a list may be.
@@ -432,6 +472,30 @@ fn number_text(token: Token, source: &str) -> Result<&str, Unfit> {
         Kind::Integer | Kind::Float => Ok(raw),
         Kind::String => raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or(Unfit),
         _ => Err(Unfit),
+    }
+}
+
+fn has_nul(token: Token, source: &str) -> bool {
+    let within = |list: &str| {
+        serde_json::from_str::<Json>(list).is_ok_and(|list| match list {
+            Json::Array(items) => items.iter().any(text_with_nul),
+            _ => false,
+        })
+    };
+    match token.kind {
+        Kind::EscapedString => {
+            token.text(source.as_bytes()).is_some_and(|text| text.contains('\0') || within(&text))
+        }
+        Kind::Array => within(token.span.of_str(source)),
+        _ => false,
+    }
+}
+
+fn text_with_nul(value: &Json) -> bool {
+    match value {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(text_with_nul),
+        _ => false,
     }
 }
 

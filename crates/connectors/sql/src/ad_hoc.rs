@@ -42,7 +42,7 @@ impl AdHocTool {
         let definition = ToolDefinition {
             title: Some(format!("Query {connector}")),
             description: description(connector, options, dialect),
-            input_schema: schema::input(&specs, Some(&plan)),
+            input_schema: schema::input(&specs, Some(&plan), options.schema, dialect),
             output_schema: Some(shape::general_schema()),
             annotations: Annotations::READ_ONLY,
             name,

@@ -8,10 +8,10 @@ use arc_swap::ArcSwapOption;
 use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition};
 
 use crate::ad_hoc::AdHocTool;
-use crate::database::{Access, Database, DatabaseError, Run};
+use crate::database::{Access, Database, DatabaseError, Dialect, Run};
 use crate::explain::{self, Asked, Late};
 use crate::learn::{self, Learning, Unprepared};
-use crate::options::{AdHoc, Options};
+use crate::options::{AdHoc, Options, SchemaProfile};
 use crate::param::{BindError, Plan};
 use crate::problem::Problem;
 use crate::result::{RowWriter, Shape};
@@ -92,7 +92,7 @@ impl<D: Database> SqlConnector<D> {
     pub fn definitions(&self) -> Vec<ToolDefinition> {
         let declared = self.tools.iter().map(|slot| match &*slot.prepared.load() {
             Some(prepared) => prepared.definition.clone(),
-            None => definition(&slot.tool, None),
+            None => definition(&slot.tool, None, self.options.schema, D::DIALECT),
         });
         let ad_hoc =
             self.ad_hoc.iter().filter_map(|tool| tool.as_ref().ok()).map(|tool| tool.definition.clone());
@@ -126,6 +126,19 @@ impl<D: Database> SqlConnector<D> {
         match known() {
             Some(prepared) => Ok(prepared),
             None => slot.learning.once(known, self.prepare(slot)).await,
+        }
+    }
+
+    /// Returns what is prepared after `failed` did not run any more. Of all calls that it failed for, one asks the database.
+    async fn prepared_anew(
+        &self,
+        slot: &Slot<D::Statement>,
+        failed: &Arc<Prepared<D::Statement>>,
+    ) -> Result<Arc<Prepared<D::Statement>>, Arc<Unprepared>> {
+        let newer = || slot.prepared.load_full().filter(|now| !Arc::ptr_eq(now, failed));
+        match newer() {
+            Some(prepared) => Ok(prepared),
+            None => slot.learning.once(newer, self.prepare(slot)).await,
         }
     }
 
@@ -167,7 +180,7 @@ impl<D: Database> SqlConnector<D> {
             return Ok(asked.failed(&error));
         }
         // It was right when it was prepared, so the database has changed under it: what was learned is learned anew.
-        match explain::within(deadline, self.prepare(slot)).await {
+        match explain::within(deadline, self.prepared_anew(slot, &prepared)).await {
             Ok(Ok(prepared)) if tool.access == Access::ReadOnly => {
                 let again = self.run(slot, &prepared, &request, &asked, deadline).await;
                 Ok(again.unwrap_or_else(|error| asked.failed(&error)))
@@ -234,13 +247,18 @@ impl<D: Database> SqlConnector<D> {
 }
 
 /// Returns the tool as clients see it. Without `learned` the database has not been asked yet.
-pub(crate) fn definition(tool: &Tool, learned: Option<(&Plan, serde_json::Value)>) -> ToolDefinition {
+pub(crate) fn definition(
+    tool: &Tool,
+    learned: Option<(&Plan, serde_json::Value)>,
+    profile: SchemaProfile,
+    dialect: Dialect,
+) -> ToolDefinition {
     let (plan, output_schema) = learned.map_or((None, None), |(plan, schema)| (Some(plan), Some(schema)));
     ToolDefinition {
         name: tool.name.clone(),
         title: tool.title.clone(),
         description: tool.description.clone(),
-        input_schema: schema::input(&tool.params, plan),
+        input_schema: schema::input(&tool.params, plan, profile, dialect),
         output_schema,
         annotations: if tool.access == Access::ReadOnly {
             Annotations::READ_ONLY

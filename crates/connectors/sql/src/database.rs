@@ -224,7 +224,7 @@ pub enum DatabaseError {
         /// How long was waited.
         after: std::time::Duration,
     },
-    /// The database does not answer, or went away. Whether a write happened is unknown.
+    /// The database does not answer, or went away.
     #[error("no answer from {address}")]
     Unreachable {
         /// Where it was looked for; for the operator only.
@@ -232,6 +232,8 @@ pub enum DatabaseError {
         /// What the attempt came to.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether the statement may have reached it before: then nobody knows whether a write happened.
+        sent: bool,
     },
     /// The stored value cannot be told in the form asked for; the message names row and column.
     #[error("{message}")]

@@ -65,6 +65,14 @@ impl<'a> Decimal<'a> {
         i64::try_from(if self.negative { -size } else { size }).ok()
     }
 
+    /// Tells whether the double read from its `text` is told by the same number again.
+    pub(crate) fn is_double(self, text: &str) -> bool {
+        let Ok(double) = text.parse::<f64>() else { return false };
+        let mut buffer = ryu::Buffer::new();
+        double.is_finite()
+            && Decimal::parse(buffer.format_finite(double)).is_some_and(|told| self.compare(told).is_eq())
+    }
+
     /// Tells whether it has no fraction.
     pub(crate) fn is_whole(self) -> bool {
         self.significant == 0 || usize::try_from(self.point).is_ok_and(|places| places >= self.significant)
@@ -121,6 +129,17 @@ mod tests {
         assert_eq!(integer("1e-99999999999999999999"), None);
         for bad in ["", "-", "01", "+1", "1.", ".5", "1e", "1e+", " 1", "1 ", "0x1", "NaN", "1_000"] {
             assert!(Decimal::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_a_double_would_change_is_told() {
+        let is_double = |text| Decimal::parse(text).unwrap().is_double(text);
+        for text in ["0", "-0.0e-999", "0.1", "0.30", "1e-300", "5e-324", "1.7976931348623157e308"] {
+            assert!(is_double(text), "{text}");
+        }
+        for text in ["1e-400", "-1e-400", "1e309", "-1e99999999999999999999", "12345678901234567890.123"] {
+            assert!(!is_double(text), "{text}");
         }
     }
 

@@ -35,6 +35,10 @@ pub(crate) async fn within<F: Future>(deadline: Instant, future: F) -> Result<F:
 impl Asked<'_> {
     /// The answer when a declared statement failed.
     pub(crate) fn failed(&self, error: &DatabaseError) -> Reply {
+        self.told(error, !matches!(error, DatabaseError::Unreachable { sent: false, .. }))
+    }
+
+    fn told(&self, error: &DatabaseError, was_sent: bool) -> Reply {
         self.warn(error);
         let id = self.log_id;
         Reply::tool_error(&match error {
@@ -49,7 +53,7 @@ impl Asked<'_> {
                 )
             }
             DatabaseError::Data { code, .. } => format!("{} (request {id:016x})", class(code.as_deref())),
-            other => self.unavailable(other),
+            other => self.unavailable(other, was_sent),
         })
     }
 
@@ -71,7 +75,7 @@ impl Asked<'_> {
             }
             other => {
                 self.warn(other);
-                self.unavailable(other)
+                self.unavailable(other, true)
             }
         })
     }
@@ -79,7 +83,7 @@ impl Asked<'_> {
     /// The answer when a declared statement could not be prepared.
     pub(crate) fn unprepared(&self, unprepared: &Unprepared) -> Reply {
         match unprepared {
-            Unprepared::Database(error) => self.failed(error),
+            Unprepared::Database(error) => self.told(error, false),
             Unprepared::Wrong(problems) => {
                 for problem in problems {
                     tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, key = problem.path.join("."), "{}", problem.message);
@@ -113,7 +117,7 @@ impl Asked<'_> {
         ))
     }
 
-    fn unavailable(&self, error: &DatabaseError) -> String {
+    fn unavailable(&self, error: &DatabaseError, was_sent: bool) -> String {
         let id = self.log_id;
         match error {
             DatabaseError::TimedOut { after } => {
@@ -127,6 +131,9 @@ impl Asked<'_> {
                 )
             }
             DatabaseError::Encoding { message } => message.clone(),
+            _ if self.access == Access::ReadWrite && !was_sent => format!(
+                "the database does not answer, so nothing was changed; try again later (request {id:016x})"
+            ),
             _ if self.access == Access::ReadWrite => format!(
                 "the database does not answer, and whether the change was made is not known; look before you try again (request {id:016x})"
             ),
@@ -199,6 +206,9 @@ fn class(code: Option<&str>) -> String {
         "40001" | "40P01" | "55P03" => "another change was made at the same time; try again",
         "42501" => "the database user of this connector lacks a right",
         "57014" => "the statement was cancelled",
+        "22P05" => "a JSON argument has the character \\u0000, which the database cannot store",
+        "SQLITE_NOMEM" => "the statement needs more memory than statements may have; ask for less",
+        "SQLITE_TOOBIG" => "a value is larger than the database takes; ask for less",
         _ if known.starts_with("22") => "an argument does not have the form or size the database takes",
         _ if known.starts_with("23") => "a constraint of the database was violated",
         _ if known.contains("UNIQUE") || known.contains("PRIMARYKEY") => {
@@ -249,7 +259,7 @@ mod tests {
             },
             DatabaseError::Refused { message: "secret file".into() },
             DatabaseError::Data { message: "secret key".into(), code: Some("23505".into()) },
-            DatabaseError::Unreachable { address: "secret:5432".into(), source: io() },
+            DatabaseError::Unreachable { address: "secret:5432".into(), source: io(), sent: true },
             DatabaseError::PoolExhausted { after: std::time::Duration::from_secs(3) },
             DatabaseError::TimedOut { after: std::time::Duration::from_secs(5) },
         ] {

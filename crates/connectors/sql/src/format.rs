@@ -15,11 +15,15 @@ pub(crate) fn is(format: &str, text: &str) -> bool {
     }
 }
 
-/// Tells whether PostgreSQL takes a text of another form for one: a date is a time at midnight, and time has its ends.
+/// Tells whether PostgreSQL takes a text of another form for one: a date is a time at midnight, time has its ends, and bytes
+/// have a notation of their own.
 pub(crate) fn is_taken(format: &str, text: &str) -> bool {
     match format {
         "date" => is_date_time(text) || matches!(text, "infinity" | "-infinity"),
         "date-time" => is_date(text) || matches!(text, "infinity" | "-infinity"),
+        "base64" => {
+            text.strip_prefix("\\x").is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        }
         _ => false,
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn put_together<S>(
     let limits = Limits { max_rows: options.max_rows, max_bytes: options.max_bytes, text: tool.text };
     let shape = Shape::new(&description.columns, &tool.columns, form, limits);
     let output_schema = shape::output_schema(&description.columns, &tool.columns, form);
-    let definition = definition(tool, Some((&plan, output_schema)));
+    let definition = definition(tool, Some((&plan, output_schema)), options.schema, dialect);
     Ok(Prepared { statement, plan, shape: Arc::new(shape), definition })
 }
 

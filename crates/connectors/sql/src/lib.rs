@@ -1,7 +1,7 @@
 //! What PostgreSQL and SQLite share: statements with named parameters, typed arguments, one encoding of results.
 //!
-//! A database implements [`Database`]; `SqlConnector` makes a service of it. No guard and no configuration file is
-//! known here; the sections `[tools.X]` and the keys both databases share are read by types of this crate.
+//! A database implements [`Database`]; `SqlConnector` makes a service of it. The sections `[tools.X]` are read by types of
+//! this crate, and the keys both databases share are decided here; how a database is reached and guarded is not known.
 
 mod accept;
 mod ad_hoc;
@@ -21,6 +21,7 @@ pub mod scan;
 mod schema;
 mod shape;
 mod spec;
+mod sqlite_type;
 mod table;
 pub mod tool;
 pub mod value;
@@ -30,8 +31,9 @@ pub use database::{
     Access, BoxFuture, Column, Database, DatabaseError, Description, Dialect, ParameterType, Ran, Rows, Run,
     StatementSource, WrittenType,
 };
-pub use options::{AdHoc, Options};
+pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
 pub use problem::Problem;
 pub use scan::Scanned;
+pub use sqlite_type::SqliteType;
 pub use tool::Tool;
 pub use value::{JsonKind, Value};

@@ -297,7 +297,19 @@ impl Arg {
 
     /// Says what was found and what is allowed.
     fn unfit(&self, token: Token, source: &str) -> String {
-        let found = if self.secret { kind_of(token.kind).to_owned() } else { found(token, source) };
+        if self.accept.refuses_nul(token, source) {
+            return format!(
+                "`{}`: found text with the character U+0000 (NUL), which PostgreSQL cannot store; leave that character out",
+                self.name
+            );
+        }
+        let tell = |token: Token, source: &str| {
+            if self.secret { kind_of(token.kind).to_owned() } else { found(token, source) }
+        };
+        let found = match self.accept.unfit_element(token, source, tell) {
+            Some((number, found)) => format!("{found} as element {number} of the list"),
+            None => tell(token, source),
+        };
         format!("`{}`: found {found}, allowed is {}", self.name, self.accept.describe())
     }
 

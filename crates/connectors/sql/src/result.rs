@@ -248,9 +248,7 @@ impl RowWriter {
         self.json.truncate(self.start.0);
         self.members.truncate(self.start.1);
         let form = self.shape.form;
-        if form == Form::Written
-            || (form == Form::Rows && (self.rows > 0 || self.rows >= self.shape.max_rows))
-        {
+        if form == Form::Written || (form == Form::Rows && self.rows > 0) {
             self.truncated = true;
             return;
         }

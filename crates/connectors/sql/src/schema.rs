@@ -1,24 +1,33 @@
-//! The `inputSchema` of a tool in the profile that every known host takes.
+//! The `inputSchema` of a tool: in the profile that every known host takes, or in full.
 //!
-//! One `type` for each property, no references or combinators, lists with `items`, enums of strings only; what the
-//! profile has no word for is said in the description. The plan in [`crate::param`] checks more than the schema tells.
+//! Portable: one `type` for each property, no references or combinators, lists with `items`, enums of strings only; what
+//! the profile has no word for is said in the description. [`full`] has words for more. The plan in [`crate::param`]
+//! checks the same in both.
+
+mod full;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::accept::{Accept, Allowed, name_of};
+use crate::database::Dialect;
+use crate::options::SchemaProfile;
 use crate::param::{Arg, Plan};
 use crate::spec::Spec;
 use crate::value::JsonKind;
 
 /// Returns the schema of a tool's arguments. Without a plan the database was never asked, and what the file does not say
 /// may be anything.
-pub(crate) fn input(specs: &[Spec], plan: Option<&Plan>) -> Json {
+pub(crate) fn input(specs: &[Spec], plan: Option<&Plan>, profile: SchemaProfile, dialect: Dialect) -> Json {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for at in order(specs) {
         let Some(spec) = specs.get(at) else { continue };
         let arg = plan.and_then(|plan| plan.args().get(at));
-        properties.insert(spec.name.clone(), property(spec, arg));
+        let property = match profile {
+            SchemaProfile::Portable => property(spec, arg),
+            SchemaProfile::Full => full::property(spec, arg, dialect),
+        };
+        properties.insert(spec.name.clone(), property);
         if spec.required {
             required.push(Json::from(spec.name.as_str()));
         }
@@ -56,8 +65,10 @@ fn order(specs: &[Spec]) -> Vec<usize> {
 
 fn property(spec: &Spec, arg: Option<&Arg>) -> Json {
     let kind = arg.map(|arg| &arg.accept.kind).or(spec.kind.as_ref());
-    let mut property = kind.map_or_else(Map::new, type_of);
-    property.insert("description".into(), description(spec, arg, kind).into());
+    // Hosts refuse a property without a type. Until the database is asked a string is the best there is to say: numbers
+    // and lists are taken from strings too.
+    let mut property = type_of(kind.unwrap_or(&JsonKind::String));
+    property.insert("description".into(), with_details(text(spec, kind), &details(spec, arg, kind)).into());
     if let Some(default) = spec.default.as_ref().filter(|default| !spec.secret && !default.is_null()) {
         property.insert("default".into(), default.clone());
     }
@@ -122,8 +133,8 @@ fn type_of(kind: &JsonKind) -> Map<String, Json> {
     schema
 }
 
-/// What is written, or the name and the kind, with what the schema has no word for in parentheses.
-fn description(spec: &Spec, arg: Option<&Arg>, kind: Option<&JsonKind>) -> String {
+/// What the profile has no word for.
+fn details(spec: &Spec, arg: Option<&Arg>, kind: Option<&JsonKind>) -> Vec<String> {
     let mut details = Vec::new();
     if kind == Some(&JsonKind::Json) {
         details.push("any JSON value".to_owned());
@@ -143,12 +154,20 @@ fn description(spec: &Spec, arg: Option<&Arg>, kind: Option<&JsonKind>) -> Strin
     if spec.nullable {
         details.push("may be null".to_owned());
     }
-    let text = spec.description.clone().unwrap_or_else(|| {
+    details
+}
+
+/// What is written of it, or its name and kind.
+fn text(spec: &Spec, kind: Option<&JsonKind>) -> String {
+    spec.description.clone().unwrap_or_else(|| {
         let name = spec.name.replace('_', " ");
         match kind.filter(|kind| **kind != JsonKind::Json) {
             Some(kind) => format!("{}, {}", name.trim(), name_of(kind)),
             None => name.trim().to_owned(),
         }
-    });
+    })
+}
+
+fn with_details(text: String, details: &[String]) -> String {
     if details.is_empty() { text } else { format!("{text} ({})", details.join(", ")) }
 }

@@ -10,6 +10,7 @@ use crate::accept::Accept;
 use crate::database::{Dialect, WrittenType};
 use crate::file::ParamFile;
 use crate::problem::Problem;
+use crate::sqlite_type::SqliteType;
 use crate::value::JsonKind;
 
 /// A parameter of a statement, or an argument that only expressions read.
@@ -88,7 +89,9 @@ impl Spec {
         let kind = match &written {
             WrittenType::Json(kind) => Some(kind.clone()),
             WrittenType::Inferred if dialect == Dialect::Sqlite => kind_of_file(file),
-            WrittenType::Database(name) if dialect == Dialect::Sqlite => sqlite_kind(name),
+            WrittenType::Database(name) if dialect == Dialect::Sqlite => {
+                SqliteType::named(name).map(SqliteType::kind)
+            }
             _ => None,
         };
         if kind.is_none() && computed.is_none() && dialect == Dialect::Sqlite {
@@ -179,26 +182,23 @@ fn written(tool: &str, name: &str, file: &ParamFile, dialect: Dialect) -> Result
             None if dialect == Dialect::Postgres && !word.trim().is_empty() => {
                 Ok(WrittenType::Database(word.to_owned()))
             }
-            None if dialect == Dialect::Sqlite && sqlite_kind(word).is_some() => {
+            None if dialect == Dialect::Sqlite && SqliteType::named(word).is_some() => {
                 Ok(WrittenType::Database(word.to_owned()))
             }
             None => {
                 let message = format!("`{word}` is no type of a parameter here");
-                let help = "use `string`, `integer`, `number`, `boolean`, `json`, or `array` with `items`"
-                    .to_owned();
+                let help = match dialect {
+                    Dialect::Sqlite => {
+                        "use `string`, `integer`, `number`, `boolean`, `json`, `array` with `items`, or one of SQLite's: `integer`, `real`, `text`, `blob`"
+                    }
+                    Dialect::Postgres => {
+                        "use `string`, `integer`, `number`, `boolean`, `json`, or `array` with `items`"
+                    }
+                };
+                let help = help.to_owned();
                 Err(Problem { message, help: Some(help), ..path("type") })
             }
         },
-    }
-}
-
-/// The storage classes of SQLite, which a statement's parameters have although it infers none. A blob comes as base64.
-fn sqlite_kind(word: &str) -> Option<JsonKind> {
-    match word.to_ascii_lowercase().as_str() {
-        "int" | "bigint" => Some(JsonKind::Integer),
-        "real" | "double" | "float" | "numeric" => Some(JsonKind::Number),
-        "text" | "blob" => Some(JsonKind::String),
-        _ => None,
     }
 }
 

@@ -5,27 +5,33 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trunkline_sql::{
-    Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+    BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
 use crate::describe::describe;
 use crate::error;
 use crate::execute::{Prepared, execute};
+use crate::guard::Lane;
 use crate::link::torn;
 use crate::pool::Pool;
 
-/// Connections that read.
+/// Connections for statements of the file that read.
 const READERS: usize = 4;
+/// Connections for statements of callers. They are few and of their own, so that nothing callers ask keeps the tools of the
+/// file waiting.
+const AD_HOC_READERS: usize = 2;
 /// How long preparing a statement may take, waiting for a connection included.
 const LONGEST_PREPARE: Duration = Duration::from_secs(10);
 
-/// A SQLite database file: four connections that can only read, and one that writes for the statements that may.
+/// A SQLite database file: four connections that can only read, two more for callers' own statements, and one that writes
+/// for the statements that may.
 ///
 /// Nothing is opened and no thread runs before there is work. A file that is missing, or becomes another one, is looked
 /// for again with each call.
 #[derive(Debug)]
 pub struct Sqlite {
     readers: Pool,
+    ad_hoc: Pool,
     writer: Pool,
 }
 
@@ -41,8 +47,9 @@ impl Sqlite {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
         let path: Arc<Path> = absolute.into();
         Self {
-            readers: Pool::new(name, &path, Access::ReadOnly, READERS),
-            writer: Pool::new(name, &path, Access::ReadWrite, 1),
+            readers: Pool::new(name, &path, Lane::Reading, READERS),
+            ad_hoc: Pool::new(name, &path, Lane::AdHoc, AD_HOC_READERS),
+            writer: Pool::new(name, &path, Lane::Writing, 1),
         }
     }
 
@@ -58,10 +65,11 @@ impl Sqlite {
         self.readers.run(Some(Instant::now() + LONGEST_PREPARE), |link| link.ready()).await
     }
 
-    fn pool(&self, access: Access) -> &Pool {
-        match access {
-            Access::ReadOnly => &self.readers,
-            Access::ReadWrite => &self.writer,
+    fn pool(&self, lane: Lane) -> &Pool {
+        match lane {
+            Lane::Reading => &self.readers,
+            Lane::AdHoc => &self.ad_hoc,
+            Lane::Writing => &self.writer,
         }
     }
 }
@@ -88,7 +96,7 @@ impl Database for Sqlite {
             }
             let deadline = Instant::now() + LONGEST_PREPARE;
             let (prepared, description) = self
-                .pool(source.access)
+                .pool(Lane::of(source.access, source.ad_hoc))
                 .run(Some(deadline), move |link| link.with(|site, _| describe(site, &source)))
                 .await?;
             Ok((Statement(Arc::new(prepared)), description))
@@ -106,7 +114,7 @@ impl Database for Sqlite {
             if values.len() != prepared.parameters.len() {
                 return Err(error::wrong_count(values.len(), prepared.parameters.len()));
             }
-            self.pool(prepared.access)
+            self.pool(prepared.lane)
                 .run(deadline, move |link| {
                     let affected = link.with(|site, attempt| {
                         if attempt > 0 && !rows.restart() {

@@ -7,12 +7,14 @@ use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::{Connection, Statement};
 use serde_json::{Value as Json, json};
 use trunkline_sql::{
-    Access, Column, DatabaseError, Description, JsonKind, ParameterType, StatementSource, WrittenType,
+    Access, Column, DatabaseError, Description, JsonKind, ParameterType, SqliteType, StatementSource,
+    WrittenType,
 };
 
 use crate::error::{self, Phase};
 use crate::execute::{Parameter, Prepared};
 use crate::gate::{Gate, Notes};
+use crate::guard::Lane;
 use crate::link::Site;
 
 /// Compiles a statement, refuses what it may not do, and describes it.
@@ -32,8 +34,7 @@ pub(crate) fn describe(
     let columns = columns(connection, gate, &statement, source, &notes).map_err(failed)?;
     let prepared = Prepared {
         sql: source.sql.as_str().into(),
-        access: source.access,
-        ad_hoc: source.ad_hoc,
+        lane: Lane::of(source.access, source.ad_hoc),
         writes: !statement.readonly(),
         columns: columns.len(),
         parameters,
@@ -101,18 +102,14 @@ fn parameter(written: &WrittenType) -> Result<(Parameter, ParameterType), Databa
 }
 
 fn database_type(name: &str) -> Result<(Parameter, JsonKind), DatabaseError> {
-    Ok(match name.to_ascii_lowercase().as_str() {
-        "integer" | "int" | "bigint" => (Parameter::AsGiven, JsonKind::Integer),
-        "real" | "double" | "float" | "numeric" => (Parameter::AsGiven, JsonKind::Number),
-        "text" => (Parameter::AsGiven, JsonKind::String),
-        "blob" => (Parameter::Blob, JsonKind::String),
-        _ => {
-            let message = format!(
-                "`{name}` is no type of a parameter in SQLite; use string, integer, number, boolean, json, or one of integer, real, text, blob"
-            );
-            return Err(DatabaseError::Statement { message, code: None, position: None, hint: None });
-        }
-    })
+    let Some(known) = SqliteType::named(name) else {
+        let message = format!(
+            "`{name}` is no type of a parameter in SQLite; use string, integer, number, boolean, json, or one of integer, real, text, blob"
+        );
+        return Err(DatabaseError::Statement { message, code: None, position: None, hint: None });
+    };
+    let parameter = if known == SqliteType::Blob { Parameter::Blob } else { Parameter::AsGiven };
+    Ok((parameter, known.kind()))
 }
 
 fn columns(

@@ -54,26 +54,41 @@ pub(crate) fn of_statement(error: rusqlite::Error, phase: Phase, gate: &Gate, pa
             | ErrorCode::SystemIoFailure
             | ErrorCode::PermissionDenied
             | ErrorCode::FileLockingProtocolFailed,
-        ) => unreachable(path, error),
+        ) => lost(path, error, phase == Phase::Running),
+        Some(ErrorCode::OutOfMemory) => {
+            data("it needs more memory than statements may have; aggregate, sort or join fewer rows".into())
+        }
         Some(
             ErrorCode::ConstraintViolation
             | ErrorCode::TypeMismatch
             | ErrorCode::TooBig
             | ErrorCode::DiskFull
-            | ErrorCode::OutOfMemory
             | ErrorCode::ParameterOutOfRange,
         ) => data(message),
-        _ if phase == Phase::Running => data(message),
+        // SQLite compiles a kept statement again when the schema has changed.
+        _ if phase == Phase::Running && !NAMES.iter().any(|name| message.starts_with(name)) => data(message),
         _ => statement(message),
     }
 }
 
-/// The database was looked for at `path` and could not be used.
+/// How it tells that something a statement names is gone.
+const NAMES: [&str; 3] = ["no such column", "no such table", "no such function"];
+
+/// The database was looked for at `path` and could not be used, so that the statement did not run.
 pub(crate) fn unreachable(
     path: &Path,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> DatabaseError {
-    DatabaseError::Unreachable { address: path.display().to_string(), source: source.into() }
+    lost(path, source, false)
+}
+
+/// The same, and the statement may have run.
+pub(crate) fn lost(
+    path: &Path,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    sent: bool,
+) -> DatabaseError {
+    DatabaseError::Unreachable { address: path.display().to_string(), source: source.into(), sent }
 }
 
 /// The run was stopped: too late, or nobody waits any more.

@@ -7,19 +7,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 use rusqlite::{Statement, ToSql};
-use trunkline_sql::{Access, DatabaseError, Rows, Value};
+use trunkline_sql::{DatabaseError, Rows, Value};
 
 use crate::error::{self, Phase};
 use crate::gate::Verdict;
-use crate::guard;
+use crate::guard::Lane;
 use crate::link::Site;
 
 /// A statement that was compiled once and found acceptable.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) sql: Arc<str>,
-    pub(crate) access: Access,
-    pub(crate) ad_hoc: bool,
+    pub(crate) lane: Lane,
     /// It changes rows.
     pub(crate) writes: bool,
     pub(crate) columns: usize,
@@ -45,7 +44,6 @@ pub(crate) fn execute<W: Rows>(
 ) -> Result<Option<u64>, DatabaseError> {
     let Site { connection, gate, .. } = *site;
     let failed = |error| failed(site, Phase::Running, error);
-    guard::bound_values(connection, prepared.ad_hoc).map_err(failed)?;
     if !prepared.writes {
         return run(site, prepared, values, rows).map(|()| None);
     }
@@ -78,7 +76,7 @@ fn run<W: Rows>(
     site.gate.take_notes();
     let compiling = |error| failed(site, Phase::Compiling, error);
     let (mut kept, mut used_once);
-    let statement: &mut Statement<'_> = if prepared.ad_hoc {
+    let statement: &mut Statement<'_> = if prepared.lane == Lane::AdHoc {
         // It would push a declared statement out of the cache and hardly ever come again.
         used_once = site.connection.prepare(&prepared.sql).map_err(compiling)?;
         &mut used_once
@@ -94,6 +92,7 @@ fn run<W: Rows>(
     let failed = |error| failed(site, Phase::Running, error);
     let mut cursor = statement.raw_query();
     let mut is_full = false;
+    let mut number = 0_u64;
     while let Some(row) = cursor.next().map_err(failed)? {
         if row.as_ref().column_count() != prepared.columns {
             return Err(changed());
@@ -101,9 +100,11 @@ fn run<W: Rows>(
         if is_full {
             continue;
         }
+        number += 1;
         rows.begin_row();
         for column in 0..prepared.columns {
-            write(rows, row.get_ref(column).map_err(failed)?);
+            let value = row.get_ref(column).map_err(failed)?;
+            write(rows, value).map_err(|NotText| not_text(row.as_ref(), number, column))?;
         }
         if let ControlFlow::Break(()) = rows.end_row() {
             if !prepared.writes {
@@ -126,18 +127,29 @@ fn changed() -> DatabaseError {
     }
 }
 
-fn write<W: Rows>(rows: &mut W, value: ValueRef<'_>) {
+/// A cell is stored as text and is none.
+#[derive(Debug, Clone, Copy)]
+struct NotText;
+
+fn write<W: Rows>(rows: &mut W, value: ValueRef<'_>) -> Result<(), NotText> {
     match value {
         ValueRef::Null => rows.null(),
         ValueRef::Integer(integer) => rows.integer(integer),
         ValueRef::Real(number) => rows.float(number),
-        // Text that is no UTF-8 is told as the bytes it is, not as something else that would look right.
-        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => rows.text(text),
-            Err(_) => rows.binary(bytes),
-        },
+        ValueRef::Text(bytes) => rows.text(std::str::from_utf8(bytes).map_err(|_| NotText)?),
         ValueRef::Blob(bytes) => rows.binary(bytes),
     }
+    Ok(())
+}
+
+/// Base64 of the bytes would look like text that is stored so, and any repair like other text.
+fn not_text(statement: &Statement<'_>, row: u64, column: usize) -> DatabaseError {
+    let name = statement.column_name(column).unwrap_or_default();
+    let message = format!(
+        "row {row}, column `{name}`: the text stored there is not UTF-8; select `hex({name})` or \
+         `cast({name} as blob)` instead to have its bytes, or leave the row out"
+    );
+    DatabaseError::Encoding { message }
 }
 
 fn bind(
@@ -186,7 +198,12 @@ fn bound(value: &Value) -> Bound<'_> {
         Value::Float(number) => ValueRef::Real(*number),
         Value::Decimal(digits) => decimal(digits),
         Value::Text(text) | Value::Json(text) => ValueRef::Text(text.as_bytes()),
-        Value::List(_) => return Bound::Owned(Stored::Text(json(value).to_string())),
+        // A statement takes it apart with `json_each`.
+        Value::List(_) => {
+            let mut text = String::new();
+            write_json(&mut text, value);
+            return Bound::Owned(Stored::Text(text));
+        }
     })
 }
 
@@ -199,20 +216,25 @@ fn decimal(digits: &str) -> ValueRef<'_> {
     }
 }
 
-/// A list travels as JSON text, for `json_each`.
-fn json(value: &Value) -> serde_json::Value {
+/// Appends a value as JSON. Digits and JSON stay as they came.
+fn write_json(out: &mut String, value: &Value) {
     match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Boolean(truth) => (*truth).into(),
-        Value::Integer(integer) => (*integer).into(),
-        Value::Float(number) => (*number).into(),
-        Value::Decimal(digits) => match decimal(digits) {
-            ValueRef::Integer(integer) => integer.into(),
-            ValueRef::Real(number) => number.into(),
-            _ => digits.as_str().into(),
-        },
-        Value::Text(text) => text.as_str().into(),
-        Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
-        Value::List(items) => items.iter().map(json).collect(),
+        Value::Null => out.push_str("null"),
+        Value::Boolean(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Integer(integer) => out.push_str(&integer.to_string()),
+        // What is no number becomes null.
+        Value::Float(number) => out.push_str(&serde_json::Value::from(*number).to_string()),
+        Value::Decimal(text) | Value::Json(text) => out.push_str(text),
+        Value::Text(text) => out.push_str(&serde_json::Value::from(text.as_str()).to_string()),
+        Value::List(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_json(out, item);
+            }
+            out.push(']');
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use trunkline_sql::file::{DurationText, SizeText};
-use trunkline_sql::{Access, AdHoc, Options, Problem};
+use trunkline_sql::{Access, AdHoc, Options, Problem, SharedKeys};
 
 use crate::Sqlite;
 
@@ -20,10 +20,10 @@ pub struct SqliteFile {
     pub access: Access,
     /// How long one statement may run. Default: "30s".
     pub statement_timeout: Option<DurationText>,
-    /// Most rows in one result, 1 or more. Default: 1000.
-    #[schemars(range(min = 1))]
+    /// Most rows in one result, 1 to 100000. Default: 1000.
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_rows: Option<u32>,
-    /// Most bytes of one result. Default: "40KB".
+    /// Most bytes of one result, at most "150KB". Default: "40KB".
     pub max_bytes: Option<SizeText>,
     /// Whether callers may bring their own SQL. Default: "off".
     #[serde(default)]
@@ -51,26 +51,19 @@ impl SqliteFile {
                 Problem::new(&["connectors", name, "path"], format!("`{}` is no path", self.path.display()));
             problems.push(problem.help("name a file; databases in memory and URIs are not supported"));
         }
-        if self.max_rows == Some(0) {
-            let problem = Problem::new(
-                &["connectors", name, "max-rows"],
-                "`max-rows` is 0, so no result would have a row",
-            );
-            problems.push(problem.help("write 1 or more"));
-        }
+        let shared = SharedKeys {
+            access: self.access,
+            statement_timeout: self.statement_timeout,
+            max_rows: self.max_rows,
+            max_bytes: self.max_bytes,
+            ad_hoc: self.ad_hoc_sql,
+            deadline: self.deadline,
+            prefix: self.prefix,
+        };
+        let options = shared.resolve(name, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let defaults = Options::default();
-        let options = Options {
-            access: self.access,
-            statement_timeout: self.statement_timeout.map_or(defaults.statement_timeout, |text| text.0),
-            max_rows: self.max_rows.unwrap_or(defaults.max_rows),
-            max_bytes: self.max_bytes.map_or(defaults.max_bytes, |text| text.0),
-            ad_hoc: self.ad_hoc_sql,
-            deadline: self.deadline.map(|text| text.0),
-            prefix: self.prefix,
-        };
         Ok((Sqlite::new(name, &self.path), options))
     }
 }

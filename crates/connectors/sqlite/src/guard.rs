@@ -11,6 +11,43 @@ use trunkline_sql::Access;
 use crate::gate::Gate;
 use crate::gate::{OPS_BETWEEN_LOOKS, Verdict};
 
+/// What a connection is for, which decides its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Statements of the file that read.
+    Reading,
+    /// Statements of the file that write.
+    Writing,
+    /// Statements of callers, which read.
+    AdHoc,
+}
+
+impl Lane {
+    /// What its statements may do.
+    pub(crate) fn access(self) -> Access {
+        match self {
+            Self::Reading | Self::AdHoc => Access::ReadOnly,
+            Self::Writing => Access::ReadWrite,
+        }
+    }
+
+    /// Whose statements they are.
+    pub(crate) fn of(access: Access, ad_hoc: bool) -> Self {
+        match access {
+            Access::ReadWrite => Self::Writing,
+            Access::ReadOnly if ad_hoc => Self::AdHoc,
+            Access::ReadOnly => Self::Reading,
+        }
+    }
+
+    fn max_value(self) -> i32 {
+        match self {
+            Self::Reading | Self::Writing => MAX_VALUE,
+            Self::AdHoc => MAX_VALUE_AD_HOC,
+        }
+    }
+}
+
 /// Pragmas that only tell something, and only without an argument.
 const TELLING: [&str; 18] = [
     "application_id",
@@ -97,13 +134,25 @@ const SCALAR: [&str; 34] = [
 ];
 
 /// Most bytes of one value or row in a statement from the file.
-const MAX_VALUE: i32 = 64 << 20;
+const MAX_VALUE: i32 = 16 << 20;
 /// The same in a statement from a caller: functions like `instr` work with the square of it, and nothing can stop a single
 /// function call.
 const MAX_VALUE_AD_HOC: i32 = 1 << 20;
 
+/// Most bytes that SQLite may have allocated for all connections of the process together; at half of it, kept pages are used
+/// again before there are more.
+///
+/// The bound on a value is looked at only when a value is finished: until then an aggregate of JSON grows without one, as do
+/// sorters and the queues of recursive queries. Nothing but this stops them, and it has no form for one connection. What
+/// grows by doubling meets it early, so it is the statement that grew that fails, and there is room for the others.
+const MAX_HEAP: i64 = 96 << 20;
+
+/// Most bytes of pages that a connection keeps, as SQLite has it: negative for KiB.
+const PAGE_CACHE: i64 = -2048;
+
 /// Puts every guard rail on a fresh connection, before the first statement.
-pub(crate) fn harden(connection: &mut Connection, access: Access, gate: &Arc<Gate>) -> Result<()> {
+pub(crate) fn harden(connection: &mut Connection, lane: Lane, gate: &Arc<Gate>) -> Result<()> {
+    let access = lane.access();
     for (setting, value) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
@@ -117,7 +166,7 @@ pub(crate) fn harden(connection: &mut Connection, access: Access, gate: &Arc<Gat
         connection.set_db_config(setting, value)?;
     }
     for (limit, value) in [
-        (Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE),
+        (Limit::SQLITE_LIMIT_LENGTH, lane.max_value()),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 200),
@@ -129,6 +178,14 @@ pub(crate) fn harden(connection: &mut Connection, access: Access, gate: &Arc<Gat
     ] {
         connection.set_limit(limit, value)?;
     }
+    connection.pragma_update(None, "hard_heap_limit", MAX_HEAP)?;
+    connection.pragma_update(None, "soft_heap_limit", MAX_HEAP / 2)?;
+    connection.pragma_update(None, "cache_size", PAGE_CACHE)?;
+    // What a caller's statement cannot keep in memory it may not put on the disk either: temporary files have no bound. A
+    // statement of the file may sort more than fits into memory.
+    if lane == Lane::AdHoc {
+        connection.pragma_update(None, "temp_store", "memory")?;
+    }
     if access == Access::ReadOnly {
         connection.pragma_update(None, "query_only", true)?;
     }
@@ -139,13 +196,6 @@ pub(crate) fn harden(connection: &mut Connection, access: Access, gate: &Arc<Gat
     connection.busy_handler(Some(move |attempt| eye.wait_for_lock(attempt)))?;
     let eye = Arc::clone(gate);
     connection.authorizer(Some(move |context: AuthContext<'_>| authorize(&context, access, &eye)))
-}
-
-/// Sets the bound of a value for the statement about to run.
-pub(crate) fn bound_values(connection: &Connection, ad_hoc: bool) -> Result<()> {
-    connection
-        .set_limit(Limit::SQLITE_LIMIT_LENGTH, if ad_hoc { MAX_VALUE_AD_HOC } else { MAX_VALUE })
-        .map(drop)
 }
 
 fn authorize(context: &AuthContext<'_>, access: Access, gate: &Gate) -> Authorization {

@@ -9,7 +9,7 @@ use trunkline_sql::{Access, DatabaseError};
 
 use crate::error::{code_of, unreachable};
 use crate::gate::Gate;
-use crate::guard;
+use crate::guard::{self, Lane};
 use crate::place::{Survey, Way, immutable_uri};
 
 /// How often an ordinary connection looks whether its file is still there.
@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) path: Arc<Path>,
-    pub(crate) access: Access,
+    pub(crate) lane: Lane,
     pub(crate) gate: Arc<Gate>,
     opened: Option<Opened>,
 }
@@ -56,8 +56,8 @@ pub(crate) fn torn(path: &Path) -> DatabaseError {
 }
 
 impl Link {
-    pub(crate) fn new(path: Arc<Path>, access: Access, gate: Arc<Gate>) -> Self {
-        Self { path, access, gate, opened: None }
+    pub(crate) fn new(path: Arc<Path>, lane: Lane, gate: Arc<Gate>) -> Self {
+        Self { path, lane, gate, opened: None }
     }
 
     /// Does something on the connection, opening it first where that is needed.
@@ -101,14 +101,14 @@ impl Link {
                 return Ok(());
             }
             let survey = Survey::take(&self.path, Some(&opened.survey));
-            if survey.as_ref().is_ok_and(|survey| is_still_good(opened, survey, self.access)) {
+            if survey.as_ref().is_ok_and(|survey| is_still_good(opened, survey, self.lane.access())) {
                 opened.looked = Instant::now();
                 return Ok(());
             }
             tracing::debug!(path = %self.path.display(), "the database file is another one or is gone");
             self.opened = None;
         }
-        self.opened = Some(open(&self.path, self.access, &self.gate)?);
+        self.opened = Some(open(&self.path, self.lane, &self.gate)?);
         Ok(())
     }
 }
@@ -123,11 +123,12 @@ fn is_still_good(opened: &Opened, survey: &Survey, access: Access) -> bool {
     }
 }
 
-fn open(path: &Path, access: Access, gate: &Arc<Gate>) -> Result<Opened, DatabaseError> {
+fn open(path: &Path, lane: Lane, gate: &Arc<Gate>) -> Result<Opened, DatabaseError> {
+    let access = lane.access();
     let survey = Survey::take(path, None).map_err(|error| unreachable(path, error))?;
     let way = if access == Access::ReadOnly { survey.way() } else { Way::Ordinary };
     let opened = |connection, way, survey| Opened { connection, survey, way, looked: Instant::now() };
-    match connect(&survey, way, access, gate) {
+    match connect(&survey, way, lane, gate) {
         Ok(connection) => Ok(opened(connection, way, survey)),
         Err(error) if !is_about_files(&error) || !survey.is_wal || way == Way::Immutable => {
             Err(unreachable(path, error))
@@ -135,7 +136,7 @@ fn open(path: &Path, access: Access, gate: &Arc<Gate>) -> Result<Opened, Databas
         // Side files that are there but of no use: a leftover `-shm` that may not be written, for one.
         Err(_) if access == Access::ReadOnly && survey.may_be_immutable() => {
             let connection =
-                connect(&survey, Way::Immutable, access, gate).map_err(|error| unreachable(path, error))?;
+                connect(&survey, Way::Immutable, lane, gate).map_err(|error| unreachable(path, error))?;
             Ok(opened(connection, Way::Immutable, survey))
         }
         Err(error) => Err(unreachable(path, WalNeedsWriting { advice: survey.wal_advice(), source: error })),
@@ -150,8 +151,8 @@ struct WalNeedsWriting {
     source: rusqlite::Error,
 }
 
-fn connect(survey: &Survey, way: Way, access: Access, gate: &Arc<Gate>) -> rusqlite::Result<Connection> {
-    let mode = match access {
+fn connect(survey: &Survey, way: Way, lane: Lane, gate: &Arc<Gate>) -> rusqlite::Result<Connection> {
+    let mode = match lane.access() {
         Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
         Access::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE,
     };
@@ -163,7 +164,7 @@ fn connect(survey: &Survey, way: Way, access: Access, gate: &Arc<Gate>) -> rusql
             Connection::open_with_flags(immutable_uri(&survey.real), flags | OpenFlags::SQLITE_OPEN_URI)?
         }
     };
-    gate.trusting(|| guard::harden(&mut connection, access, gate))?;
+    gate.trusting(|| guard::harden(&mut connection, lane, gate))?;
     // SQLite reads the file only when it must; what is wrong with it should be known here.
     gate.trusting(|| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())))?;
     Ok(connection)

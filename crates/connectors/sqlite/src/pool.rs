@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
-use trunkline_sql::{Access, DatabaseError};
+use trunkline_sql::DatabaseError;
 
-use crate::error::{stopped, unreachable};
+use crate::error::{lost, stopped, unreachable};
 use crate::gate::{Gate, Verdict};
+use crate::guard::Lane;
 use crate::link::Link;
 
 /// How long after its deadline a statement may take to notice it: one call of a function cannot be interrupted.
@@ -27,7 +28,7 @@ const LONGEST_JOIN: Duration = Duration::from_secs(2);
 
 type Job = Box<dyn FnOnce(&mut Link) + Send>;
 
-/// Threads with a connection each, all of one access.
+/// Threads with a connection each, all of one lane.
 #[derive(Debug)]
 pub(crate) struct Pool {
     path: Arc<Path>,
@@ -39,7 +40,7 @@ pub(crate) struct Pool {
 struct Worker {
     name: String,
     path: Arc<Path>,
-    access: Access,
+    lane: Lane,
     gate: Arc<Gate>,
     is_claimed: AtomicBool,
     runs: AtomicU64,
@@ -85,14 +86,18 @@ impl Drop for StopOnDrop {
 
 impl Pool {
     /// Makes a pool of that many threads. None is started before there is work for it.
-    pub(crate) fn new(name: &str, path: &Arc<Path>, access: Access, threads: usize) -> Self {
-        let kind = if access == Access::ReadOnly { 'r' } else { 'w' };
+    pub(crate) fn new(name: &str, path: &Arc<Path>, lane: Lane, threads: usize) -> Self {
+        let kind = match lane {
+            Lane::Reading => 'r',
+            Lane::Writing => 'w',
+            Lane::AdHoc => 'q',
+        };
         let workers = (0..threads).map(|number| {
             Arc::new(Worker {
                 // Linux shows 15 bytes of a thread's name.
                 name: format!("{name:.10}-{kind}{number}"),
                 path: Arc::clone(path),
-                access,
+                lane,
                 gate: Arc::new(Gate::new()),
                 is_claimed: AtomicBool::new(false),
                 runs: AtomicU64::new(0),
@@ -132,13 +137,13 @@ impl Pool {
             let _ = reply.send(result);
         });
         worker.send(job)?;
-        let ended = || unreachable(&self.path, "the thread of the connection ended");
-        match deadline {
-            None => answer.await.map_err(|_| ended())?,
-            Some(deadline) => match timeout_at((deadline + GRACE).into(), answer).await {
-                Ok(answer) => answer.map_err(|_| ended())?,
-                Err(_) => Err(DatabaseError::TimedOut { after: deadline.saturating_duration_since(started) }),
-            },
+        let ended = || lost(&self.path, "the thread of the connection ended", true);
+        let Some(deadline) = deadline else { return answer.await.map_err(|_| ended())? };
+        let late = || DatabaseError::TimedOut { after: deadline.saturating_duration_since(started) };
+        match timeout_at((deadline + GRACE).into(), answer).await {
+            // The time that the caller gave, not what the wait for a connection left of it.
+            Ok(Ok(Err(DatabaseError::TimedOut { .. }))) | Err(_) => Err(late()),
+            Ok(answer) => answer.map_err(|_| ended())?,
         }
     }
 
@@ -177,7 +182,7 @@ fn perform<T>(
     catch_unwind(AssertUnwindSafe(|| work(link))).unwrap_or_else(|_| {
         tracing::error!(path = %link.path.display(), "a statement could not be carried out: it ended in a panic");
         link.close();
-        Err(unreachable(&link.path, "the statement ended in a panic"))
+        Err(lost(&link.path, "the statement ended in a panic", true))
     })
 }
 
@@ -202,7 +207,7 @@ impl Worker {
     fn start(&self) -> std::io::Result<Thread> {
         let (jobs, work) = sync_channel::<Job>(1);
         let (end, ended) = sync_channel::<()>(1);
-        let mut link = Link::new(Arc::clone(&self.path), self.access, Arc::clone(&self.gate));
+        let mut link = Link::new(Arc::clone(&self.path), self.lane, Arc::clone(&self.gate));
         let handle = thread::Builder::new().name(self.name.clone()).spawn(move || {
             for job in work {
                 job(&mut link);

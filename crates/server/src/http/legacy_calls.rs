@@ -110,10 +110,10 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Ok(mut running) = shard(&self.running, self.key.0).lock() {
-            if running.get(&self.key).is_some_and(|(serial, _)| *serial == self.serial) {
-                running.remove(&self.key);
-            }
+        if let Ok(mut running) = shard(&self.running, self.key.0).lock()
+            && running.get(&self.key).is_some_and(|(serial, _)| *serial == self.serial)
+        {
+            running.remove(&self.key);
         }
     }
 }

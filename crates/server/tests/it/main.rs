@@ -1,5 +1,12 @@
 //! The edges against raw bytes: what other servers got wrong, both eras, both transports.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 mod fixture;
 mod hostile;
 mod http;

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use trunkline_client::ClientError;
 
 use super::table;
-use crate::{exit, output};
+use crate::exit::{self, Code};
+use crate::output;
 
-/// The exit code for a wrong command line.
-const USAGE: u8 = 2;
-/// The exit codes of our own `serve` that are passed on: unavailable and configuration.
-const PASSED_ON: [u8; 2] = [69, 78];
+/// What our own `serve` may end with that is passed on.
+const PASSED_ON: [Code; 2] = [Code::Unavailable, Code::Configuration];
 
 /// Why a command ends badly.
 #[derive(Debug)]
@@ -36,20 +35,21 @@ impl Failure {
         match self {
             Self::Usage(text) => {
                 output::line(&format!("error: {text}"));
-                ExitCode::from(USAGE)
+                Code::Usage.into()
             }
             Self::Client(error) => {
                 output::line(&text_of(error));
-                ExitCode::from(error.kind().exit_code())
+                Code::of(error.kind()).into()
             }
             Self::Config(error) => report_config(error),
-            Self::Tool => ExitCode::FAILURE,
+            Self::Tool => Code::Tool.into(),
         }
     }
 }
 
 fn text_of(error: &ClientError) -> String {
-    format!("error: {}", table::printable(&exit::chain(error)))
+    let option = if matches!(error, ClientError::TimedOut { .. }) { " (`--timeout`)" } else { "" };
+    format!("error: {}{option}", table::printable(&exit::chain(error)))
 }
 
 /// Our own program has said what is wrong; only what it did not say is added.
@@ -58,15 +58,10 @@ fn report_config(error: &ClientError) -> ExitCode {
     if !said.is_empty() {
         output::line(said);
     }
-    let code = error
-        .child_exit_code()
-        .and_then(|code| u8::try_from(code).ok())
-        .filter(|code| PASSED_ON.contains(code));
-    match code {
-        Some(code) if !said.is_empty() => ExitCode::from(code),
-        code => {
-            output::line(&text_of(error));
-            ExitCode::from(code.unwrap_or(error.kind().exit_code()))
-        }
+    let ended = error.child_exit_code();
+    let passed_on = PASSED_ON.into_iter().find(|code| ended == Some(i32::from(code.number())));
+    if passed_on.is_none() || said.is_empty() {
+        output::line(&text_of(error));
     }
+    passed_on.unwrap_or(Code::of(error.kind())).into()
 }

@@ -4,13 +4,27 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
 use trunkline_client::{ChildStderr, Client, ClientError, ConnectOptions, Progress, Target};
+use trunkline_sql::file::DurationText;
 
 use super::failure::Failure;
 use super::table;
 use super::values::Values;
 use crate::output;
+
+/// Reads the value of `--timeout`.
+///
+/// # Errors
+/// What a length of time looks like.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+    DurationText::deserialize(text.into_deserializer())
+        .map(|limit| limit.0)
+        .map_err(|error: serde::de::value::Error| error.to_string())
+}
 
 /// The server of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +80,15 @@ impl Server {
     }
 
     /// Connects, showing the progress of calls where a person is looking.
-    pub(crate) async fn connect(&self, headers: Vec<(String, String)>) -> Result<Client, Failure> {
+    pub(crate) async fn connect(
+        &self,
+        headers: Vec<(String, String)>,
+        timeout: Option<Duration>,
+    ) -> Result<Client, Failure> {
         let mut options = ConnectOptions { headers, ..ConnectOptions::default() };
+        if let Some(timeout) = timeout {
+            (options.timeout, options.opening) = (timeout, timeout);
+        }
         if io::stderr().is_terminal() {
             options.on_progress = Some(Arc::new(|progress: &Progress| output::line(&told(progress))));
         }

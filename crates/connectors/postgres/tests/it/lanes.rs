@@ -192,3 +192,29 @@ async fn a_changed_table_is_prepared_again_or_said_to_have_changed() {
     let (again, _) = prepare(&postgres, "select * from t").await;
     assert_eq!(run(&postgres, &again, vec![]).await.unwrap().rows.rows, [[json!(3), json!(4), json!(null)]]);
 }
+
+#[tokio::test]
+async fn a_connection_that_read_a_huge_row_is_not_kept() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "");
+    for (sql, shared) in [
+        ("select pg_backend_pid(), repeat('y', $1::int)", true),
+        ("select pg_backend_pid(), repeat('y', $1::int), random()", false),
+    ] {
+        let (statement, _) = prepare(&postgres, sql).await;
+        assert_eq!(statement.is_shared(), shared, "{sql}");
+        let pid = async |length: i64| {
+            let ran = run(&postgres, &statement, vec![Value::Integer(length)]).await.unwrap();
+            ran.rows.rows[0][0].as_i64().unwrap()
+        };
+        let mut small = Vec::new();
+        for _ in 0..8 {
+            small.push(pid(1000).await);
+        }
+        let huge = pid(2_000_000).await;
+        assert!(small.contains(&huge), "connections are kept after small rows");
+        for _ in 0..8 {
+            assert_ne!(pid(1000).await, huge, "{sql}");
+        }
+    }
+}

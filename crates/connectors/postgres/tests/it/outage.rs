@@ -54,6 +54,8 @@ async fn pg_09_a_database_that_is_down_is_said_at_once_and_found_when_it_is_back
         let error = run(&postgres, &statement, vec![Value::Integer(1)]).await.unwrap_err();
         assert!(matches!(error, DatabaseError::Unreachable { .. }), "{error:?}");
     }
+    let error = run(&postgres, &statement, vec![Value::Integer(1)]).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Unreachable { sent: false, .. }), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(1));
     server.restart().await;
     eventually(Duration::from_secs(3), async || {

@@ -142,3 +142,21 @@ async fn a_typo_is_shown_at_its_byte() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn elements_of_an_array_have_the_bounds_and_labels_of_their_type() {
+    let database = postgres::database().await;
+    database.run("create type mood as enum ('sad', 'ok'); create domain small as int2").await;
+    let postgres = open(&database.url, "");
+    let (_, description) =
+        prepare(&postgres, "select $1::int4[], $2::mood[], $3::small[], $4::uuid[], $5::bytea").await;
+    let range = |at: usize| description.parameters[at].range;
+    assert_eq!(range(0), Some((i64::from(i32::MIN), i64::from(i32::MAX))));
+    assert_eq!(range(2), Some((i64::from(i16::MIN), i64::from(i16::MAX))));
+    assert_eq!(description.parameters[1].labels.as_ref().unwrap(), &["sad", "ok"]);
+    assert_eq!(
+        (description.parameters[3].format, description.parameters[4].format),
+        (Some("uuid"), Some("base64"))
+    );
+    assert_eq!(description.parameters[0].name.as_deref(), Some("int4[]"));
+}

@@ -80,7 +80,7 @@ fn described(columns: &[&str]) -> Description {
 }
 
 fn down() -> DatabaseError {
-    DatabaseError::Unreachable { address: "10.0.0.7:5432".into(), source: "refused".into() }
+    DatabaseError::Unreachable { address: "10.0.0.7:5432".into(), source: "refused".into(), sent: true }
 }
 
 fn wrong() -> DatabaseError {
@@ -138,7 +138,7 @@ async fn a_tool_is_told_by_the_file_until_the_database_was_asked() {
     let before = &connector.definitions()[0];
     assert!(!connector.is_ready() && connector.generation() == 0);
     assert_eq!(before.output_schema, None);
-    assert_eq!(before.input_schema["properties"]["id"], json!({ "description": "id" }), "any value");
+    assert_eq!(before.input_schema["properties"]["id"], json!({ "type": "string", "description": "id" }));
     assert_eq!(connector.learn().await, []);
     let after = &connector.definitions()[0];
     assert!(connector.is_ready() && connector.generation() == 1);
@@ -234,6 +234,36 @@ async fn a_statement_whose_table_changed_is_learned_anew_and_a_read_runs_again()
     assert_eq!(writing.database().runs.load(Ordering::SeqCst), 1, "a change is never made twice");
     let result = call(&writing, 0, r#"{"id":1}"#).await;
     assert_eq!(result["structuredContent"], json!({ "affected": 3, "rows": [{ "a": 1, "b": 1 }] }));
+}
+
+#[tokio::test]
+async fn calls_that_fail_together_share_one_prepare() {
+    const CALLS: usize = 200;
+    let execute = |number: usize, _: &[Value]| if number < CALLS { Err(wrong()) } else { Ok(1) };
+    let connector = connector("select :id", Options::default(), |_, _| Ok(described(&["a"])), execute);
+    let calls = (0..CALLS).map(|_| call(&connector, 0, r#"{"id":1}"#));
+    for result in futures_util::future::join_all(calls).await {
+        assert_eq!(result["isError"], false, "{result}");
+    }
+    assert_eq!(connector.database().prepares.load(Ordering::SeqCst), 2);
+    assert_eq!(connector.database().runs.load(Ordering::SeqCst), 2 * CALLS);
+}
+
+#[tokio::test]
+async fn a_change_that_was_never_sent_is_not_said_to_be_perhaps_made() {
+    let options = Options { access: Access::ReadWrite, ..Options::default() };
+    let never = connector("delete :id", options.clone(), |_, _| Err(down()), |_, _| Ok(1));
+    let result = call(&never, 0, r#"{"id":1}"#).await;
+    let unchanged =
+        "the database does not answer, so nothing was changed; try again later (request 00000000000000ab)";
+    assert_eq!(text(&result), unchanged);
+    let refused = |_: usize, _: &[Value]| {
+        Err(DatabaseError::Unreachable { address: "a".into(), source: "refused".into(), sent: false })
+    };
+    let refused = connector("delete :id", options.clone(), |_, _| Ok(described(&[])), refused);
+    assert_eq!(text(&call(&refused, 0, r#"{"id":1}"#).await), unchanged);
+    let sent = connector("delete :id", options, |_, _| Ok(described(&[])), |_, _| Err(down()));
+    assert!(text(&call(&sent, 0, r#"{"id":1}"#).await).contains("is not known"));
 }
 
 #[tokio::test]

@@ -44,21 +44,21 @@ fn database(kind: JsonKind) -> ParameterType {
 #[test]
 fn every_kind_of_bad_argument_is_told_by_name_with_what_was_found_and_what_is_allowed() {
     for (params, arguments, text) in [
-        ("params.a = { type = 'integer' }", "{}", "`a` is required: an integer of at most 64 bits"),
+        ("params.a = { type = 'integer' }", "{}", "`a` is required: an integer in 64 bits"),
         (
             "params.a = { type = 'integer' }",
             r#"{"a":null}"#,
-            "`a`: found null, allowed is an integer of at most 64 bits",
+            "`a`: found null, allowed is an integer in 64 bits",
         ),
         (
             "params.a = { type = 'integer' }",
             r#"{"a":"x"}"#,
-            "`a`: found the string `x`, allowed is an integer of at most 64 bits",
+            "`a`: found the string `x`, allowed is an integer in 64 bits",
         ),
         (
             "params.a = { type = 'integer' }",
             r#"{"a":1.5}"#,
-            "`a`: found the number 1.5, allowed is an integer of at most 64 bits",
+            "`a`: found the number 1.5, allowed is an integer in 64 bits",
         ),
         (
             "params.a = { type = 'integer' }",
@@ -121,7 +121,7 @@ fn every_kind_of_bad_argument_is_told_by_name_with_what_was_found_and_what_is_al
         (
             "params.a = { type = 'array', items = 'integer' }",
             r#"{"a":[1,"x"]}"#,
-            "found a list, allowed is a list, each element an integer",
+            "as element 2 of the list, allowed is a list, each element an integer",
         ),
         ("params.a = { type = 'array', items = 'integer' }", r#"{"a":"[1"}"#, "found the string `[1`"),
         (
@@ -153,7 +153,7 @@ fn all_problems_come_in_one_message() {
     let text = Bound::new(Dialect::Sqlite, toml, &[]).bind(r#"{"a":"x","c":1,"d":2}"#).unwrap_err();
     assert_eq!(
         text,
-        "the arguments were not accepted: `a`: found the string `x`, allowed is an integer of at most 64 bits; \
+        "the arguments were not accepted: `a`: found the string `x`, allowed is an integer in 64 bits; \
          `c` is no parameter of this tool; `d` is no parameter of this tool; `b` is required: a string; this tool takes `a`, `b`"
     );
     let many: Vec<String> = (0..50).map(|number| format!("\"x{number}\":1")).collect();
@@ -171,23 +171,23 @@ fn arguments_of_each_kind_arrive_exactly() {
             Value::Integer(9_007_199_254_740_993),
         ),
         ("params.a = { type = 'integer' }", r#"{"a":10.0}"#, Value::Integer(10)),
-        ("params.a = { type = 'number' }", r#"{"a":0.5}"#, Value::Float(0.5)),
-        ("params.a = { type = 'number' }", r#"{"a":"3"}"#, Value::Integer(3)),
+        ("params.a = { type = 'number' }", r#"{"a":0.5}"#, Value::Decimal("0.5".into())),
+        ("params.a = { type = 'number' }", r#"{"a":"3"}"#, Value::Decimal("3".into())),
         ("params.a = { type = 'boolean' }", r#"{"a":false}"#, Value::Boolean(false)),
         ("params.a = { type = 'string' }", r#"{"a":"\u0041\n"}"#, Value::Text("A\n".into())),
         ("params.a = { type = 'string' }", r#"{"\u0061":"null"}"#, Value::Text("null".into())),
         ("params.a = { type = 'json' }", r#"{"a": {"x":1.50} }"#, Value::Json(r#"{"x":1.50}"#.into())),
         ("params.a = { type = 'blob' }", r#"{"a":"AP8Q"}"#, Value::Text("AP8Q".into())),
-        ("params.a = { type = 'real' }", r#"{"a":1.5}"#, Value::Float(1.5)),
+        ("params.a = { type = 'real' }", r#"{"a":1.5}"#, Value::Decimal("1.5".into())),
         (
             "params.a = { type = 'array', items = 'integer' }",
             r#"{"a":[1,null]}"#,
-            Value::Json("[1,null]".into()),
+            Value::List(vec![Value::Integer(1), Value::Null]),
         ),
         (
             "params.a = { type = 'array', items = 'integer' }",
             r#"{"a":"[1, 2]"}"#,
-            Value::Json("[1, 2]".into()),
+            Value::List(vec![Value::Integer(1), Value::Integer(2)]),
         ),
         ("params.a = { default = 10 }", "{}", Value::Integer(10)),
         ("params.a = { default = 10 }", "null", Value::Integer(10)),
@@ -306,5 +306,76 @@ fn text_that_is_no_object_is_refused() {
     let bound = Bound::sqlite("params.a = { default = 1 }");
     for arguments in ["", "[", "[]", "5", r#"{"a":1"#, "{} x"] {
         assert!(bound.bind(arguments).unwrap_err().contains("no JSON object"), "{arguments}");
+    }
+}
+
+#[test]
+fn text_with_a_nul_character_is_refused_by_that_name_where_the_database_has_no_such_text() {
+    let list = JsonKind::Array(Box::new(JsonKind::String));
+    for (kind, arguments) in [
+        (JsonKind::String, r#"{"a":"x\u0000y"}"#),
+        (list.clone(), r#"{"a":["b","x\u0000y"]}"#),
+        (list, r#"{"a":"[\"x\\u0000y\"]"}"#),
+    ] {
+        let bound = Bound::postgres("", database(kind));
+        let text = bound.bind(arguments).unwrap_err();
+        assert!(text.contains("`a`: found text with the character U+0000 (NUL)"), "{text}");
+        assert!(!text.contains('\0') && !text.contains('y'), "{text}");
+    }
+    // A backslash before what only looks like the escape, and a database that takes it.
+    let bound = Bound::postgres("", database(JsonKind::String));
+    assert_eq!(bound.bind(r#"{"a":"\\u0000"}"#), Ok(vec![Value::Text("\\u0000".into())]));
+    let bound = Bound::sqlite("params.a = { type = 'string' }");
+    assert_eq!(bound.bind(r#"{"a":"\u0000"}"#), Ok(vec![Value::Text("\0".into())]));
+}
+
+#[test]
+fn elements_of_a_list_keep_to_the_bounds_of_the_type_and_are_read_like_single_values() {
+    let list = ParameterType {
+        range: Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+        ..database(JsonKind::Array(Box::new(JsonKind::Integer)))
+    };
+    let bound = Bound::postgres("", list);
+    let text = bound.bind(r#"{"a":[1,2147483648]}"#).unwrap_err();
+    assert_eq!(
+        text,
+        "the arguments were not accepted: `a`: found the number 2147483648 as element 2 of the list, allowed is a list, \
+         each element an integer from -2147483648 to 2147483647 or null"
+    );
+    for bound in [bound, Bound::sqlite("params.a = { type = 'array', items = 'integer' }")] {
+        let expected = vec![Value::List(vec![Value::Integer(1), Value::Integer(2), Value::Null])];
+        for arguments in [r#"{"a":["1",2,null]}"#, r#"{"a":"[1, \"2\", null]"}"#] {
+            assert_eq!(bound.bind(arguments), Ok(expected.clone()), "{arguments}");
+        }
+    }
+}
+
+#[test]
+fn a_number_that_would_become_zero_or_infinite_is_refused() {
+    let bound = Bound::sqlite("params.a = { type = 'number' }");
+    for bad in ["1e-400", "-1e400", "\"1e-400\"", "12345678901234567890.123"] {
+        let text = bound.bind(&format!(r#"{{"a":{bad}}}"#)).unwrap_err();
+        assert!(text.contains("allowed is a number that a 64-bit float holds without loss"), "{text}");
+    }
+    assert_eq!(bound.bind(r#"{"a":0.0e-400}"#), Ok(vec![Value::Decimal("0.0e-400".into())]));
+    let bound = Bound::postgres("", database(JsonKind::Number));
+    assert_eq!(bound.bind(r#"{"a":1e-400}"#), Ok(vec![Value::Decimal("1e-400".into())]));
+}
+
+#[test]
+fn both_ends_of_an_integer_are_told() {
+    let bound = Bound::sqlite("params.a = { type = 'integer', minimum = 1 }");
+    let text = bound.bind(r#"{"a":9223372036854775808}"#).unwrap_err();
+    assert!(text.contains("allowed is an integer of at least 1, in 64 bits"), "{text}");
+}
+
+#[test]
+fn bytes_for_postgresql_are_checked_before_they_are_sent() {
+    let bytes = ParameterType { format: Some("base64"), ..database(JsonKind::String) };
+    let bound = Bound::postgres("", bytes);
+    let text = bound.bind(r#"{"a":"@@@"}"#).unwrap_err();
+    assert!(text.contains("`a`: found the string `@@@`, allowed is a string in the form base64"), "{text}");
+    for good in ["AP8=", "", "\\\\x00ff"] {
+        assert!(bound.bind(&format!(r#"{{"a":"{good}"}}"#)).is_ok(), "{good}");
     }
 }

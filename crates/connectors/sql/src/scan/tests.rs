@@ -170,7 +170,7 @@ fn sql() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 20_000, ..ProptestConfig::default() })]
     #[test]
     fn any_text_is_scanned_without_panic_and_kept_but_for_the_names(sql in sql(), is_postgres: bool) {
         let dialect = if is_postgres { Dialect::Postgres } else { Dialect::Sqlite };

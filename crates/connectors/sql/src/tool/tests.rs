@@ -1,6 +1,7 @@
 //! Declarations, good and bad, as the file has them.
 
 use super::*;
+use crate::options::SchemaProfile;
 use crate::param::Plan;
 use crate::schema;
 use serde_json::json;
@@ -34,7 +35,7 @@ fn the_schema_shows_what_a_client_may_send_in_the_order_of_first_use() {
     let tool = resolve(SEARCH, Dialect::Sqlite).unwrap();
     let plan = Plan::new("search", &tool.params, &[], tool.scanned.names.len(), Dialect::Sqlite).unwrap();
     assert_eq!(
-        schema::input(&tool.params, Some(&plan)).to_string(),
+        schema::input(&tool.params, Some(&plan), SchemaProfile::Portable, Dialect::Sqlite).to_string(),
         json!({
             "type": "object",
             "properties": {
@@ -66,7 +67,7 @@ fn what_the_profile_has_no_word_for_is_in_the_description() {
     )
     .unwrap();
     let plan = Plan::new("t", &tool.params, &[], tool.scanned.names.len(), Dialect::Sqlite).unwrap();
-    let schema = schema::input(&tool.params, Some(&plan));
+    let schema = schema::input(&tool.params, Some(&plan), SchemaProfile::Portable, Dialect::Sqlite);
     assert_eq!(
         schema["properties"],
         json!({
@@ -86,7 +87,7 @@ fn what_the_profile_has_no_word_for_is_in_the_description() {
 fn a_tool_without_arguments_has_properties_all_the_same() {
     let tool = resolve("connector = 'shop'\nsql = 'select 1'", Dialect::Sqlite).unwrap();
     assert_eq!(
-        schema::input(&tool.params, None).to_string(),
+        schema::input(&tool.params, None, SchemaProfile::Portable, Dialect::Postgres).to_string(),
         r#"{"type":"object","properties":{},"additionalProperties":false}"#
     );
     assert_eq!(tool.description, "search");
@@ -182,4 +183,15 @@ fn bad_names_and_empty_statements_are_problems() {
     let problems = Tool::resolve("a tool", file, &Options::default(), Dialect::Sqlite).unwrap_err();
     let paths: Vec<String> = problems.iter().map(|problem| problem.path.join(".")).collect();
     assert_eq!(paths, ["tools.a tool", "tools.a tool.sql", "tools.a tool.params.a b"]);
+}
+
+#[test]
+fn sqlite_knows_its_own_types_in_any_case() {
+    for word in ["INTEGER", "integer", "INT", "Real", "TEXT", "blob", "NUMERIC"] {
+        let params = format!("params.a = {{ type = '{word}' }}");
+        resolve(&format!("connector = 'shop'\nsql = 'select :a'\n{params}"), Dialect::Sqlite)
+            .unwrap_or_else(|problems| panic!("{word}: {problems:?}"));
+    }
+    let problem = sqlite_with("params.a = { type = 'uuid' }");
+    assert!(problem.help.unwrap().contains("`integer`, `real`, `text`, `blob`"));
 }

@@ -54,11 +54,11 @@ fn the_file_section_is_strict_and_has_defaults() {
     let (_, options) = parse(json!({ "path": "a.db" })).unwrap().resolve("shop").unwrap();
     assert_eq!(options, trunkline_sql::Options::default());
     let file = parse(
-        json!({ "path": "a.db", "access": "read-write", "statement-timeout": "5s", "max-bytes": "4MiB" }),
+        json!({ "path": "a.db", "access": "read-write", "statement-timeout": "5s", "max-bytes": "150KB" }),
     )
     .unwrap();
     let (_, options) = file.resolve("shop").unwrap();
-    assert_eq!((options.statement_timeout.as_secs(), options.max_bytes), (5, 4 << 20));
+    assert_eq!((options.statement_timeout.as_secs(), options.max_bytes), (5, 150_000));
     assert!(parse(json!({ "path": "a.db", "pool": 8 })).is_err());
     for path in ["", ":memory:", "file:a.db?mode=rw"] {
         let problems = parse(json!({ "path": path, "max-rows": 0 })).unwrap().resolve("shop").unwrap_err();

@@ -1,8 +1,9 @@
 //! What is known of columns before there are rows.
 
 use serde_json::json;
+use trunkline_sql::DatabaseError;
 
-use crate::support::{Folder, prepare, query};
+use crate::support::{Folder, prepare, query, run};
 
 #[tokio::test]
 async fn declared_types_bind_only_in_strict_tables() {
@@ -45,13 +46,24 @@ async fn declared_types_bind_only_in_strict_tables() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_gone_makes_the_statement_wrong_and_not_the_data() {
+    let folder = Folder::with("CREATE TABLE t(a); INSERT INTO t VALUES (1)");
+    let database = folder.database();
+    let (statement, _) = prepare(&database, "SELECT a FROM t").await.unwrap();
+    assert!(run(&database, &statement, Vec::new()).await.is_ok());
+    folder.fill("ALTER TABLE t RENAME COLUMN a TO b");
+    let error = run(&database, &statement, Vec::new()).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Statement { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_changed_schema_is_noticed() {
     let folder = Folder::with("CREATE TABLE t(a); INSERT INTO t VALUES (1)");
     let database = folder.database();
     let (statement, _) = prepare(&database, "SELECT * FROM t").await.unwrap();
-    crate::support::run(&database, &statement, Vec::new()).await.unwrap();
+    run(&database, &statement, Vec::new()).await.unwrap();
     folder.fill("ALTER TABLE t ADD COLUMN b DEFAULT 2");
-    let error = crate::support::run(&database, &statement, Vec::new()).await.unwrap_err();
+    let error = run(&database, &statement, Vec::new()).await.unwrap_err();
     assert!(error.to_string().contains("schema of the database changed"), "{error}");
     assert_eq!(query(&database, "SELECT * FROM t").await.unwrap(), [json!([1, 2])]);
 }

@@ -138,18 +138,49 @@ async fn sl_01_an_ad_hoc_tool_only_reads() {
 async fn sl_02_dynamic_types_in_a_result() {
     let folder = Folder::with(
         "CREATE TABLE t(i INTEGER, r REAL, b BLOB, s TEXT); \
-         INSERT INTO t VALUES (9007199254740993, 9e999, x'00ff10', CAST(x'c3' AS TEXT)), ('abc', 1.0, 'txt', 'é')",
+         INSERT INTO t VALUES (9007199254740993, 9e999, x'00ff10', 'é'), ('abc', 1.0, 'txt', CAST(x'c3' AS TEXT))",
     );
-    let connector = connector(&folder, json!({}), &[("all", json!({ "sql": "select * from t" }))]);
+    let tools = [
+        ("first", json!({ "sql": "select * from t where i > 0 limit 1" })),
+        ("all", json!({ "sql": "select * from t" })),
+    ];
+    let connector = connector(&folder, json!({ "ad-hoc-sql": "read-only" }), &tools);
     let (failed, found) = call(&connector, 0, "{}").await;
-    assert!(!failed);
-    assert_eq!(
-        found["rows"],
-        json!([
-            { "i": "9007199254740993", "r": "Infinity", "b": "AP8Q", "s": "ww==" },
-            { "i": "abc", "r": 1.0, "b": "txt", "s": "é" },
-        ])
-    );
+    assert!(!failed, "{found}");
+    assert_eq!(found["rows"], json!([{ "i": "9007199254740993", "r": "Infinity", "b": "AP8Q", "s": "é" }]));
+    for (target, arguments) in [(1, "{}"), (2, r#"{"sql":"select * from t"}"#)] {
+        let (failed, text) = call(&connector, target, arguments).await;
+        let text = text.as_str().unwrap();
+        assert!(failed && text.contains("row 2, column `s`") && text.contains("`hex(s)`"), "{text}");
+        assert!(!text.contains("ww=="), "{text}");
+    }
+    let (failed, found) = call(&connector, 2, r#"{"sql":"select hex(s) as h from t"}"#).await;
+    assert!(!failed && found["rows"][1]["h"] == "C3", "{found}");
+}
+
+#[tokio::test]
+async fn a_list_of_integers_sent_as_strings_finds_integers() {
+    let folder = Folder::with("CREATE TABLE t(a); INSERT INTO t VALUES (1), (2), (3)");
+    let tool = json!({
+        "sql": "select count(*) from t where a in (select value from json_each(:ids))",
+        "returns": "value",
+        "params": { "ids": { "type": "array", "items": "integer" } },
+    });
+    let connector = connector(&folder, json!({}), &[("count", tool)]);
+    assert_eq!(connector.learn().await, []);
+    for arguments in [r#"{"ids":[1,2]}"#, r#"{"ids":["1","2"]}"#, r#"{"ids":"[1,\"2\"]"}"#] {
+        assert_eq!(call(&connector, 0, arguments).await, (false, json!({ "value": 2 })), "{arguments}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_may_be_written_with_the_databases_own_type() {
+    let folder = Folder::with("CREATE TABLE t(a)");
+    let tool =
+        json!({ "sql": "select typeof(:a)", "returns": "value", "params": { "a": { "type": "INTEGER" } } });
+    let connector = connector(&folder, json!({}), &[("kind", tool)]);
+    assert_eq!(connector.learn().await, []);
+    assert_eq!(call(&connector, 0, r#"{"a":1}"#).await, (false, json!({ "value": "integer" })));
 }
 
 #[tokio::test]

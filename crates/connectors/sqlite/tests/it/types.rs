@@ -9,15 +9,20 @@ use crate::support::{Folder, query, run, source};
 async fn sl_02_dynamic_types() {
     let folder = Folder::with(
         "CREATE TABLE t(i INTEGER, r REAL, b BLOB, s TEXT); \
-         INSERT INTO t VALUES (9007199254740993, 9e999, x'00ff10', CAST(x'c3' AS TEXT)), ('abc', 1.0, 'txt', 'é')",
+         INSERT INTO t VALUES (9007199254740993, 9e999, x'00ff10', 'x'), ('abc', 1.0, 'txt', 'é'); \
+         CREATE TABLE stray(s TEXT); INSERT INTO stray VALUES ('a'), (CAST(x'c3' AS TEXT))",
     );
     let database = folder.database();
     assert_eq!(
         query(&database, "SELECT * FROM t").await.unwrap(),
-        [
-            json!(["9007199254740993", "Infinity", { "base64": "AP8Q" }, { "base64": "ww==" }]),
-            json!(["abc", 1.0, "txt", "é"]),
-        ]
+        [json!(["9007199254740993", "Infinity", { "base64": "AP8Q" }, "x"]), json!(["abc", 1.0, "txt", "é"]),]
+    );
+    let error = query(&database, "SELECT s FROM stray").await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Encoding { .. }), "{error:?}");
+    assert!(error.to_string().contains("row 2, column `s`"), "{error}");
+    assert_eq!(
+        query(&database, "SELECT hex(s), CAST(s AS blob) FROM stray").await.unwrap(),
+        [json!(["61", { "base64": "YQ==" }]), json!(["C3", { "base64": "ww==" }])]
     );
     assert_eq!(
         query(&database, "SELECT 9223372036854775807+1").await.unwrap(),
@@ -43,6 +48,15 @@ async fn values_are_bound_by_their_kind() {
         (Value::Text("null".into()), json!(["text", "null"])),
         (Value::Json("{\"a\": 1}".into()), json!(["text", "{\"a\": 1}"])),
         (Value::List(vec![Value::Integer(1), Value::Null]), json!(["text", "[1,null]"])),
+        (
+            Value::List(vec![
+                Value::Decimal("0.10".into()),
+                Value::Text("\"".into()),
+                Value::Json("{\"b\":1.50}".into()),
+                Value::List(vec![Value::Boolean(true)]),
+            ]),
+            json!(["text", "[0.10,\"\\\"\",{\"b\":1.50},[true]]"]),
+        ),
     ];
     let (statement, _) =
         database.prepare(&source("SELECT typeof(?1), ?1", 1, Access::ReadOnly)).await.unwrap();
