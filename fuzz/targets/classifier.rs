@@ -32,7 +32,7 @@ fuzz_target!(|body: &[u8]| {
             }
         }
     }
-    if let Ok(text) = std::str::from_utf8(body) {
-        let _ = envelope::batch(text);
+    if let Ok(spans) = envelope::batch(body) {
+        assert!(!spans.is_empty() && spans.len() <= envelope::MAX_BATCH);
     }
 });

@@ -80,9 +80,14 @@ impl Client {
             let target = client.shown().to_owned();
             Err(ClientError::TimedOut { target, method: "initialize", limit })
         });
-        if let Some(version) = opened? {
-            client.era = Era::Legacy;
-            client.version = version;
+        match opened {
+            Ok(None) => {}
+            Ok(Some(version)) => (client.era, client.version) = (Era::Legacy, version),
+            Err(error) => {
+                // Dropping it would leave the child to a task that may never run again.
+                client.close().await;
+                return Err(error);
+            }
         }
         tracing::debug!(era = %client.era, version = client.version, "connected");
         Ok(client)

@@ -134,16 +134,5 @@ pub struct ExpressionError {
     /// What to write instead, when that can be said.
     pub help: Option<String>,
 }
-
-/// Finds the known name that `name` is most likely a slip of.
-fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
-}
-
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,9 @@ use trunkline_sql::{Database, Dialect, Problem, SchemaProfile};
 use trunkline_sqlite::Sqlite;
 use trunkline_sqlite::file::SqliteFile;
 
-use super::diagnostic::{Diagnostic, key_of, nearest};
+use trunkline_service::nearest;
+
+use super::diagnostic::{Diagnostic, key_of};
 use super::{Reader, later, strict};
 
 /// One `[connectors.X]` with the tools that name it.

@@ -141,15 +141,3 @@ pub(crate) fn key_of<S: AsRef<str>>(path: &[S]) -> String {
     }
     out
 }
-
-/// Returns the known word nearest to what was written, if one is near.
-pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |word: &str| word.to_ascii_lowercase().replace('_', "-");
-    let wanted = plain(written);
-    known
-        .into_iter()
-        .map(|word| (strsim::jaro_winkler(&wanted, &plain(word)), word))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, word)| word)
-}

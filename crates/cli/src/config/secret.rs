@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::diagnostic::nearest;
+use trunkline_service::nearest;
 
 /// What of a value is secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(hide("'token'"), "'*****'");
         assert_eq!(hide("\"host=h password=x\""), "\"*****************\"");
         assert_eq!(hide("\"${URL}\""), "\"${URL}\"");
-        assert_eq!(hidden("'a://b'", Secret::Whole), [1..6]);
+        let ranges = hidden("'a://b'", Secret::Whole);
+        assert!(matches!(ranges.as_slice(), [Range { start: 1, end: 6 }]), "{ranges:?}");
     }
 
     #[test]

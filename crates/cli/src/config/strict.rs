@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::diagnostic::{Diagnostic, key_of, nearest};
+use trunkline_service::nearest;
+
+use super::diagnostic::{Diagnostic, key_of};
 use super::secret::Hidden;
 
 /// More problems than this in one table are not looked for.

@@ -8,7 +8,7 @@ use trunkline_protocol::write;
 use crate::database::Column;
 use crate::file::{ColumnKind, Returns, TextForm};
 use crate::problem::Problem;
-use crate::tool::nearest;
+use trunkline_service::nearest;
 
 /// What a result looks like, and how much of it may be sent.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use trunkline_service::ToolName;
+use trunkline_service::nearest;
 
 use crate::database::{Access, Dialect, StatementSource};
 use crate::file::{ColumnKind, ParamFile, Returns, TextForm, ToolFile};
@@ -220,15 +221,6 @@ fn unused(tool: &str, name: &str, scanned: &Scanned) -> Problem {
         None => "use it or leave it out".to_owned(),
     };
     Problem::new(&["tools", tool, "params", name], message).help(help)
-}
-
-/// Returns the name most like `name`, if one is like it.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= 1 + name.len().min(known.len()) / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use cel::common::ast::{
 use cel::{ParseErrors, Program};
 
 use super::types::{self, Type};
-use super::{Expected, ExpressionError, Scope, functions, nearest};
+use super::{Expected, ExpressionError, Scope, functions};
+use crate::nearest;
 
 /// Deepest nesting of an expression. The evaluator recurses, so this bounds its stack.
 const MAX_DEPTH: usize = 64;
