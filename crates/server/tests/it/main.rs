@@ -8,7 +8,6 @@
 )]
 
 mod fixture;
-mod hostile;
 mod http;
 mod protocol;
 mod raw_http;

@@ -1,18 +1,72 @@
-//! Malformed input in bulk: nothing panics, hangs or grows.
+//! Malformed input in bulk: nothing panics, hangs or grows. A binary of its own, one test at a time, since what is measured
+//! is the process.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "../it/fixture.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod fixture;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::fixture::{call, modern, serve_stdio};
-use crate::stdio::resident;
+use crate::fixture::{Piped, call, initialize, modern, serve_stdio, serve_stdio_with};
+
+/// Lets one test run at a time, also where tests share a process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Resident bytes of this process.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn st_02_ten_thousand_bad_lines_cost_no_memory() {
+    let _alone = alone();
+    let mut piped = serve_stdio();
+    let burst = |piped: &mut Piped| {
+        for _ in 0..50 {
+            piped.write("not json\n".repeat(100).as_bytes());
+            for _ in 0..100 {
+                assert!(piped.line().contains("-32700"));
+            }
+        }
+    };
+    burst(&mut piped);
+    let before = resident();
+    burst(&mut piped);
+    assert!(resident() < before + 8 * 1024 * 1024, "grew from {before} to {}", resident());
+    assert_eq!(piped.ask(&modern("1", "tools/list", ""))["id"], 1);
+}
+
+#[test]
+fn st_06_a_long_line_costs_the_limit_and_not_its_length() {
+    let _alone = alone();
+    let mut piped = serve_stdio_with(1000);
+    piped.ask(&modern("1", "tools/list", ""));
+    let before = resident();
+    for _ in 0..64 {
+        piped.write(&vec![b'x'; 1 << 20]);
+    }
+    piped.write(b"\n");
+    assert!(piped.line().contains("-32600"));
+    assert!(resident() < before + 16 * 1024 * 1024, "grew from {before} to {}", resident());
+    assert_eq!(piped.ask(&modern("2", "tools/list", ""))["id"], 2);
+}
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let valid = prop_oneof![
         Just(call("1", "echo", r#"{"text":"x"}"#)),
         Just(modern("\"a\"", "tools/list", "")),
         Just(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#.to_owned()),
-        Just(crate::fixture::initialize("2025-03-26")),
+        Just(initialize("2025-03-26")),
         Just("[]".to_owned()),
     ];
     let cut = (valid.clone(), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(
@@ -35,6 +89,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn fifty_thousand_hostile_lines() {
+    let _alone = alone();
     let mut piped = serve_stdio();
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let strategy = hostile();
@@ -65,6 +120,8 @@ fn fifty_thousand_hostile_lines() {
 
 #[test]
 fn fifty_thousand_hostile_headers() {
+    let _alone = alone();
+    let before = resident();
     use trunkline_protocol::header::{Allowed, accepts, decode, encode, host_name, is_json};
     let allowed = Allowed::new(&["mcp.example.com".to_owned()], &["https://claude.ai".to_owned()]);
     let pieces = prop_oneof![
@@ -92,4 +149,5 @@ fn fifty_thousand_hostile_headers() {
             Ok(())
         })
         .unwrap();
+    assert!(resident() < before + 16 * 1024 * 1024, "grew from {before} to {}", resident());
 }
