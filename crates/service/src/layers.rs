@@ -113,3 +113,77 @@ fn late(method: Method, log_id: u64) -> Outcome {
     tracing::warn!(request = %format_args!("{log_id:016x}"), "the deadline of a call passed");
     Ok(Reply::tool_error(&format!("{text} (request {log_id:016x})")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tokio::sync::mpsc;
+    use trunkline_protocol::{Revision, scan};
+
+    use crate::caller::Caller;
+
+    struct Never;
+
+    impl Service for Never {
+        fn call(&self, _: Request) -> Answer<'_> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn request(method: Method) -> Request {
+        let body = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"x"}"#);
+        let (_, envelope) = scan(&body).unwrap();
+        Request::new(body, &envelope, method, Revision::LATEST, Caller::local(), 0xabc)
+    }
+
+    fn in_seconds(seconds: u64) -> Option<Instant> {
+        Some(tokio::time::Instant::now().into_std() + Duration::from_secs(seconds))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_takes_long_says_so_every_five_seconds_until_its_deadline() {
+        let (sender, mut events) = mpsc::channel(16);
+        let progress = Progress::new(Bytes::from_static(b"0"), sender);
+        // The tool counts in something else than seconds: what comes after still rises.
+        progress.report(7.0, None, None);
+        let request = request(Method::ToolsCall).with_progress(Some(progress)).with_deadline(in_seconds(13));
+        let started = tokio::time::Instant::now();
+        let reply = Bounded::new(Never, 1, Arc::default()).call(request).await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), 13);
+        assert!(reply.is_error());
+        let text = String::from_utf8_lossy(reply.members()).into_owned();
+        assert!(text.contains("deadline") && text.contains("request 0000000000000abc"), "{text}");
+        let mut last = 0.0;
+        let mut seen = 0;
+        while let Ok(event) = events.try_recv() {
+            let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
+            let value = event["params"]["progress"].as_f64().unwrap();
+            assert!(value > last, "{event}");
+            (last, seen) = (value, seen + 1);
+        }
+        assert_eq!(seen, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_method_without_a_tool_result_fails_with_its_own_code() {
+        let request = request(Method::ToolsList).with_deadline(in_seconds(1));
+        let failure = Bounded::new(Never, 1, Arc::default()).call(request).await.unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::DeadlinePassed);
+    }
+
+    #[tokio::test]
+    async fn one_count_holds_across_services_and_a_dropped_call_gives_its_place_back() {
+        let in_flight = Arc::<InFlight>::default();
+        let (old, new) = (Bounded::new(Never, 1, Arc::clone(&in_flight)), Bounded::new(Never, 1, in_flight));
+        let mut held = old.call(request(Method::ToolsCall));
+        assert!((&mut held).now_or_never().is_none());
+        let refused = new.call(request(Method::ToolsCall)).await.unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.retry_after()),
+            (FailureKind::Overloaded, Some(Duration::from_secs(1)))
+        );
+        drop(held);
+        assert!(new.call(request(Method::ToolsCall)).now_or_never().is_none());
+    }
+}
