@@ -117,7 +117,7 @@ impl Token {
     }
 }
 
-/// Unescapes the inside of a JSON string that [`Scanner`] accepted.
+/// Unescapes the inside of a JSON string that [`Scanner`](crate::json::Scanner) accepted.
 #[must_use]
 pub fn unescape(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());

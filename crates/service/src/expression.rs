@@ -1,6 +1,6 @@
 //! Expressions of the Common Expression Language, checked when the configuration is loaded.
 //!
-//! The `cel` crate parses and evaluates; it has no checker. The pass in [`check`] knows the names, the functions and,
+//! The `cel` crate parses and evaluates; it has no checker. The pass in `check` knows the names, the functions and,
 //! where they are known, the types, so that a mistake is found when the file is loaded. Evaluation reads the arguments and
 //! the caller where they are and copies only what the expression names.
 
