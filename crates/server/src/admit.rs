@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -127,12 +126,6 @@ pub(crate) fn legacy(
     let method = if method == Method::ServerDiscover { Method::Unknown } else { method };
     Request::new(body, envelope, method, session.revision, caller, next_log_id())
         .with_legacy_client(Arc::clone(&session.client))
-}
-
-/// Adds the endpoint's deadline.
-pub(crate) fn with_deadline(request: Request, endpoint: &Endpoint) -> Request {
-    let deadline = endpoint.deadline.and_then(|bound| Instant::now().checked_add(bound));
-    request.with_deadline(deadline)
 }
 
 /// Returns the sender and receiver of a request's progress, when the client asked for it.

@@ -74,7 +74,7 @@ fn part(body: Bytes, session: &Session, endpoint: &Endpoint, caller: &Arc<Caller
         return Part::Answer(out);
     }
     let request = admit::legacy(body, &envelope, method, session, Arc::clone(caller));
-    Part::Call(Box::new(admit::with_deadline(request, endpoint)), id)
+    Part::Call(Box::new(request.with_time(endpoint.time)), id)
 }
 
 /// Puts the answers of a batch together; `None` when nothing is owed.

@@ -307,7 +307,7 @@ impl Dialogue {
             Ok(Some(request)) => {
                 let progress =
                     admit::progress(&body, envelope, Some(&self.events_in)).map(|(progress, _)| progress);
-                let request = admit::with_deadline(request.with_progress(progress), &endpoint);
+                let request = request.with_progress(progress).with_time(endpoint.time);
                 self.start(Some(id.clone()), call(endpoint, request, id));
             }
             Err(failure) => {

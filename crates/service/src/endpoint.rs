@@ -11,6 +11,7 @@ use trunkline_protocol::meta;
 
 use crate::Service;
 use crate::catalog::Catalog;
+use crate::request::TimeAllowed;
 
 /// How the server introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +48,12 @@ pub struct Endpoint {
     pub info: ServerInfo,
     /// The `_meta` member of modern results, written once.
     pub result_meta: Vec<u8>,
-    /// How long a request may take; `None` for no bound.
-    pub deadline: Option<Duration>,
+    /// How long a request may take.
+    pub time: TimeAllowed,
 }
 
 impl Endpoint {
-    /// Puts the parts together.
+    /// Puts the parts together. `deadline` is how long a request may take; `None` for no bound.
     #[must_use]
     pub fn new(
         service: Arc<dyn Service>,
@@ -61,7 +62,8 @@ impl Endpoint {
         deadline: Option<Duration>,
     ) -> Self {
         let result_meta = info.result_meta();
-        Self { service, catalog, info, result_meta, deadline }
+        let time = deadline.map_or(TimeAllowed::Unlimited, TimeAllowed::Within);
+        Self { service, catalog, info, result_meta, time }
     }
 }
 

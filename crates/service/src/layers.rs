@@ -1,7 +1,6 @@
 //! What surrounds every request whatever it asks for: a bound on the work in flight, a deadline, and a wall against panics.
 
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -57,24 +56,24 @@ impl<S: Service> Service for Bounded<S> {
             ));
         }
         let place = Place(&self.in_flight.0);
-        let (method, deadline, log_id) = (request.method(), request.deadline(), request.log_id());
+        let (method, time, log_id) = (request.method(), request.time(), request.log_id());
         let progress = request.progress().cloned();
+        // A handler may panic before there is a future, and in it.
+        let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) else {
+            return ready(panicked(method, log_id));
+        };
+        let mut answer = AssertUnwindSafe(answer).catch_unwind();
         Box::pin(async move {
             let _place = place;
-            // The call itself is inside: it may panic before there is a future.
-            let mut answer = pin!(AssertUnwindSafe(async { self.inner.call(request).await }).catch_unwind());
             // Polled once before any timer is armed: most calls are ready at once.
-            let outcome = match answer.as_mut().now_or_never() {
+            let outcome = match (&mut answer).now_or_never() {
                 Some(outcome) => outcome,
-                None => match wait(answer, deadline, progress).await {
+                None => match wait(answer, time.end(), progress).await {
                     Some(outcome) => outcome,
                     None => return late(method, log_id),
                 },
             };
-            outcome.unwrap_or_else(|_| {
-                tracing::error!(request = %format_args!("{log_id:016x}"), method = method.as_str(), "a handler panicked");
-                Err(Failure::new(FailureKind::Internal, format!("internal error (request {log_id:016x})")))
-            })
+            outcome.unwrap_or_else(|_| panicked(method, log_id))
         })
     }
 }
@@ -104,6 +103,12 @@ async fn wait<F: Future + Unpin>(
     }
 }
 
+/// The caller learns that it was our fault and under which number; the panic's own text is for the log.
+fn panicked(method: Method, log_id: u64) -> Outcome {
+    tracing::error!(request = %format_args!("{log_id:016x}"), method = method.as_str(), "a handler panicked");
+    Err(Failure::new(FailureKind::Internal, "internal error"))
+}
+
 /// Inside `tools/call` a source that is late is a result the model can act on.
 fn late(method: Method, log_id: u64) -> Outcome {
     let text = "the deadline of this call passed before an answer came; ask for less, or try again later";
@@ -122,6 +127,7 @@ mod tests {
     use trunkline_protocol::{Revision, scan};
 
     use crate::caller::Caller;
+    use crate::request::TimeAllowed;
 
     struct Never;
 
@@ -137,8 +143,8 @@ mod tests {
         Request::new(body, &envelope, method, Revision::LATEST, Caller::local(), 0xabc)
     }
 
-    fn in_seconds(seconds: u64) -> Option<Instant> {
-        Some(tokio::time::Instant::now().into_std() + Duration::from_secs(seconds))
+    fn in_seconds(seconds: u64) -> TimeAllowed {
+        TimeAllowed::Until(tokio::time::Instant::now().into_std() + Duration::from_secs(seconds))
     }
 
     #[tokio::test(start_paused = true)]
@@ -147,7 +153,7 @@ mod tests {
         let progress = Progress::new(Bytes::from_static(b"0"), sender);
         // The tool counts in something else than seconds: what comes after still rises.
         progress.report(7.0, None, None);
-        let request = request(Method::ToolsCall).with_progress(Some(progress)).with_deadline(in_seconds(13));
+        let request = request(Method::ToolsCall).with_progress(Some(progress)).with_time(in_seconds(13));
         let started = tokio::time::Instant::now();
         let reply = Bounded::new(Never, 1, Arc::default()).call(request).await.unwrap();
         assert_eq!(started.elapsed().as_secs(), 13);
@@ -167,7 +173,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_method_without_a_tool_result_fails_with_its_own_code() {
-        let request = request(Method::ToolsList).with_deadline(in_seconds(1));
+        let request = request(Method::ToolsList).with_time(in_seconds(1));
         let failure = Bounded::new(Never, 1, Arc::default()).call(request).await.unwrap_err();
         assert_eq!(failure.kind(), FailureKind::DeadlinePassed);
     }

@@ -28,7 +28,7 @@ pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;
 pub use progress::Progress;
 pub use reply::{CacheScope, Hints, Reply};
-pub use request::Request;
+pub use request::{Request, TimeAllowed};
 pub use router::Router;
 
 /// What a service comes to: a reply, or why the request was not acceptable.

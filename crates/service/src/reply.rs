@@ -38,6 +38,9 @@ enum Members {
     Shared(Bytes),
 }
 
+const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
+const MIDDLE: &[u8] = br#","result":{"resultType":"complete""#;
+
 impl Reply {
     /// Makes a result from members written for this request.
     #[must_use]
@@ -106,11 +109,12 @@ impl Reply {
     /// `server_meta` is the `_meta` member of a modern result, with its leading comma.
     pub fn write(&self, out: &mut Vec<u8>, id: &[u8], revision: Revision, server_meta: &[u8]) {
         let members = self.members();
-        out.reserve(members.len() + id.len() + server_meta.len() + 128);
-        out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+        // To the byte where there are no hints, so that the buffer becomes the body without another allocation.
+        out.reserve_exact(HEAD.len() + id.len() + MIDDLE.len() + 1 + members.len() + server_meta.len() + 2);
+        out.extend_from_slice(HEAD);
         out.extend_from_slice(id);
         if revision.is_modern() {
-            out.extend_from_slice(br#","result":{"resultType":"complete""#);
+            out.extend_from_slice(MIDDLE);
             if !members.is_empty() {
                 out.push(b',');
                 out.extend_from_slice(members);

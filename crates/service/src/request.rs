@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use trunkline_protocol::{Envelope, Method, Revision, Token};
@@ -19,7 +19,7 @@ pub struct Request {
     revision: Revision,
     caller: Arc<Caller>,
     client: Option<Arc<LegacyClient>>,
-    deadline: Option<Instant>,
+    time: TimeAllowed,
     progress: Option<Progress>,
     target: u32,
     log_id: u64,
@@ -32,6 +32,31 @@ struct Parts {
     arguments: Token,
     cursor: Token,
     capabilities: Token,
+}
+
+/// How long an answer is of use. A span is counted from when somebody first waits, so that a call which is ready at once
+/// never asks for the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeAllowed {
+    /// For ever.
+    #[default]
+    Unlimited,
+    /// For so long from now.
+    Within(Duration),
+    /// Until then.
+    Until(Instant),
+}
+
+impl TimeAllowed {
+    /// Returns when the time is over, a span counted from now; `None` for never.
+    #[must_use]
+    pub fn end(self) -> Option<Instant> {
+        match self {
+            Self::Unlimited => None,
+            Self::Within(span) => Instant::now().checked_add(span),
+            Self::Until(end) => Some(end),
+        }
+    }
 }
 
 /// What a legacy session says of its client, in place of the members of `_meta`.
@@ -67,7 +92,7 @@ impl Request {
             revision,
             caller,
             client: None,
-            deadline: None,
+            time: TimeAllowed::Unlimited,
             progress: None,
             target: 0,
             log_id,
@@ -81,10 +106,10 @@ impl Request {
         self
     }
 
-    /// Says until when an answer is of use.
+    /// Says how long an answer is of use.
     #[must_use]
-    pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
-        self.deadline = deadline;
+    pub fn with_time(mut self, time: TimeAllowed) -> Self {
+        self.time = time;
         self
     }
 
@@ -152,10 +177,10 @@ impl Request {
         &self.body
     }
 
-    /// Returns the time after which an answer is of no use.
+    /// Returns how long an answer is of use.
     #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub fn time(&self) -> TimeAllowed {
+        self.time
     }
 
     /// Returns where progress goes; `None` when the client did not ask for any.

@@ -242,7 +242,7 @@ impl<D: Database> SqlConnector<D> {
         let bounds = [tool, self.options.deadline];
         let own = bounds.into_iter().flatten().fold(self.options.statement_timeout, Duration::min);
         let own = Instant::now() + own;
-        request.deadline().map_or(own, |outer| outer.min(own))
+        request.time().end().map_or(own, |outer| outer.min(own))
     }
 }
 

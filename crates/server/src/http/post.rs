@@ -162,10 +162,8 @@ impl Http {
         if let Err(failure) = self.check_modern(heads, &body, envelope, method) {
             return failed(&endpoint, id.of(&body), failure, form);
         }
-        let request = admit::with_deadline(
-            admit::modern(body.clone(), envelope, method, Arc::clone(form.caller)),
-            &endpoint,
-        );
+        let request =
+            admit::modern(body.clone(), envelope, method, Arc::clone(form.caller)).with_time(endpoint.time);
         let log_id = request.log_id();
         let progress = if form.may_stream { admit::progress(&body, envelope, None) } else { None };
         if let Some((progress, Some(events))) = progress {
@@ -242,10 +240,8 @@ impl Http {
             reply.write(&mut out, &id, session.revision, &[]);
             return message(StatusCode::OK, out, form.as_event);
         }
-        let request = admit::with_deadline(
-            admit::legacy(body.clone(), envelope, method, &session, Arc::clone(form.caller)),
-            &endpoint,
-        );
+        let request = admit::legacy(body.clone(), envelope, method, &session, Arc::clone(form.caller))
+            .with_time(endpoint.time);
         let progress = if form.may_stream { admit::progress(&body, envelope, None) } else { None };
         let (request, events) = match progress {
             Some((progress, events)) => (request.with_progress(Some(progress)), events),

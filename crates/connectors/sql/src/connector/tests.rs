@@ -320,7 +320,10 @@ async fn the_nearest_bound_ends_the_wait_for_a_database() {
     let own = connector.deadline(&request, Some(Duration::from_millis(50)));
     assert!(own <= Instant::now() + Duration::from_millis(50));
     let soon = Instant::now();
-    assert_eq!(connector.deadline(&request.with_deadline(Some(soon)), None), soon);
+    assert_eq!(
+        connector.deadline(&request.with_time(trunkline_service::TimeAllowed::Until(soon)), None),
+        soon
+    );
 }
 
 #[tokio::test]

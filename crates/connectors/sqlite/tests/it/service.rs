@@ -1,7 +1,7 @@
 //! From the bytes of a request to the bytes of a result, through the connector.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
@@ -36,7 +36,7 @@ async fn call(connector: &SqlConnector<Sqlite>, target: u32, arguments: &str) ->
     let body = Bytes::from(body);
     let (_, scanned) = envelope::scan(&body).unwrap();
     let mut request = Request::new(body, &scanned, Method::ToolsCall, Revision::LATEST, Caller::local(), 1)
-        .with_deadline(Some(Instant::now() + Duration::from_secs(5)));
+        .with_time(trunkline_service::TimeAllowed::Within(Duration::from_secs(5)));
     request.set_target(target);
     let reply = connector.call(request).await.unwrap();
     let members: Json =
