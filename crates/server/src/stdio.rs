@@ -293,7 +293,7 @@ impl Dialogue {
     fn request(&mut self, body: Bytes, envelope: &Envelope, method: Method) {
         let endpoint = self.live.load_full();
         let id = admit::slice(&body, envelope.id.span);
-        let admitted = if let Err(failure) = admit::check_is_no_notification(&body, envelope) {
+        let admitted = if let Err(failure) = admit::check_is_no_notification(&body, envelope, method) {
             Err(failure)
         } else if admit::is_modern(envelope, method, None) {
             admit::check_meta(envelope)

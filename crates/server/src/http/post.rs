@@ -183,7 +183,7 @@ impl Http {
         envelope: &Envelope,
         method: Method,
     ) -> Result<(), Failure> {
-        admit::check_is_no_notification(body, envelope)?;
+        admit::check_is_no_notification(body, envelope, method)?;
         admit::check_meta(envelope)?;
         self.check_version_header(heads, body, envelope)?;
         admit::check_version(body, envelope)?;
