@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use trunkline_client::Kind;
-use trunkline_service::FailureKind;
+use trunkline_service::{Chain, FailureKind};
 
 /// Why a command ends other than well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,17 +88,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// Joins an error with its causes, leaving out a cause that its parent already told.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
+    Chain(error).to_string()
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
 use trunkline_protocol::{Envelope, Kind, Method, Revision, Span, revision, write};
-use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Outcome, Progress, Request};
+use trunkline_service::{Caller, Chain, Endpoint, Failure, FailureKind, Outcome, Progress, Request};
 
 use crate::legacy::Session;
 
@@ -204,17 +203,6 @@ fn log_failure(failure: &Failure, log_id: u64) {
         tracing::Level::WARN => tracing::warn!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::INFO => tracing::info!(%request, ?kind, "{}", Chain(failure)),
         _ => tracing::debug!(%request, ?kind, "{}", Chain(failure)),
-    }
-}
-
-/// An error and all its causes, written only if the log is that loud.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        std::iter::successors(self.0.source(), |error| error.source())
-            .try_for_each(|error| write!(f, ": {error}"))
     }
 }
 

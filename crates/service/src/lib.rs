@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod catalog;
+mod chain;
 pub mod endpoint;
 #[cfg(feature = "expression")]
 pub mod expression;
@@ -23,6 +24,7 @@ use std::pin::Pin;
 
 pub use caller::Caller;
 pub use catalog::{Annotations, Catalog, ToolDefinition, ToolName};
+pub use chain::Chain;
 pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;

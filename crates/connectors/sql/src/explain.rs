@@ -3,7 +3,6 @@
 //! A caller reads what it can act on and nothing of the machinery: no address, no SQL it did not write, no stored value.
 //! The operator's log has the rest under the request's number.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::time::Instant;
@@ -142,7 +141,7 @@ impl Asked<'_> {
     }
 
     fn warn(&self, error: &DatabaseError) {
-        tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Chain(error));
+        tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 
     fn request(&self) -> impl fmt::Display {
@@ -153,15 +152,15 @@ impl Asked<'_> {
 
 /// An error with its causes, on one line. Of an error on the data only what holds no value is told: databases put values
 /// behind a colon, or in quotes where they do not fit (SQLSTATE class 22).
-struct Chain<'a>(&'a DatabaseError);
+struct Told<'a>(&'a DatabaseError);
 
-impl fmt::Display for Chain<'_> {
+impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             DatabaseError::Data { message, code } => {
                 let told = message.split(": ").next().unwrap_or_default();
                 let unfit = code.as_deref().is_none_or(|code| code.starts_with("22"));
-                return match told.find('"').zip(told.rfind('"')).filter(|_| unfit) {
+                match told.find('"').zip(told.rfind('"')).filter(|_| unfit) {
                     Some((from, to)) => {
                         write!(
                             f,
@@ -171,16 +170,10 @@ impl fmt::Display for Chain<'_> {
                         )
                     }
                     None => f.write_str(told),
-                };
+                }
             }
-            other => write!(f, "{other}")?,
+            other => write!(f, "{}", trunkline_service::Chain(other)),
         }
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
     }
 }
 
@@ -301,7 +294,7 @@ mod tests {
             ),
         ] {
             let error = DatabaseError::Data { message: message.into(), code: Some(code.into()) };
-            assert_eq!(Chain(&error).to_string(), told);
+            assert_eq!(Told(&error).to_string(), told);
         }
     }
 }

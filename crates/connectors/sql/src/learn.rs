@@ -98,13 +98,7 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
         DatabaseError::TimedOut { .. }
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Unreachable { .. } => {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                text.push_str(": ");
-                text.push_str(&cause.to_string());
-                source = cause.source();
-            }
+            let text = trunkline_service::Chain(error).to_string();
             Problem { unavailable: true, ..Problem::new(&["connectors", connector], text) }
         }
     }
