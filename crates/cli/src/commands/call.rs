@@ -3,9 +3,7 @@
 mod arguments;
 mod show;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::value::RawValue;
@@ -13,7 +11,7 @@ use trunkline_client::{CallOutcome, Client};
 
 use super::Output;
 use super::tools::failure::Failure;
-use super::tools::target::{self, Parts, Server};
+use super::tools::target::{self, Parts, Reach, Server};
 use super::tools::values::Values;
 use crate::output;
 
@@ -30,18 +28,11 @@ pub(crate) struct CallArgs {
     /// All arguments as one JSON object; `@FILE` and `@-` read it. Not together with `k=v`.
     #[arg(long = "json", value_name = "ARGS")]
     json: Option<String>,
-    /// Send this HTTP header with every request; `@FILE` or `@-` as its value reads a file or the standard input.
-    #[arg(long = "header", value_name = "N: V")]
-    headers: Vec<String>,
-    /// How long the server may take to be spoken to, and then for each request, like `5s` or `2m`. Default: 20s, and 60s.
-    #[arg(long, value_name = "TIME", value_parser = target::timeout)]
-    timeout: Option<Duration>,
+    #[command(flatten)]
+    reach: Reach,
     /// The form of what is printed; `json` is the CallToolResult as the server wrote it.
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
-    /// A program that speaks MCP on its standard input and output.
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
 /// Runs the command; what went wrong is on stderr when it returns.
@@ -53,7 +44,7 @@ pub(crate) async fn run(args: CallArgs) -> ExitCode {
 }
 
 async fn call(args: CallArgs) -> Result<(), Failure> {
-    let CallArgs { words, json, headers, timeout, output: form, command } = args;
+    let CallArgs { words, json, reach: Reach { headers, timeout, command }, output: form } = args;
     let Parts { server, rest } = Parts::split(words, command)?;
     let mut rest = rest.into_iter();
     let tool =

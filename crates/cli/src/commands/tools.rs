@@ -5,9 +5,7 @@ pub(crate) mod table;
 pub(crate) mod target;
 pub(crate) mod values;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -16,7 +14,7 @@ use trunkline_client::{Tool, ToolList};
 use super::Output;
 use crate::output;
 use failure::Failure;
-use target::Parts;
+use target::{Parts, Reach};
 use values::Values;
 
 /// List the tools of an MCP server.
@@ -28,18 +26,11 @@ pub(crate) struct ToolsArgs {
     /// The server: a URL such as `http://127.0.0.1:3000/mcp`, or a config file.
     #[arg(value_name = "TARGET")]
     words: Vec<String>,
-    /// Send this HTTP header with every request; `@FILE` or `@-` as its value reads a file or the standard input.
-    #[arg(long = "header", value_name = "N: V")]
-    headers: Vec<String>,
-    /// How long the server may take to be spoken to, and then for each request, like `5s` or `2m`. Default: 20s, and 60s.
-    #[arg(long, value_name = "TIME", value_parser = target::timeout)]
-    timeout: Option<Duration>,
+    #[command(flatten)]
+    reach: Reach,
     /// The form of what is printed; `json` is `{"tools":[...]}` with all pages, as the server wrote them.
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
-    /// A program that speaks MCP on its standard input and output.
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
 /// Runs the command; what went wrong is on stderr when it returns.
@@ -51,7 +42,7 @@ pub(crate) async fn run(args: ToolsArgs) -> ExitCode {
 }
 
 async fn list(args: ToolsArgs) -> Result<(), Failure> {
-    let ToolsArgs { words, headers, timeout, output: form, command } = args;
+    let ToolsArgs { words, reach: Reach { headers, timeout, command }, output: form } = args;
     let Parts { server, rest } = Parts::split(words, command)?;
     if let Some(extra) = rest.first() {
         return Err(Failure::usage(format!("`tools` takes one target, found also `{extra}`")));

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use trunkline_client::{ChildStderr, Client, ClientError, ConnectOptions, Progress, Target};
@@ -16,11 +17,25 @@ use super::table;
 use super::values::Values;
 use crate::output;
 
+// How a server is reached, for every command that uses one. Not a doc comment: clap would show it as the command's.
+#[derive(Debug, Args)]
+pub(crate) struct Reach {
+    /// Send this HTTP header with every request; `@FILE` or `@-` as its value reads a file or the standard input.
+    #[arg(long = "header", value_name = "N: V")]
+    pub(crate) headers: Vec<String>,
+    /// How long the server may take to be spoken to, and then for each request, like `5s` or `2m`. Default: 20s, and 60s.
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    pub(crate) timeout: Option<Duration>,
+    /// A program that speaks MCP on its standard input and output.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
 /// Reads the value of `--timeout`.
 ///
 /// # Errors
 /// What a length of time looks like.
-pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+fn timeout(text: &str) -> Result<Duration, String> {
     DurationText::deserialize(text.into_deserializer())
         .map(|limit| limit.0)
         .map_err(|error: serde::de::value::Error| error.to_string())
