@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_service::catalog::{Entry, NameClash, PAGE_SIZE};
+use trunkline_service::catalog::{CatalogError, Entry, PAGE_SIZE};
 use trunkline_service::layers::{Bounded, InFlight};
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
-use trunkline_service::{Catalog, Endpoint, Router, ServerInfo};
+use trunkline_service::shared::{InMemory, Shared};
+use trunkline_service::{Catalog, Endpoint, Router, RouterOptions, ServerInfo};
 
 use crate::config::{Config, Diagnostic, Document, Server};
 use crate::sources::{self, Source};
@@ -24,6 +25,24 @@ pub(crate) struct Served {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) own: crate::config::Fingerprint,
     pub(crate) tools: crate::config::Fingerprint,
+}
+
+/// What lasts as long as the process, whatever the file comes to say.
+#[derive(Debug, Clone)]
+pub(crate) struct Lasting {
+    /// Seals what rides with clients.
+    pub(crate) sealer: Arc<Sealer>,
+    /// What nodes share; this one has it for itself.
+    pub(crate) shared: Arc<dyn Shared>,
+    /// One count for all states of the endpoint.
+    in_flight: Arc<InFlight>,
+}
+
+impl Lasting {
+    /// Makes what the process needs from its start on.
+    pub(crate) fn new(sealer: Arc<Sealer>) -> Self {
+        Self { sealer, shared: Arc::new(InMemory::default()), in_flight: Arc::default() }
+    }
 }
 
 /// Makes the sealer that the file asks for; a random one when it names no keys.
@@ -54,30 +73,28 @@ pub(crate) fn connectors(config: &mut Config, old: &[Served]) -> Vec<Served> {
 /// Puts the endpoint together, tools in the order of the file, those that connectors make by themselves after them.
 ///
 /// # Errors
-/// [`NameClash`] when two tools have one name.
+/// [`CatalogError`] when two tools have one name.
 pub(crate) fn endpoint(
     server: &Server,
     order: &[String],
     served: &[Served],
-    sealer: &Arc<Sealer>,
-    in_flight: &Arc<InFlight>,
-) -> Result<Endpoint, NameClash> {
+    lasting: &Lasting,
+) -> Result<Endpoint, CatalogError> {
     let mut entries: Vec<Entry> =
         served.iter().flat_map(|served| sources::entries(&*served.source)).collect();
     entries.sort_by_key(|entry| {
         order.iter().position(|name| name == entry.definition.name.as_str()).unwrap_or(usize::MAX)
     });
-    let catalog = Arc::new(Catalog::new(entries, PAGE_SIZE, sealer)?);
-    let info = ServerInfo {
-        name: server.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        instructions: None,
-    };
+    let catalog = Arc::new(Catalog::new(entries, PAGE_SIZE, &lasting.sealer)?);
+    let info = ServerInfo::new(server.name.clone(), env!("CARGO_PKG_VERSION"));
     // A list that is about to change must not be kept.
     let settled = served.iter().all(|served| served.source.is_ready());
-    let router = Router::new(Arc::clone(&catalog), &info, if settled { LIST_TTL } else { Duration::ZERO });
-    let service = Arc::new(Bounded::new(router, server.max_in_flight, Arc::clone(in_flight)));
-    Ok(Endpoint::new(service, catalog, info, Some(server.deadline)))
+    let list_ttl = if settled { LIST_TTL } else { Duration::ZERO };
+    let options = RouterOptions { list_ttl, ..RouterOptions::new(Arc::clone(&lasting.shared)) };
+    let router = Router::new(Arc::clone(&catalog), &info, options);
+    let capabilities = router.capabilities().clone();
+    let service = Arc::new(Bounded::new(router, server.max_in_flight, Arc::clone(&lasting.in_flight)));
+    Ok(Endpoint::new(service, catalog, info, capabilities, Some(server.deadline)))
 }
 
 /// Tells which tools of the file have the name of one that a connector makes by itself.

@@ -10,10 +10,9 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_service::endpoint::Live;
-use trunkline_service::layers::InFlight;
 use trunkline_service::seal::Sealer;
 
-use crate::assemble::{self, Served};
+use crate::assemble::{self, Lasting, Served};
 use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Loaded, Server};
 use crate::exit::chain;
 use crate::output::{Voice, count};
@@ -34,9 +33,7 @@ pub(crate) struct Supervisor {
     edge: Edge,
     voice: Voice,
     live: Live,
-    sealer: Arc<Sealer>,
-    /// One count for all states of the endpoint.
-    in_flight: Arc<InFlight>,
+    lasting: Lasting,
     served: Arc<ArcSwap<Vec<Served>>>,
     server: Server,
     admin: Admin,
@@ -70,8 +67,8 @@ impl Supervisor {
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
         let Config { server, admin, tools: order, .. } = config;
         let generation = generation_of(&served);
-        let in_flight = Arc::<InFlight>::default();
-        let endpoint = match assemble::endpoint(&server, &order, &served, &sealer, &in_flight) {
+        let lasting = Lasting::new(sealer);
+        let endpoint = match assemble::endpoint(&server, &order, &served, &lasting) {
             Ok(endpoint) => endpoint,
             Err(clash) => {
                 return Err((vec![Diagnostic::at(&document, &["tools"], clash.to_string())], document));
@@ -81,9 +78,8 @@ impl Supervisor {
             path: document.path().to_owned(),
             edge,
             voice,
-            live: Live::new(endpoint),
-            sealer,
-            in_flight,
+            live: Live::with_shared(endpoint, Arc::clone(&lasting.shared)),
+            lasting,
             served: Arc::new(ArcSwap::from_pointee(served)),
             server,
             admin,
@@ -151,7 +147,7 @@ impl Supervisor {
             return;
         }
         self.generation = generation;
-        match assemble::endpoint(&self.server, &self.order, &served, &self.sealer, &self.in_flight) {
+        match assemble::endpoint(&self.server, &self.order, &served, &self.lasting) {
             Ok(endpoint) => self.live.store(endpoint),
             // Names do not depend on databases, and they were checked.
             Err(clash) => tracing::error!(%clash, "the tools cannot be listed anew"),
@@ -210,11 +206,10 @@ impl Supervisor {
         self.keep_what_needs_a_restart(&mut server, &config.admin);
         // Before the definitions are read: a change between the two is then seen as one.
         let generation = generation_of(&served);
-        let endpoint =
-            match assemble::endpoint(&server, &config.tools, &served, &self.sealer, &self.in_flight) {
-                Ok(endpoint) => endpoint,
-                Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
-            };
+        let endpoint = match assemble::endpoint(&server, &config.tools, &served, &self.lasting) {
+            Ok(endpoint) => endpoint,
+            Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
+        };
         let tools = endpoint.catalog.entries().len();
         self.live.store(endpoint);
         self.generation = generation;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use trunkline_protocol::param_header::{self, ParamHeader};
 use trunkline_protocol::{Code, Revision};
 
 use crate::child::Child;
@@ -17,7 +18,6 @@ use crate::error::ClientError;
 use crate::http::{Exchanged, Http, Session};
 use crate::message::Answer;
 use crate::options::{ConnectOptions, Target};
-use crate::param_header::{self, ParamHeader};
 use crate::request::{self, Prepared, Request, quoted};
 use crate::tool::{CallOutcome, Tool, ToolList};
 
@@ -399,10 +399,10 @@ impl Client {
         list.tools.push(tool);
     }
 
-    fn param_headers(&self, name: &str, arguments: &Value) -> Vec<(http::HeaderName, HeaderValue)> {
+    fn param_headers(&self, name: &str, arguments: &Value) -> Vec<(HeaderName, HeaderValue)> {
         self.known_headers()
             .get(name)
-            .map(|wanted| param_header::headers(wanted, arguments))
+            .map(|wanted| wanted.iter().filter_map(|one| header(one, arguments)).collect())
             .unwrap_or_default()
     }
 
@@ -508,4 +508,10 @@ struct Page {
     tools: Vec<Box<RawValue>>,
     #[serde(default)]
     next_cursor: Option<String>,
+}
+
+/// Returns the header of one mirrored argument; `None` when there is nothing to mirror.
+fn header(wanted: &ParamHeader, arguments: &Value) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(wanted.header.as_bytes()).ok()?;
+    Some((name, HeaderValue::from_str(&wanted.value(arguments)?).ok()?))
 }

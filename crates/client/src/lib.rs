@@ -14,7 +14,6 @@ mod error;
 mod http;
 mod message;
 mod options;
-mod param_header;
 mod request;
 mod sse;
 mod tool;

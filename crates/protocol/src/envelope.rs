@@ -24,6 +24,12 @@ pub struct Envelope {
     pub arguments: Token,
     /// `params.cursor`.
     pub cursor: Token,
+    /// `params.taskId`.
+    pub task_id: Token,
+    /// `params.inputResponses` of a request that is sent again.
+    pub input_responses: Token,
+    /// `params.requestState` of a request that is sent again.
+    pub request_state: Token,
     /// `params.requestId` of a cancellation.
     pub request_id: Token,
     /// `params.protocolVersion` of `initialize`.
@@ -42,6 +48,8 @@ pub struct Envelope {
     pub client: Token,
     /// `_meta.progressToken`.
     pub progress_token: Token,
+    /// The lowest level of log messages wanted, in `_meta`.
+    pub log_level: Token,
     /// `result` or `error` occurs.
     pub is_answer: bool,
     jsonrpc_ok: bool,
@@ -152,6 +160,9 @@ fn params(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Resul
         b"arguments" => &mut envelope.arguments,
         b"uri" => &mut envelope.uri,
         b"cursor" => &mut envelope.cursor,
+        b"taskId" => &mut envelope.task_id,
+        b"inputResponses" => &mut envelope.input_responses,
+        b"requestState" => &mut envelope.request_state,
         b"requestId" => &mut envelope.request_id,
         b"protocolVersion" => &mut envelope.asked_version,
         b"capabilities" => &mut envelope.asked_capabilities,
@@ -175,6 +186,7 @@ fn meta(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<
         key if key == meta::CLIENT_CAPABILITIES.as_bytes() => &mut envelope.capabilities,
         key if key == meta::CLIENT_INFO.as_bytes() => &mut envelope.client,
         key if key == meta::PROGRESS_TOKEN.as_bytes() => &mut envelope.progress_token,
+        key if key == meta::LOG_LEVEL.as_bytes() => &mut envelope.log_level,
         _ => return Ok(false),
     };
     *place = scanner.value()?;

@@ -224,14 +224,14 @@ impl<'a> Scanner<'a> {
             return self.fail("expected a key in double quotes");
         }
         let end = plain_end(bytes, start);
-        let mut key = Key { inner: span(start, end), unescaped: 0, sign: 0 };
+        let mut key = Key { inner: span(start, end), unescaped: 0, sign: sign(bytes, start, end) };
         if bytes.get(end) == Some(&b'"') {
             self.at = end + 1;
         } else {
             self.escaped_key(&mut key)?;
         }
-        key.sign = sign(self.key_bytes(key));
-        if self.keys.len() - first < COMPARED_AT_ONCE {
+        let known = self.keys.get(first..).unwrap_or_default();
+        if known.len() < COMPARED_AT_ONCE && known.iter().any(|other| other.sign == key.sign) {
             self.compare(first, key);
         }
         self.keys.push(key);
@@ -242,14 +242,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// Walks the rest of a key with a backslash in it, and keeps its text.
+    #[cold]
     fn escaped_key(&mut self, key: &mut Key) -> Result<(), SyntaxError> {
         self.string()?;
         key.inner.end = u32::try_from(self.at - 1).unwrap_or(u32::MAX);
-        self.unescaped.push(unescape(key.inner.of_str(self.text)).into_boxed_str());
+        let text = unescape(key.inner.of_str(self.text)).into_boxed_str();
+        key.sign = sign(text.as_bytes(), 0, text.len());
+        self.unescaped.push(text);
         key.unescaped = u32::try_from(self.unescaped.len()).unwrap_or(u32::MAX);
         Ok(())
     }
 
+    /// Compares a key with those before it that look like it.
+    #[cold]
     fn compare(&mut self, first: usize, key: Key) {
         let known = self.keys.get(first..).unwrap_or_default();
         let same = |other: &Key| other.sign == key.sign && self.key_bytes(*other) == self.key_bytes(key);
@@ -456,7 +461,8 @@ impl<'a> Scanner<'a> {
 pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    let (chunks, _) = bytes.get(at..).unwrap_or_default().as_chunks::<8>();
+    for chunk in chunks {
         let word = u64::from_le_bytes(*chunk);
         let quote = word ^ (ONES * b'"' as u64);
         let back = word ^ (ONES * b'\\' as u64);
@@ -475,13 +481,12 @@ pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-fn sign(text: &[u8]) -> u32 {
-    match (text.first(), text.last()) {
-        (Some(first), Some(last)) => {
-            u32::try_from(text.len() & 0xFFFF).unwrap_or(0) << 16 | u32::from(*first) << 8 | u32::from(*last)
-        }
-        _ => 0,
-    }
+/// Length, first and last byte of the text from `start` to `end`: keys that differ here differ, and nearly all do.
+fn sign(bytes: &[u8], start: usize, end: usize) -> u32 {
+    let at = |place: usize| u32::from(bytes.get(place).copied().unwrap_or(0));
+    let length = u32::try_from((end - start) & 0xFFFF).unwrap_or(0);
+    // An empty key is its length alone.
+    if length == 0 && end == start { 0 } else { length << 16 | at(start) << 8 | at(end - 1) }
 }
 
 fn span(start: usize, end: usize) -> Span {

@@ -10,3 +10,13 @@ pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// A request, optional: asks for progress.
 pub const PROGRESS_TOKEN: &str = "progressToken";
+/// A request, optional: the lowest level of log messages the client wants on its stream.
+pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// Notifications on the stream of a `subscriptions/listen`, and its result: the id of that request.
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+/// Any message, optional: W3C Trace Context.
+pub const TRACEPARENT: &str = "traceparent";
+/// Any message, optional: W3C Trace Context.
+pub const TRACESTATE: &str = "tracestate";
+/// Any message, optional: W3C Baggage.
+pub const BAGGAGE: &str = "baggage";

@@ -1,6 +1,7 @@
 //! The names of the methods a client may send, as one small number.
 
-/// A method of any revision served. Spec: 2026-07-28 schema; the handshake methods 2025-11-25.
+/// A method of any revision served. Spec: 2026-07-28 schema; the handshake methods 2025-11-25; the extensions
+/// `io.modelcontextprotocol/tasks` and `io.modelcontextprotocol/skills`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant is the method of its own name")]
@@ -15,6 +16,12 @@ pub enum Method {
     PromptsGet,
     CompletionComplete,
     SubscriptionsListen,
+    TasksGet,
+    TasksUpdate,
+    TasksCancel,
+    SkillsList,
+    SkillsGet,
+    ResourcesDirectoryRead,
     Initialize,
     Ping,
     LoggingSetLevel,
@@ -27,7 +34,7 @@ pub enum Method {
     Unknown,
 }
 
-const NAMES: [(&[u8], Method); 18] = [
+const NAMES: [(&[u8], Method); 24] = [
     (b"tools/call", Method::ToolsCall),
     (b"tools/list", Method::ToolsList),
     (b"server/discover", Method::ServerDiscover),
@@ -38,6 +45,12 @@ const NAMES: [(&[u8], Method); 18] = [
     (b"prompts/get", Method::PromptsGet),
     (b"completion/complete", Method::CompletionComplete),
     (b"subscriptions/listen", Method::SubscriptionsListen),
+    (b"tasks/get", Method::TasksGet),
+    (b"tasks/update", Method::TasksUpdate),
+    (b"tasks/cancel", Method::TasksCancel),
+    (b"skills/list", Method::SkillsList),
+    (b"skills/get", Method::SkillsGet),
+    (b"resources/directory/read", Method::ResourcesDirectoryRead),
     (b"initialize", Method::Initialize),
     (b"ping", Method::Ping),
     (b"logging/setLevel", Method::LoggingSetLevel),
@@ -80,6 +93,20 @@ impl Method {
                 | Self::PromptsGet
                 | Self::CompletionComplete
                 | Self::SubscriptionsListen
+        ) || self.is_of_an_extension()
+    }
+
+    /// Tells whether it belongs to an extension of `2026-07-28`, so that it exists only where that extension is served.
+    #[must_use]
+    pub const fn is_of_an_extension(self) -> bool {
+        matches!(
+            self,
+            Self::TasksGet
+                | Self::TasksUpdate
+                | Self::TasksCancel
+                | Self::SkillsList
+                | Self::SkillsGet
+                | Self::ResourcesDirectoryRead
         )
     }
 }

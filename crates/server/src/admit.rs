@@ -9,13 +9,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
-use trunkline_protocol::{Envelope, Kind, Method, Revision, Span, revision, write};
-use trunkline_service::{Caller, Chain, Endpoint, Failure, FailureKind, Outcome, Progress, Request};
+use tokio_util::sync::CancellationToken;
+use trunkline_protocol::{Code, Envelope, Kind, LogLevel, Method, Revision, Span, revision, write};
+use trunkline_service::{
+    Attached, Caller, Chain, Endpoint, Event, Failure, FailureKind, Input, Log, Outcome, Outlet, Progress,
+    Request,
+};
 
 use crate::legacy::Session;
 
 /// Events that wait for a slow reader before progress is dropped.
 const EVENT_QUEUE: usize = 16;
+/// The code for a resource that does not exist, before 2026-07-28.
+const RESOURCE_NOT_FOUND: Code = Code(-32002);
 
 /// Returns a number under which caller and log know a request; unlike those of other processes.
 ///
@@ -50,14 +56,20 @@ pub(crate) fn method_of(body: &[u8], envelope: &Envelope) -> Method {
     envelope.method.bytes(body).map_or(Method::Unknown, |name| Method::parse(&name))
 }
 
-/// Tells whether a request is of the modern era. `header` is the HTTP version header, if any.
+/// Tells whether a request is of the modern era. `header` is the HTTP version header, if any; `in_session` says that it comes
+/// within a session of the handshake era.
 ///
-/// A version in `_meta` decides, even for a method that only the other era has. Spec: digest of 2026-07-28
-/// basic/lifecycle#backward-compatibility.
-pub(crate) fn is_modern(envelope: &Envelope, method: Method, header: Option<&[u8]>) -> bool {
+/// A version in `_meta` decides, even for a method that only the other era has; methods that only this era has decide where
+/// nothing else does. Spec: 2026-07-28 basic/lifecycle#backward-compatibility.
+pub(crate) fn is_modern(
+    envelope: &Envelope,
+    method: Method,
+    header: Option<&[u8]>,
+    in_session: bool,
+) -> bool {
     envelope.version.is_present()
         || header.is_some_and(revision::is_modern_date)
-        || matches!(method, Method::ServerDiscover | Method::SubscriptionsListen)
+        || !in_session && matches!(method, Method::ServerDiscover | Method::SubscriptionsListen)
 }
 
 /// Refuses a request that has the name of a notification, in any era and whatever else it lacks.
@@ -83,7 +95,7 @@ pub(crate) fn check_is_no_notification(
 ///
 /// # Errors
 /// `InvalidParams` for a hole in `_meta`.
-pub(crate) fn check_meta(envelope: &Envelope) -> Result<(), Failure> {
+pub(crate) fn check_meta(body: &[u8], envelope: &Envelope) -> Result<(), Failure> {
     let missing = |what| Err(Failure::new(FailureKind::InvalidParams, what));
     if !envelope.version.is_string() {
         return missing("`_meta` needs `io.modelcontextprotocol/protocolVersion`, a string");
@@ -97,7 +109,17 @@ pub(crate) fn check_meta(envelope: &Envelope) -> Result<(), Failure> {
     ) {
         return missing("`_meta.progressToken` must be a string or an integer");
     }
+    if !envelope.log_level.is_nothing() && log_level(body, envelope).is_none() {
+        let names = LogLevel::ALL.map(LogLevel::as_str).join(", ");
+        let text = format!("`_meta` needs `io.modelcontextprotocol/logLevel` to be one of {names}");
+        return Err(Failure::new(FailureKind::InvalidParams, text));
+    }
     Ok(())
+}
+
+/// The lowest level of log messages that a modern request wants; `None`: none at all.
+fn log_level(body: &[u8], envelope: &Envelope) -> Option<LogLevel> {
+    LogLevel::parse(&envelope.log_level.text(body)?)
 }
 
 /// The version as nearly every request writes it.
@@ -140,24 +162,67 @@ pub(crate) fn legacy(
         .with_legacy_client(Arc::clone(&session.client))
 }
 
-/// Returns the sender and receiver of a request's progress, when the client asked for it.
-pub(crate) fn progress(
+/// Returns the progress token of a request as a copy: it outlives the request, and must not keep the buffer of a connection.
+pub(crate) fn progress_token(body: &[u8], envelope: &Envelope) -> Option<Bytes> {
+    let token = envelope.progress_token;
+    let is_token = token.is_string() || token.kind == Kind::Integer;
+    is_token.then(|| Bytes::copy_from_slice(token.raw(body)))
+}
+
+/// Tells whether a modern request has a use for a stream: its client asked for progress or log messages, or listens.
+pub(crate) fn wants_stream(envelope: &Envelope, method: Method) -> bool {
+    envelope.progress_token.is_present()
+        || envelope.log_level.is_present()
+        || method == Method::SubscriptionsListen
+}
+
+/// Returns what is attached to a modern request that leaves on `outlet`.
+pub(crate) fn attached(body: &[u8], envelope: &Envelope, outlet: Outlet) -> Box<Attached> {
+    let progress = progress_token(body, envelope).map(|token| Progress::new(token, outlet.clone()));
+    let log = log_level(body, envelope).map(|level| Log::new(level, outlet.clone()));
+    Box::new(Attached { progress, log, ..Attached::new(outlet) })
+}
+
+/// Returns an outlet of one request, and where its events come out.
+pub(crate) fn outlet(closing: &CancellationToken) -> (Outlet, mpsc::Receiver<Event>) {
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    (Outlet::new(sender, closing.clone()), events)
+}
+
+/// Tells whether a modern request is sent again with what it was asked for.
+pub(crate) fn has_input(envelope: &Envelope) -> bool {
+    envelope.input_responses.is_present() || envelope.request_state.is_present()
+}
+
+/// Returns what a modern request was asked for; `None` when it has nothing of it, or is one that is never asked.
+///
+/// # Errors
+/// `InvalidParams` when the state is no string.
+pub(crate) fn input(
     body: &Bytes,
     envelope: &Envelope,
-    out: Option<&mpsc::Sender<Bytes>>,
-) -> Option<(Progress, Option<mpsc::Receiver<Bytes>>)> {
-    let token = envelope.progress_token;
-    if !token.is_string() && token.kind != Kind::Integer {
-        return None;
+    method: Method,
+) -> Result<Option<Box<Input>>, Failure> {
+    if !has_input(envelope)
+        || !matches!(method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead)
+    {
+        return Ok(None);
     }
-    let token = slice(body, token.span);
-    Some(match out {
-        Some(out) => (Progress::new(token, out.clone()), None),
-        None => {
-            let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
-            (Progress::new(token, sender), Some(receiver))
-        }
-    })
+    let state = envelope.request_state;
+    let text = state.text(body);
+    if !state.is_nothing() && text.is_none() {
+        let text = "`requestState` must be the string that the server gave";
+        return Err(Failure::new(FailureKind::InvalidParams, text));
+    }
+    let responses = slice(body, envelope.input_responses.span);
+    Ok(Some(Box::new(Input { responses, state: text.map(Box::from) })))
+}
+
+/// Returns the message that is sent on a shared channel after the result of a subscription that the server ends. The two
+/// pages that speak of it ask for one or the other; clients take either. Spec: 2026-07-28 basic/utilities/cancellation.
+pub(crate) fn cancelled(id: &[u8]) -> Vec<u8> {
+    let head = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"#;
+    [&head[..], id, br#","reason":"the server ends this subscription"}}"#].concat()
 }
 
 /// Appends the response message of an outcome, without line breaks.
@@ -175,13 +240,21 @@ pub(crate) fn write_outcome(
         Err(failure) => {
             log_failure(failure, log_id);
             let text = public_text(failure, log_id);
-            write::error(out, Some(id), failure.kind().row().code, &text, failure.data());
+            write::error(out, Some(id), code(failure.kind(), revision), &text, failure.data());
         }
     }
     if out.get(from..).is_some_and(write::has_line_break) {
         let mut tail = out.split_off(from);
         write::without_line_breaks(&mut tail);
         out.append(&mut tail);
+    }
+}
+
+fn code(kind: FailureKind, revision: Revision) -> Code {
+    if kind == FailureKind::ResourceNotFound && !revision.is_modern() {
+        RESOURCE_NOT_FOUND
+    } else {
+        kind.row().code
     }
 }
 

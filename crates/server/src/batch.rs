@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use trunkline_protocol::{Code, Message, Method, Refusal, Revision, envelope, scan, write};
-use trunkline_service::{Caller, Endpoint, Request};
+use trunkline_service::shared::Shared;
+use trunkline_service::{Caller, Endpoint};
 
 use crate::admit;
-use crate::legacy::{Session, answer_here};
+use crate::legacy::{Call, Session};
 
 /// One message of a batch.
 pub(crate) enum Part {
@@ -17,10 +18,12 @@ pub(crate) enum Part {
     Nothing,
     /// Cancels the request of that id (raw JSON).
     Cancel(Bytes),
+    /// Answers a request of ours.
+    Answered(Bytes),
     /// Is answered already.
     Answer(Vec<u8>),
-    /// Has to be called; the bytes are its id.
-    Call(Box<Request>, Bytes),
+    /// Has to be called.
+    Call(Box<Call>),
 }
 
 /// Tells whether a body may be a batch of this session.
@@ -36,15 +39,22 @@ pub(crate) fn is_batch(body: &[u8], session: Option<&Session>) -> bool {
 pub(crate) fn parts(
     body: &Bytes,
     session: &Session,
-    endpoint: &Endpoint,
+    endpoint: &Arc<Endpoint>,
+    shared: &Arc<dyn Shared>,
     caller: &Arc<Caller>,
 ) -> Result<Vec<Part>, Refusal> {
     let spans = envelope::batch(body)?;
     let messages = spans.iter().map(|span| body.slice(span.start as usize..span.end as usize));
-    Ok(messages.map(|message| part(message, session, endpoint, caller)).collect())
+    Ok(messages.map(|message| part(message, session, endpoint, shared, caller)).collect())
 }
 
-fn part(body: Bytes, session: &Session, endpoint: &Endpoint, caller: &Arc<Caller>) -> Part {
+fn part(
+    body: Bytes,
+    session: &Session,
+    endpoint: &Arc<Endpoint>,
+    shared: &Arc<dyn Shared>,
+    caller: &Arc<Caller>,
+) -> Part {
     let mut out = Vec::new();
     let (kind, envelope) = match scan(&body) {
         Ok(scanned) => scanned,
@@ -56,11 +66,12 @@ fn part(body: Bytes, session: &Session, endpoint: &Endpoint, caller: &Arc<Caller
     };
     let method = admit::method_of(&body, &envelope);
     if kind != Message::Request {
-        let cancels = method == Method::Cancelled && envelope.request_id.is_present();
-        return if cancels {
-            Part::Cancel(admit::slice(&body, envelope.request_id.span))
-        } else {
-            Part::Nothing
+        return match kind {
+            Message::Response => Part::Answered(body),
+            _ if method == Method::Cancelled && envelope.request_id.is_present() => {
+                Part::Cancel(admit::slice(&body, envelope.request_id.span))
+            }
+            _ => Part::Nothing,
         };
     }
     let id = admit::slice(&body, envelope.id.span);
@@ -69,12 +80,16 @@ fn part(body: Bytes, session: &Session, endpoint: &Endpoint, caller: &Arc<Caller
         write::error(&mut out, Some(&id), Code::INVALID_REQUEST, text, None);
         return Part::Answer(out);
     }
-    if let Some(reply) = answer_here(method) {
-        reply.write(&mut out, &id, session.revision, &[]);
-        return Part::Answer(out);
-    }
-    let request = admit::legacy(body, &envelope, method, session, Arc::clone(caller));
-    Part::Call(Box::new(request.with_time(endpoint.time)), id)
+    // A batch is answered whole: there is no stream to ask the client on.
+    let (session, caller) = (session.clone(), Arc::clone(caller));
+    Part::Call(Box::new(Call::new(
+        Arc::clone(endpoint),
+        shared,
+        session,
+        caller,
+        (body, envelope, method),
+        None,
+    )))
 }
 
 /// Puts the answers of a batch together; `None` when nothing is owed.

@@ -4,56 +4,45 @@
 //! before the body is read carry no id. Spec: 2026-07-28 and 2025-11-25 basic/transports.
 
 mod answer;
+mod calls;
+mod connection;
+mod events;
+mod handshake;
 mod heads;
-mod legacy_calls;
+mod line;
 mod post;
+mod streams;
 mod timer;
 
-use std::convert::Infallible;
-use std::future::{Future as _, poll_fn};
-use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use http_body::Body;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use trunkline_protocol::Code;
 use trunkline_protocol::header::Allowed;
 use trunkline_service::Caller;
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::Sealer;
-use trunkline_service::shared::Shared;
 
 pub use answer::Answer;
-use answer::{busy, empty, method_not_allowed, refusal};
+use answer::{empty, method_not_allowed, refusal};
+use calls::Calls;
+use connection::Stopping;
 use heads::Heads;
-use legacy_calls::LegacyCalls;
-use timer::{Clock, CoarseTimer};
+use streams::Streams;
 
-use crate::legacy::Session;
-
-/// Connections open at a time; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 4096;
 /// How long a client may take for its head, and between two requests on one connection, unless the options say otherwise.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// KiB that bodies which are still being read may take together; over it the answer is 503.
 const BODIES_KIB: usize = 256 * 1024;
-/// Bytes of request headers; more is answered 431.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// How the HTTP edge behaves.
 #[derive(Debug, Clone)]
@@ -70,8 +59,6 @@ pub struct HttpOptions {
     pub tolerate_version_header: bool,
     /// Seals legacy session ids.
     pub sealer: Arc<Sealer>,
-    /// Knows which sessions were ended.
-    pub shared: Arc<dyn Shared>,
     /// How long a client may take for the head of a request, and between two requests on one connection; kept to within a
     /// sixth of it. [`HEAD_TIMEOUT`] is a good value.
     pub head_timeout: Duration,
@@ -81,26 +68,13 @@ pub struct HttpOptions {
     pub shutdown_grace: Duration,
 }
 
-/// The word to stop, for every connection: the token wakes them, the flag is what they look at when awake.
-#[derive(Debug, Default)]
-struct Stopping {
-    now: AtomicBool,
-    token: CancellationToken,
-}
-
-impl Stopping {
-    fn stop(&self) {
-        self.now.store(true, Ordering::Release);
-        self.token.cancel();
-    }
-}
-
-/// One connection's handle on what its requests need.
-struct Peer {
-    edge: Arc<Http>,
-    caller: Arc<Caller>,
-    /// Requests answered so far.
-    answered: AtomicU64,
+/// Whose business the path of a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// Ours.
+    Checked,
+    /// The caller's, who chose it already.
+    Chosen,
 }
 
 /// The HTTP edge.
@@ -108,7 +82,9 @@ struct Peer {
 pub struct Http {
     live: Live,
     options: HttpOptions,
-    legacy: LegacyCalls,
+    calls: Calls,
+    streams: Streams,
+    stopping: Stopping,
     /// Room, in KiB, for bodies that come in more than one piece.
     bodies: Semaphore,
 }
@@ -117,152 +93,94 @@ impl Http {
     /// Makes an edge for an endpoint.
     #[must_use]
     pub fn new(live: Live, options: HttpOptions) -> Self {
-        Self { live, options, legacy: LegacyCalls::default(), bodies: Semaphore::new(BODIES_KIB) }
+        Self {
+            live,
+            options,
+            calls: Calls::default(),
+            streams: Streams::default(),
+            stopping: Stopping::default(),
+            bodies: Semaphore::new(BODIES_KIB),
+        }
     }
 
-    /// Serves connections until `cancel`, then lets those in flight finish within the grace.
+    /// Answers one request, for servers that bring their own connections and paths.
     ///
-    /// # Errors
-    /// What the listener reports, when it can accept no more.
+    /// The path is not looked at. The caller is the local user, so that Host and Origin are checked and forwarded requests
+    /// refused, as [`serve`](Self::serve) does. The answer is a body of `http_body`; it must be read within a tokio runtime.
+    /// Before such a server waits for its connections to end it has to call [`stop`](Self::stop).
+    ///
+    /// With axum: `Router::new().route_service("/mcp", service_fn(..))`, or
+    /// `any(move |request: Request| async move { edge.respond(request).await.map(axum::body::Body::new) })`.
     ///
     /// # Cancel safety
-    /// Dropping the future closes every connection at once.
-    pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) -> io::Result<()> {
-        let edge = Arc::new(self);
-        let mut connections = JoinSet::new();
-        let stopping = Arc::new(Stopping::default());
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let result = loop {
-            let accepted = tokio::select! {
-                () = cancel.cancelled() => break Ok(()),
-                Some(_) = connections.join_next() => continue,
-                accepted = accept(&listener, &places) => accepted,
-            };
-            match accepted {
-                Ok((stream, place)) => {
-                    let (edge, stopping) = (Arc::clone(&edge), Arc::clone(&stopping));
-                    connections.spawn(async move {
-                        edge.connection(stream, &stopping).await;
-                        drop(place);
-                    });
-                }
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection; trying again");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        };
-        drop(listener);
-        stopping.stop();
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(edge.options.shutdown_grace, drained).await.is_err() {
-            tracing::warn!(
-                connections = connections.len(),
-                "closing connections that did not finish in time"
-            );
-            connections.shutdown().await;
-        }
-        edge.legacy.stop().await;
-        result
+    /// Dropping the future or the answer cancels a request of 2026-07-28. A call of a session goes on.
+    pub async fn respond<B: Body<Data = Bytes>>(&self, request: http::Request<B>) -> Response<Answer> {
+        self.answer(&Caller::local(), request, Path::Chosen).await
     }
 
-    async fn connection(self: &Arc<Self>, stream: TcpStream, stopping: &Stopping) {
-        // Best effort: without it answers are only later.
-        let _ = stream.set_nodelay(true);
-        let clock = Clock::for_timeout(self.options.head_timeout);
-        // One handle for the connection: cloning what all connections share, for each request, would cost every core.
-        let caller = Arc::new(Caller::clone(&Caller::local()));
-        let peer = Arc::new(Peer { edge: Arc::clone(self), caller, answered: AtomicU64::new(0) });
-        let handle = Arc::clone(&peer);
-        let service = service_fn(move |request| {
-            let peer = Arc::clone(&handle);
-            async move {
-                let response = peer.edge.handle(&peer.caller, request).await;
-                peer.answered.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let builder = self.builder(&clock);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut told = pin!(stopping.token.cancelled());
-        let mut tick = pin!(tokio::time::sleep(clock.tick()));
-        let (mut registered, mut answered) = (false, 0);
-        let result = poll_fn(|context| {
-            loop {
-                if let Poll::Ready(result) = connection.as_mut().poll(context) {
-                    return Poll::Ready(result);
-                }
-                // One registration lasts: polling the token on every wake would cost each request its lock.
-                if !registered || stopping.now.load(Ordering::Acquire) {
-                    registered = true;
-                    if told.as_mut().poll(context).is_ready() {
-                        connection.as_mut().graceful_shutdown();
-                        return connection.as_mut().poll(context);
-                    }
-                    let _ = tick.as_mut().poll(context);
-                }
-                // A wake that brought an answer was no tick.
-                let now_answered = peer.answered.load(Ordering::Relaxed);
-                if std::mem::replace(&mut answered, now_answered) != now_answered
-                    || tick.as_mut().poll(context).is_pending()
-                {
-                    return Poll::Pending;
-                }
-                clock.advance();
-                tick.as_mut().reset(tokio::time::Instant::now() + clock.tick());
-            }
-        })
-        .await;
-        if let Err(error) = result {
-            tracing::debug!(%error, "connection ended");
-        }
+    /// Ends streams without end, with their result where there is one; then lets calls of sessions that go on without their
+    /// connection finish within the grace, and cancels the rest.
+    ///
+    /// # Cancel safety
+    /// Streams are ended when the future is first polled; calls go on when it is dropped.
+    pub async fn stop(&self) {
+        self.stopping.stop();
+        let _ = tokio::time::timeout(self.options.shutdown_grace, self.calls.idle()).await;
+        self.calls.stop().await;
     }
 
-    fn builder(&self, clock: &Arc<Clock>) -> auto::Builder<TokioExecutor> {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(CoarseTimer(Arc::clone(clock)))
-            .header_read_timeout(self.options.head_timeout)
-            // Head and body in one flat write: the kernel's work for two pieces costs more than copying, up to 16 KiB and
-            // more (server CPU per call 4 % down at 200 bytes, 3 % at 16 KiB).
-            .writev(false)
-            .max_buf_size(MAX_HEADER_BYTES);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(128)
-            .keep_alive_interval(self.options.head_timeout);
-        builder
-    }
-
-    async fn handle(&self, caller: &Arc<Caller>, request: http::Request<Incoming>) -> Response<Answer> {
+    /// Answers one request. The future is as large as what it holds, and every connection keeps room for one: so the request is
+    /// taken apart before it begins.
+    fn answer<B: Body<Data = Bytes>>(
+        &self,
+        caller: &Arc<Caller>,
+        request: http::Request<B>,
+        place: Path,
+    ) -> impl Future<Output = Response<Answer>> {
         let (parts, body) = request.into_parts();
-        let heads = Heads::read(&parts.headers);
-        if let Some(refused) =
-            self.check_host_and_origin(&heads, parts.uri.authority().map(http::uri::Authority::as_str))
-        {
-            return refused;
+        async move {
+            let heads = Heads::read(&parts.headers);
+            if let Some(mut refused) = self.refuse(&heads, &parts.uri, place) {
+                answer::mark_as_json(&mut refused, parts.headers);
+                return refused;
+            }
+            let mut response = if parts.method == Method::POST {
+                self.post(caller, &parts.headers, &heads, body).await
+            } else {
+                self.other(caller, &parts, &heads)
+            };
+            if heads.origin.is_some() {
+                add_cors(&parts.headers, response.headers_mut());
+            }
+            answer::mark_as_json(&mut response, parts.headers);
+            response
         }
-        let path = parts.uri.path();
-        let mut response = if path != self.options.path && path.strip_suffix('/') != Some(&self.options.path)
-        {
-            let text = format!("nothing is served here; the MCP endpoint is {}", self.options.path);
-            refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text)
-        } else if parts.method == Method::POST {
-            self.post(caller, &parts.headers, &heads, body).await
+    }
+
+    fn other(&self, caller: &Arc<Caller>, parts: &Parts, heads: &Heads<'_>) -> Response<Answer> {
+        if parts.method == Method::GET {
+            self.get(caller, &parts.headers, heads)
         } else if parts.method == Method::OPTIONS {
             preflight(&parts.headers, self.methods())
         } else if parts.method == Method::DELETE && self.options.ends_sessions {
-            self.delete(caller, &heads)
+            self.delete(caller, heads)
         } else {
             method_not_allowed(self.methods())
-        };
-        if heads.origin.is_some() {
-            add_cors(&parts.headers, response.headers_mut());
         }
-        response
+    }
+
+    /// The answer to a request that is not for us, or from where it may not come.
+    fn refuse(&self, heads: &Heads<'_>, uri: &Uri, place: Path) -> Option<Response<Answer>> {
+        let authority = uri.authority().map(http::uri::Authority::as_str);
+        if let Some(refused) = self.check_host_and_origin(heads, authority) {
+            return Some(refused);
+        }
+        let is_here =
+            uri.path() == self.options.path || uri.path().strip_suffix('/') == Some(&self.options.path);
+        (place == Path::Checked && !is_here).then(|| {
+            let text = format!("nothing is served here; the MCP endpoint is {}", self.options.path);
+            refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text)
+        })
     }
 
     fn check_host_and_origin(&self, heads: &Heads<'_>, authority: Option<&str>) -> Option<Response<Answer>> {
@@ -285,65 +203,10 @@ impl Http {
         None
     }
 
-    /// Ends a legacy session.
-    fn delete(&self, caller: &Caller, heads: &Heads<'_>) -> Response<Answer> {
-        let Some(id) = heads.session else {
-            return refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, "`Mcp-Session-Id` is missing");
-        };
-        let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
-        match self.options.shared.end_session(session.number, session.expires) {
-            Ok(true) => {
-                self.legacy.end_session(session.number);
-                empty(StatusCode::NO_CONTENT)
-            }
-            Ok(false) => unknown_session(None),
-            Err(error) => busy(&error.to_string()),
-        }
-    }
-
     /// The methods that `Allow` names.
     fn methods(&self) -> &'static str {
-        if self.options.ends_sessions { "POST, DELETE, OPTIONS" } else { "POST, OPTIONS" }
+        if self.options.ends_sessions { "GET, POST, DELETE, OPTIONS" } else { "GET, POST, OPTIONS" }
     }
-
-    /// Opens a session id and makes sure that nobody ended the session.
-    fn session(&self, caller: &Caller, id: &[u8]) -> Result<Session, crate::legacy::UnknownSession> {
-        let session = Session::open(&self.options.sealer, caller, id)?;
-        if self.options.shared.is_ended(session.number) {
-            Err(crate::legacy::UnknownSession)
-        } else {
-            Ok(session)
-        }
-    }
-}
-
-fn unknown_session(id: Option<&[u8]>) -> Response<Answer> {
-    let mut body = Vec::with_capacity(160);
-    trunkline_protocol::write::error(
-        &mut body,
-        id,
-        Code::INVALID_REQUEST,
-        &crate::legacy::UnknownSession.to_string(),
-        None,
-    );
-    answer::json(StatusCode::NOT_FOUND, body)
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
-/// Errors of `accept` that concern one client, who is gone already.
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
 }
 
 /// Answers a browser that asks before it sends. The origin was checked.

@@ -7,6 +7,8 @@ mod admit;
 mod batch;
 pub mod http;
 mod legacy;
+#[cfg(feature = "sdk")]
+pub mod sdk;
 pub mod stdio;
 
 pub use admit::next_log_id;

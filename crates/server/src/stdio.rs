@@ -5,6 +5,7 @@
 //! Spec: 2026-07-28 basic/transports/stdio.
 
 mod lines;
+mod threads;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -18,12 +19,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::{Code, Envelope, Message, Method, Revision, scan, write};
 use trunkline_service::endpoint::Live;
-use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Request};
+use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outlet, Reply, Request};
 
 use crate::admit;
 use crate::batch::{self, Part};
-use crate::legacy::{Session, Tells, answer_here};
-use lines::{Line, Lines};
+use crate::legacy::{self, Call, Session, Standing};
+use lines::Line;
+use threads::{Chunk, read, write_all};
 
 /// How the stdio edge behaves.
 #[derive(Debug, Clone, Copy)]
@@ -107,48 +109,21 @@ async fn stuck(ended: &CancellationToken) {
     tokio::time::sleep(MAX_GRACE / 3).await;
 }
 
-/// What the reader thread hands over: lines, or why there are no more.
-type Chunk = io::Result<Vec<Line>>;
-
-fn read(mut input: impl Read, max_line: usize, chunks: &mpsc::Sender<Chunk>) {
-    let mut lines = Lines::new(max_line);
-    loop {
-        let chunk = match lines.read_from(&mut input) {
-            Ok(None) => return,
-            Ok(Some(chunk)) => Ok(chunk),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
-        };
-        let ended = chunk.is_err();
-        if chunks.blocking_send(chunk).is_err() || ended {
-            return;
-        }
-    }
-}
-
-/// Writes what comes, all that waits in one piece.
-fn write_all(mut output: impl Write, mut chunks: mpsc::Receiver<Vec<u8>>) {
-    while let Some(mut chunk) = chunks.blocking_recv() {
-        while let Ok(more) = chunks.try_recv() {
-            chunk.extend_from_slice(&more);
-        }
-        if output.write_all(&chunk).and_then(|()| output.flush()).is_err() {
-            return;
-        }
-    }
-}
-
 /// The process's one dialogue.
 struct Dialogue {
     live: Live,
     out: mpsc::Sender<Vec<u8>>,
+    /// Ends subscriptions.
+    closing: CancellationToken,
     /// What `initialize` agreed on; replaced by a second one.
     session: Option<Session>,
+    /// What tells that session of changes.
+    standing: JoinSet<()>,
     pending: JoinSet<Vec<u8>>,
     /// Requests that wait, by the raw JSON of their id.
     running: HashMap<Bytes, AbortHandle>,
-    events_in: mpsc::Sender<Bytes>,
-    events: mpsc::Receiver<Bytes>,
+    events_in: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
     /// Messages gathered for the next write.
     gathered: Vec<u8>,
 }
@@ -159,7 +134,9 @@ impl Dialogue {
         Self {
             live,
             out,
+            closing: CancellationToken::new(),
             session: None,
+            standing: JoinSet::new(),
             pending: JoinSet::new(),
             running: HashMap::new(),
             events_in,
@@ -169,12 +146,10 @@ impl Dialogue {
     }
 
     async fn run(&mut self, mut chunks: mpsc::Receiver<Chunk>) -> io::Result<()> {
-        let mut tools = self.live.tools_changed();
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = tools.changed() => self.tell_changed(),
-                Some(event) = self.events.recv() => self.gather_event(&event),
+                Some(event) = self.events.recv() => self.gather_told(event),
                 Some(ended) = self.pending.join_next() => self.gather_ended(ended),
                 chunk = chunks.recv() => match chunk {
                     None => break,
@@ -189,12 +164,17 @@ impl Dialogue {
         Ok(())
     }
 
-    /// Waits for what is in flight: a client that piped its requests still gets its answers.
+    /// Waits for what is in flight: a client that piped its requests still gets its answers. Subscriptions end.
     async fn drain(&mut self) {
+        self.closing.cancel();
         while self.send().await {
-            match self.pending.join_next().await {
-                Some(ended) => self.gather_ended(ended),
-                None => return,
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => self.gather_told(event),
+                ended = self.pending.join_next() => match ended {
+                    Some(ended) => self.gather_ended(ended),
+                    None => return,
+                },
             }
         }
     }
@@ -202,7 +182,7 @@ impl Dialogue {
     /// Takes along whatever else is ready and hands it to the writer; `false` when nobody reads any more.
     async fn send(&mut self) -> bool {
         while let Ok(event) = self.events.try_recv() {
-            self.gather_event(&event);
+            self.gather_told(event);
         }
         while let Some(ended) = self.pending.try_join_next() {
             self.gather_ended(ended);
@@ -215,10 +195,9 @@ impl Dialogue {
         self.out.send(full).await.is_ok()
     }
 
-    /// Tells a client of a handshake that the list of tools is another; modern clients ask by a subscription of their own.
-    fn tell_changed(&mut self) {
-        if self.session.is_some() {
-            self.gather_event(br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+    fn gather_told(&mut self, event: Event) {
+        if let Event::Message(message) | Event::Positioned(message, _) = event {
+            self.gather_event(&message);
         }
     }
 
@@ -263,15 +242,26 @@ impl Dialogue {
             Message::Notification if method == Method::Cancelled => {
                 self.cancel(envelope.request_id.raw(&body))
             }
-            Message::Notification | Message::Response => {}
+            Message::Response => self.take_answer(body),
+            Message::Notification => {}
         }
+    }
+
+    /// Takes in the answer to a request of ours.
+    fn take_answer(&mut self, body: Bytes) {
+        let Some(session) = self.session.clone() else { return };
+        let shared = Arc::clone(self.live.shared());
+        self.start(None, async move {
+            legacy::take_answer(&*shared, &session, &body).await;
+            Vec::new()
+        });
     }
 
     /// Runs a batch as one piece of work, answered by one line.
     fn batch(&mut self, body: &Bytes) {
         let endpoint = self.live.load_full();
         let Some(session) = &self.session else { return };
-        let parts = match batch::parts(body, session, &endpoint, &Caller::local()) {
+        let parts = match batch::parts(body, session, &endpoint, self.live.shared(), &Caller::local()) {
             Ok(parts) => parts,
             Err(refused) => return self.refuse(None, refused.code, refused.message),
         };
@@ -280,8 +270,9 @@ impl Dialogue {
             match part {
                 Part::Nothing => {}
                 Part::Cancel(id) => self.cancel(&id),
+                Part::Answered(body) => self.take_answer(body),
                 Part::Answer(answer) => answers.push(answer),
-                Part::Call(request, id) => calls.push(call(Arc::clone(&endpoint), *request, id)),
+                Part::Call(call) => calls.push(legacy_call(*call)),
             }
         }
         self.start(None, async move {
@@ -293,70 +284,104 @@ impl Dialogue {
     fn request(&mut self, body: Bytes, envelope: &Envelope, method: Method) {
         let endpoint = self.live.load_full();
         let id = admit::slice(&body, envelope.id.span);
-        let admitted = if let Err(failure) = admit::check_is_no_notification(&body, envelope, method) {
+        let done = if let Err(failure) = admit::check_is_no_notification(&body, envelope, method) {
             Err(failure)
-        } else if admit::is_modern(envelope, method, None) {
-            admit::check_meta(envelope)
-                .and_then(|()| admit::check_version(&body, envelope))
-                .map(|()| Some(admit::modern(body.clone(), envelope, method, Caller::local())))
+        } else if admit::is_modern(envelope, method, None, self.session.is_some()) {
+            self.modern(&endpoint, &body, envelope, method, &id)
         } else {
-            self.legacy_request(&endpoint, &body, envelope, method, &id)
+            self.legacy(&endpoint, body, envelope, method, &id)
         };
-        match admitted {
-            Ok(None) => {}
-            Ok(Some(request)) => {
-                let progress =
-                    admit::progress(&body, envelope, Some(&self.events_in)).map(|(progress, _)| progress);
-                let request = request.with_progress(progress).with_time(endpoint.time);
-                self.start(Some(id.clone()), call(endpoint, request, id));
-            }
-            Err(failure) => {
-                let revision =
-                    self.session.as_ref().map_or(Revision::LATEST_LEGACY, |session| session.revision);
-                admit::write_outcome(
-                    &mut self.gathered,
-                    &id,
-                    revision,
-                    &endpoint,
-                    &Err(failure),
-                    admit::next_log_id(),
-                );
-                self.gathered.push(b'\n');
-            }
+        if let Err(failure) = done {
+            let revision = self.session.as_ref().map_or(Revision::LATEST_LEGACY, |session| session.revision);
+            let log_id = admit::next_log_id();
+            admit::write_outcome(&mut self.gathered, &id, revision, &endpoint, &Err(failure), log_id);
+            self.gathered.push(b'\n');
         }
     }
 
-    /// Answers what the handshake era answers by itself; everything else becomes a request.
-    fn legacy_request(
+    fn modern(
         &mut self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: &Bytes,
         envelope: &Envelope,
         method: Method,
-        id: &[u8],
-    ) -> Result<Option<Request>, Failure> {
-        if method == Method::Initialize {
-            let session = Session::agree(body, envelope)?;
-            self.answer(&session.initialize_reply(endpoint, Tells::Changes), id, session.revision);
-            self.session = Some(session);
-            return Ok(None);
-        }
-        if let Some(reply) = answer_here(method) {
-            self.answer(&reply, id, Revision::LATEST_LEGACY);
-            return Ok(None);
-        }
-        match &self.session {
-            Some(session) => {
-                Ok(Some(admit::legacy(body.clone(), envelope, method, session, Caller::local())))
-            }
-            None => Err(Failure::new(
-                FailureKind::InvalidParams,
-                "`_meta` needs `io.modelcontextprotocol/protocolVersion`, a string; clients of a handshake send `initialize` first",
-            )),
-        }
+        id: &Bytes,
+    ) -> Result<(), Failure> {
+        admit::check_meta(body, envelope)?;
+        admit::check_version(body, envelope)?;
+        let input = admit::input(body, envelope, method)?;
+        let attached =
+            admit::wants_stream(envelope, method).then(|| admit::attached(body, envelope, self.outlet()));
+        let request = admit::modern(body.clone(), envelope, method, Caller::local())
+            .with_attached(attached)
+            .with_input(input)
+            .with_time(endpoint.time);
+        self.start(Some(id.clone()), call(Arc::clone(endpoint), request, id.clone()));
+        Ok(())
     }
 
-    fn answer(&mut self, reply: &trunkline_service::Reply, id: &[u8], revision: Revision) {
+    /// Answers the handshake by itself; everything else in a session becomes a call.
+    fn legacy(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        body: Bytes,
+        envelope: &Envelope,
+        method: Method,
+        id: &Bytes,
+    ) -> Result<(), Failure> {
+        if method == Method::Initialize {
+            return self.initialize(endpoint, &body, envelope, id);
+        }
+        if method == Method::Ping {
+            self.answer(&Reply::from_members(Vec::new()), id, Revision::LATEST_LEGACY);
+            return Ok(());
+        }
+        let Some(session) = self.session.clone() else {
+            return Err(Failure::new(
+                FailureKind::InvalidParams,
+                "`_meta` needs `io.modelcontextprotocol/protocolVersion`, a string; clients of a handshake send `initialize` first",
+            ));
+        };
+        let message = (body, *envelope, method);
+        let outlet = legacy::may_tell(method).then(|| self.outlet());
+        let call =
+            Call::new(Arc::clone(endpoint), self.live.shared(), session, Caller::local(), message, outlet);
+        self.start(Some(id.clone()), legacy_call(call));
+        Ok(())
+    }
+
+    fn initialize(
+        &mut self,
+        endpoint: &Endpoint,
+        body: &[u8],
+        envelope: &Envelope,
+        id: &[u8],
+    ) -> Result<(), Failure> {
+        // It lasts as long as the process.
+        let session = Session { expires: u64::MAX, ..Session::agree(body, envelope)? };
+        self.answer(&session.initialize_reply(endpoint), id, session.revision);
+        self.standing = JoinSet::new();
+        let closing = self.closing.clone();
+        if let Ok(mut standing) = Standing::open(&self.live, session.clone(), Caller::local(), closing, None)
+        {
+            let events = self.events_in.clone();
+            self.standing.spawn(async move {
+                while let Some((_, message)) = standing.next().await {
+                    if events.send(Event::Message(message)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn outlet(&self) -> Outlet {
+        Outlet::new(self.events_in.clone(), self.closing.clone())
+    }
+
+    fn answer(&mut self, reply: &Reply, id: &[u8], revision: Revision) {
         reply.write(&mut self.gathered, id, revision, &[]);
         self.gathered.push(b'\n');
     }
@@ -378,7 +403,7 @@ impl Dialogue {
     /// Gathers the answer of a request, after the progress that was reported before it.
     fn gather(&mut self, message: &[u8]) {
         while let Ok(event) = self.events.try_recv() {
-            self.gather_event(&event);
+            self.gather_told(event);
         }
         if !message.is_empty() {
             self.gather_event(message);
@@ -397,11 +422,23 @@ impl Dialogue {
     }
 }
 
-/// One request as work that owns all it needs; comes to the response message.
+/// One modern request as work that owns all it needs; comes to the response message.
 async fn call(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Vec<u8> {
-    let (revision, log_id) = (request.revision(), request.log_id());
+    let (revision, log_id, method) = (request.revision(), request.log_id(), request.method());
     let outcome = endpoint.service.call(request).await;
     let mut message = Vec::new();
     admit::write_outcome(&mut message, &id, revision, &endpoint, &outcome, log_id);
+    if method == Method::SubscriptionsListen && outcome.is_ok() {
+        message.push(b'\n');
+        message.extend_from_slice(&admit::cancelled(&id));
+    }
+    message
+}
+
+/// One request of a session as work that owns all it needs; comes to the response message.
+async fn legacy_call(call: Call) -> Vec<u8> {
+    let (outcome, log_id) = call.run().await;
+    let mut message = Vec::new();
+    admit::write_outcome(&mut message, &call.id(), call.session.revision, &call.endpoint, &outcome, log_id);
     message
 }

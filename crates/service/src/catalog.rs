@@ -1,162 +1,109 @@
-//! The tools that exist, in a stable order, with the answers to `tools/list` written once for every revision.
+//! What exists at an endpoint, in a stable order: tools, prompts, resources and their templates, with the answers to the list
+//! methods written once for every revision.
 
-use std::collections::HashMap;
+mod common;
+mod pages;
+mod prompt;
+mod resource;
+mod tool;
+
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
-use trunkline_protocol::Revision;
+use rustc_hash::FxHashMap;
+use trunkline_protocol::param_header::{self, ParamHeader};
+use trunkline_protocol::uri_template::{BadTemplate, UriTemplate};
+use trunkline_protocol::{Method, Revision};
 
 use crate::Service;
-use crate::seal::{Purpose, Sealer};
+use crate::seal::Sealer;
 
-/// A tool's name: 1 to 64 characters of `[A-Za-z0-9_-]`, the form every known host takes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ToolName(Box<str>);
+pub use common::Icon;
+pub use prompt::{PromptArgument, PromptDefinition};
+pub use resource::{ResourceDefinition, TemplateDefinition};
+pub use tool::{Annotations, BadToolName, Entry, ToolDefinition, ToolName};
 
-/// A name that is no tool name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no tool name; use 1 to 64 of the characters a-z, A-Z, 0-9, `_` and `-`")]
-pub struct BadToolName(String);
+use pages::Pages;
 
-impl ToolName {
-    /// Checks a name.
-    ///
-    /// # Errors
-    /// [`BadToolName`] when it is empty, longer than 64 characters, or has other characters than `[A-Za-z0-9_-]`.
-    pub fn new(name: &str) -> Result<Self, BadToolName> {
-        let fits = (1..=64).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if fits { Ok(Self(name.into())) } else { Err(BadToolName(name.to_owned())) }
-    }
-
-    /// Returns the name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ToolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What a tool does to the world, as hints for hosts. Spec: 2026-07-28 schema#toolannotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Annotations {
-    /// It changes nothing.
-    pub read_only: bool,
-    /// It may destroy something; meaningless when `read_only`.
-    pub destructive: bool,
-    /// Calling it twice does no more than calling it once.
-    pub idempotent: bool,
-    /// It reaches beyond a closed set of data.
-    pub open_world: bool,
-}
-
-impl Annotations {
-    /// A tool that only reads from a source of its own.
-    pub const READ_ONLY: Self =
-        Self { read_only: true, destructive: false, idempotent: true, open_world: false };
-    /// A tool that writes to a source of its own.
-    pub const WRITES: Self =
-        Self { read_only: false, destructive: true, idempotent: false, open_world: false };
-}
-
-/// One tool as clients see it.
-#[derive(Debug, Clone)]
-pub struct ToolDefinition {
-    /// The name it is called by.
-    pub name: ToolName,
-    /// A name for people.
-    pub title: Option<String>,
-    /// What it is for; the model chooses by it. Empty is replaced by the title or the name.
-    pub description: String,
-    /// The JSON Schema of the arguments; an object schema.
-    pub input_schema: Value,
-    /// The JSON Schema of `structuredContent`, when it is known; an object schema.
-    pub output_schema: Option<Value>,
-    /// What it does to the world.
-    pub annotations: Annotations,
-}
-
-impl ToolDefinition {
-    /// Returns the tool as a client of `revision` sees it.
-    fn to_json(&self, revision: Revision) -> Value {
-        let mut tool = Map::new();
-        let title = self.title.clone().unwrap_or_else(|| title_of(self.name.as_str()));
-        let description =
-            if self.description.trim().is_empty() { title.clone() } else { self.description.clone() };
-        tool.insert("name".into(), self.name.as_str().into());
-        if revision >= Revision::V2025_06_18 {
-            tool.insert("title".into(), title.clone().into());
-        }
-        tool.insert("description".into(), description.into());
-        tool.insert("inputSchema".into(), self.input_schema.clone());
-        if let Some(schema) = self.output_schema.as_ref().filter(|_| revision >= Revision::V2025_06_18) {
-            tool.insert("outputSchema".into(), schema.clone());
-        }
-        let hints = &self.annotations;
-        tool.insert(
-            "annotations".into(),
-            serde_json::json!({
-                "title": title,
-                "readOnlyHint": hints.read_only,
-                "destructiveHint": hints.destructive,
-                "idempotentHint": hints.idempotent,
-                "openWorldHint": hints.open_world,
-            }),
-        );
-        Value::Object(tool)
-    }
-}
-
-/// Makes a title from a name: `search_customers` becomes `Search customers`.
-fn title_of(name: &str) -> String {
-    let mut title = name.replace(['_', '-'], " ");
-    if let Some(first) = title.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    title
-}
-
-/// A tool and the service that answers it.
+/// A prompt, resource or template and the service that answers it.
 #[derive(Clone)]
-pub struct Entry {
+pub struct Served<D> {
     /// What clients see.
-    pub definition: ToolDefinition,
+    pub definition: D,
     /// Who answers.
     pub service: Arc<dyn Service>,
-    /// The tool's number within that service.
+    /// Its number within that service.
     pub target: u32,
+    /// Whether the service completes its arguments or variables.
+    pub completes: bool,
 }
 
-impl fmt::Debug for Entry {
+impl<D: fmt::Debug> fmt::Debug for Served<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
+        f.debug_struct("Served")
             .field("definition", &self.definition)
             .field("target", &self.target)
             .finish_non_exhaustive()
     }
 }
 
-/// Two tools of one name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("two tools are named `{0}`; rename one of them")]
-pub struct NameClash(pub ToolName);
+/// All that an endpoint has, in the order in which it is listed.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// The tools.
+    pub tools: Vec<Entry>,
+    /// The prompts.
+    pub prompts: Vec<Served<PromptDefinition>>,
+    /// The resources.
+    pub resources: Vec<Served<ResourceDefinition>>,
+    /// The templates of resources; a URI belongs to the first that it is an instance of.
+    pub templates: Vec<Served<TemplateDefinition>>,
+}
 
-/// Every tool of an endpoint, fixed once made: a change makes a new catalog.
+/// Why parts do not make a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// Two things of one kind have one name.
+    #[error("two {kind} are named `{name}`; rename one of them")]
+    NameClash {
+        /// What they are: `tools`, `prompts`, `resources` or `resource templates`.
+        kind: &'static str,
+        /// The name or URI.
+        name: String,
+    },
+    /// A URI template cannot be read.
+    #[error("the resource template `{template}` cannot be read")]
+    BadTemplate {
+        /// The template.
+        template: String,
+        /// What is wrong with it.
+        source: BadTemplate,
+    },
+    /// A tool wants arguments mirrored in a way that clients refuse.
+    #[error("the tool `{tool}` would be dropped by clients: {reason}")]
+    BadParamHeader {
+        /// The tool's name.
+        tool: String,
+        /// What is wrong with its schema.
+        reason: String,
+    },
+}
+
+/// Everything an endpoint has, fixed once made: a change makes a new catalog.
 #[derive(Debug)]
 pub struct Catalog {
-    entries: Vec<Entry>,
-    by_name: HashMap<Box<str>, u32>,
-    /// The members of each page's result, by revision in the order of [`Revision::ALL`].
-    pages: [Vec<Bytes>; 4],
-    digest: [u8; 32],
-    sealer: Arc<Sealer>,
+    parts: Parts,
+    /// The arguments each tool wants mirrored in headers, by number.
+    param_headers: Vec<Box<[ParamHeader]>>,
+    uri_templates: Vec<UriTemplate>,
+    /// A cheap hash: the names are the server's own, so that nobody can choose them to collide.
+    tools: FxHashMap<Box<[u8]>, u32>,
+    prompts: FxHashMap<Box<str>, u32>,
+    resources: FxHashMap<Box<str>, u32>,
+    lists: [Pages; 4],
 }
 
 /// Tools on one page of `tools/list`. Not every host asks for a second page.
@@ -166,96 +113,154 @@ impl Catalog {
     /// Puts tools together in the order given, `page_size` on a page (at least 1).
     ///
     /// # Errors
-    /// [`NameClash`] when two tools have one name.
-    pub fn new(entries: Vec<Entry>, page_size: usize, sealer: &Arc<Sealer>) -> Result<Self, NameClash> {
-        let mut by_name = HashMap::with_capacity(entries.len());
-        for (number, entry) in (0..).zip(&entries) {
-            let name = entry.definition.name.clone();
-            if by_name.insert(name.as_str().into(), number).is_some() {
-                return Err(NameClash(name));
-            }
-        }
-        let page_size = page_size.max(1);
-        let chunks: Vec<&[Entry]> =
-            if entries.is_empty() { vec![&[]] } else { entries.chunks(page_size).collect() };
-        let digest = digest(&entries, page_size);
-        let cursor = |page: u64| [&digest[..], &page.to_be_bytes()].concat();
-        // Without randomness there is no cursor, and the pages after it are out of reach; nothing else is.
-        let cursors: Vec<Option<String>> = (1..chunks.len() as u64)
-            .map(|page| sealer.seal(Purpose::Cursor, &[], None, &cursor(page)).ok())
-            .collect();
-        let pages = Revision::ALL.map(|revision| {
-            let next = |page: usize| cursors.get(page).and_then(Option::as_deref);
-            chunks.iter().enumerate().map(|(page, chunk)| page_members(chunk, next(page), revision)).collect()
-        });
-        Ok(Self { entries, by_name, pages, digest, sealer: Arc::clone(sealer) })
+    /// [`CatalogError`].
+    pub fn new(tools: Vec<Entry>, page_size: usize, sealer: &Arc<Sealer>) -> Result<Self, CatalogError> {
+        Self::of(Parts { tools, ..Parts::default() }, page_size, sealer)
+    }
+
+    /// Puts everything together in the order given, `page_size` on a page of each list (at least 1).
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn of(parts: Parts, page_size: usize, sealer: &Arc<Sealer>) -> Result<Self, CatalogError> {
+        let names = parts.tools.iter().map(|entry| entry.definition.name.as_str());
+        let tools = index::<Box<str>>("tools", names)?;
+        let tools = tools.into_iter().map(|(name, number)| (name.into_boxed_bytes(), number)).collect();
+        let prompts = index("prompts", parts.prompts.iter().map(|one| one.definition.name.as_str()))?;
+        let resources = index("resources", parts.resources.iter().map(|one| one.definition.uri.as_str()))?;
+        let templates = parts.templates.iter().map(|one| one.definition.uri_template.as_str());
+        index::<Box<str>>("resource templates", templates.clone())?;
+        let uri_templates = templates
+            .map(|template| {
+                UriTemplate::parse(template)
+                    .map_err(|source| CatalogError::BadTemplate { template: template.to_owned(), source })
+            })
+            .collect::<Result<_, _>>()?;
+        let param_headers = parts.tools.iter().map(param_headers).collect::<Result<_, _>>()?;
+        let lists = [
+            Pages::new(parts.tools.iter().map(|one| &one.definition), page_size, sealer),
+            Pages::new(parts.prompts.iter().map(|one| &one.definition), page_size, sealer),
+            Pages::new(parts.resources.iter().map(|one| &one.definition), page_size, sealer),
+            Pages::new(parts.templates.iter().map(|one| &one.definition), page_size, sealer),
+        ];
+        Ok(Self { parts, param_headers, uri_templates, tools, prompts, resources, lists })
     }
 
     /// Returns the number of the tool of that name.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).copied()
+    pub fn find(&self, name: &[u8]) -> Option<u32> {
+        self.tools.get(name).copied()
     }
 
     /// Returns a tool by its number.
     #[must_use]
     pub fn entry(&self, number: u32) -> Option<&Entry> {
-        self.entries.get(number as usize)
+        self.parts.tools.get(number as usize)
     }
 
-    /// Returns a digest of what clients see: equal for equal lists.
+    /// Returns the arguments that a tool wants mirrored in headers.
     #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        self.digest
+    pub fn param_headers(&self, number: u32) -> &[ParamHeader] {
+        self.param_headers.get(number as usize).map_or(&[], |headers| headers)
+    }
+
+    /// Returns the prompt of that name.
+    #[must_use]
+    pub fn prompt(&self, name: &str) -> Option<&Served<PromptDefinition>> {
+        self.parts.prompts.get(*self.prompts.get(name)? as usize)
+    }
+
+    /// Returns the resource of exactly that URI.
+    #[must_use]
+    pub fn resource(&self, uri: &str) -> Option<&Served<ResourceDefinition>> {
+        self.parts.resources.get(*self.resources.get(uri)? as usize)
+    }
+
+    /// Returns the first template that `uri` is an instance of.
+    #[must_use]
+    pub fn template_for(&self, uri: &str) -> Option<&Served<TemplateDefinition>> {
+        let number = self.uri_templates.iter().position(|template| template.matches(uri).is_some())?;
+        self.parts.templates.get(number)
+    }
+
+    /// Returns the template that is written so.
+    #[must_use]
+    pub fn template(&self, uri_template: &str) -> Option<&Served<TemplateDefinition>> {
+        self.parts.templates.iter().find(|one| one.definition.uri_template == uri_template)
+    }
+
+    /// Tells whether subscriptions hear of changes of that URI.
+    #[must_use]
+    pub fn can_subscribe(&self, uri: &str) -> bool {
+        match self.resource(uri) {
+            Some(resource) => resource.definition.subscribe,
+            None => self.template_for(uri).is_some_and(|template| template.definition.subscribe),
+        }
+    }
+
+    /// Returns digests of what clients see of tools, prompts and resources (with their templates): equal for equal lists.
+    #[must_use]
+    pub fn digests(&self) -> [[u8; 32]; 3] {
+        let [tools, prompts, resources, templates] = &self.lists;
+        let mut both = resources.digest();
+        both.iter_mut().zip(templates.digest()).for_each(|(byte, other)| *byte ^= other);
+        [tools.digest(), prompts.digest(), both]
     }
 
     /// Returns every tool, in list order.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
-        &self.entries
+        &self.parts.tools
     }
 
-    /// Returns the members of one page of `tools/list`: the first without a cursor, `None` for a cursor that is not ours
-    /// or belongs to another list. A cursor holds on every node that has the same keys and the same tools.
+    /// Returns all that there is, in list order.
     #[must_use]
-    pub fn page(&self, cursor: Option<&str>, revision: Revision) -> Option<Bytes> {
-        let page = match cursor {
-            None => 0,
-            Some(cursor) => self.page_of(cursor)?,
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Returns the members of one page of what a list method answers: the first without a cursor; `None` for a cursor that is
+    /// not ours or belongs to another list, and for a method that lists nothing. A cursor holds on every node that has the
+    /// same keys and the same list.
+    #[must_use]
+    pub fn page(&self, method: Method, cursor: Option<&str>, revision: Revision) -> Option<Bytes> {
+        let [tools, prompts, resources, templates] = &self.lists;
+        let list = match method {
+            Method::ToolsList => tools,
+            Method::PromptsList => prompts,
+            Method::ResourcesList => resources,
+            Method::ResourcesTemplatesList => templates,
+            _ => return None,
         };
-        let revision = Revision::ALL.iter().position(|known| *known == revision)?;
-        self.pages.get(revision)?.get(page).cloned()
-    }
-
-    fn page_of(&self, cursor: &str) -> Option<usize> {
-        let payload = self.sealer.open(Purpose::Cursor, &[], cursor.as_bytes()).ok()?;
-        let page = payload.strip_prefix(&self.digest[..])?;
-        usize::try_from(u64::from_be_bytes(page.try_into().ok()?)).ok()
+        list.page(cursor, revision)
     }
 }
 
-fn page_members(chunk: &[Entry], next: Option<&str>, revision: Revision) -> Bytes {
-    let tools: Vec<Value> = chunk.iter().map(|entry| entry.definition.to_json(revision)).collect();
-    let mut members = format!("\"tools\":{}", Value::Array(tools));
-    if let Some(cursor) = next {
-        members.push_str(&format!(",\"nextCursor\":{}", Value::from(cursor)));
+fn index<'a, K: From<&'a str> + Eq + Hash>(
+    kind: &'static str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<FxHashMap<K, u32>, CatalogError> {
+    let mut index = FxHashMap::default();
+    for (number, name) in (0..).zip(names) {
+        if index.insert(K::from(name), number).is_some() {
+            return Err(CatalogError::NameClash { kind, name: name.to_owned() });
+        }
     }
-    members.into()
+    Ok(index)
 }
 
-/// A digest of what clients see, so that a cursor of another catalog is told apart.
-fn digest(entries: &[Entry], page_size: usize) -> [u8; 32] {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    context.update(&(page_size as u64).to_be_bytes());
-    for entry in entries {
-        context.update(entry.definition.to_json(Revision::LATEST).to_string().as_bytes());
-    }
-    context.finish().as_ref().try_into().unwrap_or_default()
+fn param_headers(entry: &Entry) -> Result<Box<[ParamHeader]>, CatalogError> {
+    let found = param_header::find(&entry.definition.input_schema);
+    found.map(Vec::into_boxed_slice).map_err(|reason| {
+        let tool = entry.definition.name.as_str().to_owned();
+        CatalogError::BadParamHeader { tool, reason }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     struct Nobody;
 
@@ -274,6 +279,8 @@ mod tests {
                 input_schema: serde_json::json!({ "type": "object" }),
                 output_schema: None,
                 annotations: Annotations::READ_ONLY,
+                icons: Vec::new(),
+                meta: None,
             },
             service: Arc::new(Nobody),
             target,
@@ -282,7 +289,7 @@ mod tests {
     }
 
     fn next(catalog: &Catalog, cursor: Option<&str>) -> Option<String> {
-        let page = catalog.page(cursor, Revision::LATEST).unwrap();
+        let page = catalog.page(Method::ToolsList, cursor, Revision::LATEST).unwrap();
         let page: Value =
             serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(&page).unwrap())).unwrap();
         page["nextCursor"].as_str().map(str::to_owned)
@@ -295,8 +302,14 @@ mod tests {
         let second = next(&catalog(5, &here), None).unwrap();
         let third = next(&catalog(5, &there), Some(&second)).unwrap();
         assert_eq!(next(&catalog(5, &here), Some(&third)), None);
-        assert!(catalog(6, &here).page(Some(&second), Revision::LATEST).is_none(), "another list");
+        assert!(
+            catalog(6, &here).page(Method::ToolsList, Some(&second), Revision::LATEST).is_none(),
+            "another list"
+        );
         let other = Arc::new(Sealer::random().unwrap());
-        assert!(catalog(5, &other).page(Some(&second), Revision::LATEST).is_none(), "other keys");
+        assert!(
+            catalog(5, &other).page(Method::ToolsList, Some(&second), Revision::LATEST).is_none(),
+            "other keys"
+        );
     }
 }

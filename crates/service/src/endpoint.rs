@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use serde_json::{Value, json};
-use tokio::sync::watch;
-use trunkline_protocol::meta;
+use serde_json::{Map, Value, json};
+use trunkline_protocol::{Revision, meta};
 
 use crate::Service;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Icon};
 use crate::request::TimeAllowed;
+use crate::shared::{Change, InMemory, Shared};
 
 /// How the server introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,21 +20,56 @@ pub struct ServerInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// A name for people.
+    pub title: Option<String>,
+    /// What it is for, in a sentence.
+    pub description: Option<String>,
+    /// Where people read about it.
+    pub website: Option<String>,
+    /// Pictures of it.
+    pub icons: Vec<Icon>,
     /// What a model should know before it uses the server, at most 2 KiB.
     pub instructions: Option<String>,
 }
 
 impl ServerInfo {
-    /// Returns the `Implementation` object.
+    /// Makes an introduction of name and version alone.
     #[must_use]
-    pub fn implementation(&self) -> Value {
-        json!({ "name": self.name, "version": self.version })
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            version: version.into(),
+            title: None,
+            description: None,
+            website: None,
+            icons: Vec::new(),
+            instructions: None,
+        }
+    }
+
+    /// Returns the `Implementation` object as a client of `revision` knows it. Spec: 2026-07-28 schema#implementation.
+    #[must_use]
+    pub fn implementation(&self, revision: Revision) -> Value {
+        let mut object = Map::new();
+        let mut add = |name: &str, since: Revision, value: Option<&String>| {
+            if let Some(value) = value.filter(|_| revision >= since) {
+                object.insert(name.to_owned(), value.as_str().into());
+            }
+        };
+        add("name", Revision::V2025_03_26, Some(&self.name));
+        add("version", Revision::V2025_03_26, Some(&self.version));
+        add("title", Revision::V2025_06_18, self.title.as_ref());
+        add("description", Revision::V2025_11_25, self.description.as_ref());
+        add("websiteUrl", Revision::V2025_11_25, self.website.as_ref());
+        Icon::add(&self.icons, revision, &mut object);
+        Value::Object(object)
     }
 
     /// Returns the `_meta` member of a modern result, with its leading comma.
     #[must_use]
     pub fn result_meta(&self) -> Vec<u8> {
-        format!(",\"_meta\":{}", json!({ meta::SERVER_INFO: self.implementation() })).into_bytes()
+        format!(",\"_meta\":{}", json!({ meta::SERVER_INFO: self.implementation(Revision::LATEST) }))
+            .into_bytes()
     }
 }
 
@@ -42,10 +77,12 @@ impl ServerInfo {
 pub struct Endpoint {
     /// The outermost service.
     pub service: Arc<dyn Service>,
-    /// The tools it has.
+    /// What it has: tools, prompts, resources.
     pub catalog: Arc<Catalog>,
     /// How it introduces itself.
     pub info: ServerInfo,
+    /// Its capabilities, in the shape of 2026-07-28.
+    pub capabilities: Value,
     /// The `_meta` member of modern results, written once.
     pub result_meta: Vec<u8>,
     /// How long a request may take.
@@ -53,17 +90,18 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Puts the parts together. `deadline` is how long a request may take; `None` for no bound.
+    /// Puts the parts together. `capabilities` are those of the [`Router`](crate::Router) within. `deadline` is how long a request may take; `None` for no bound.
     #[must_use]
     pub fn new(
         service: Arc<dyn Service>,
         catalog: Arc<Catalog>,
         info: ServerInfo,
+        capabilities: Value,
         deadline: Option<Duration>,
     ) -> Self {
         let result_meta = info.result_meta();
         let time = deadline.map_or(TimeAllowed::Unlimited, TimeAllowed::Within);
-        Self { service, catalog, info, result_meta, time }
+        Self { service, catalog, info, capabilities, result_meta, time }
     }
 }
 
@@ -83,15 +121,20 @@ pub struct Live(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     endpoint: ArcSwap<Endpoint>,
-    /// Rises whenever a swap changed what `tools/list` answers.
-    tools: watch::Sender<u64>,
+    shared: Arc<dyn Shared>,
 }
 
 impl Live {
-    /// Serves an endpoint.
+    /// Serves an endpoint, with shared state of its own: the only node.
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        Self(Arc::new(Inner { endpoint: ArcSwap::from_pointee(endpoint), tools: watch::Sender::new(0) }))
+        Self::with_shared(endpoint, Arc::new(InMemory::default()))
+    }
+
+    /// Serves an endpoint as one of the nodes that share `shared`.
+    #[must_use]
+    pub fn with_shared(endpoint: Endpoint, shared: Arc<dyn Shared>) -> Self {
+        Self(Arc::new(Inner { endpoint: ArcSwap::from_pointee(endpoint), shared }))
     }
 
     /// Returns a guard on the endpoint, cheaper than a counted reference.
@@ -106,17 +149,28 @@ impl Live {
         self.0.endpoint.load_full()
     }
 
-    /// Serves another endpoint from now on, and tells those who watch when its tools are others.
+    /// Returns what this node shares with the others.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<dyn Shared> {
+        &self.0.shared
+    }
+
+    /// Serves another endpoint from now on, and announces which of its lists are others than before.
     pub fn store(&self, endpoint: Endpoint) {
-        let old = self.0.endpoint.swap(Arc::new(endpoint));
-        if old.catalog.digest() != self.load().catalog.digest() {
-            self.0.tools.send_modify(|generation| *generation += 1);
+        let new = Arc::new(endpoint);
+        let old = self.0.endpoint.swap(Arc::clone(&new));
+        let lists = [Change::Tools, Change::Prompts, Change::Resources];
+        for (list, (before, after)) in
+            lists.into_iter().zip(old.catalog.digests().iter().zip(new.catalog.digests()))
+        {
+            if before != &after {
+                self.announce(list);
+            }
         }
     }
 
-    /// Returns a receiver that is told of every change of the tools.
-    #[must_use]
-    pub fn tools_changed(&self) -> watch::Receiver<u64> {
-        self.0.tools.subscribe()
+    /// Tells all subscriptions that want to know, on every node.
+    pub fn announce(&self, change: Change) {
+        self.0.shared.announce(change);
     }
 }

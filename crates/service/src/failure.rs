@@ -19,6 +19,8 @@ pub enum FailureKind {
     MethodNotFound,
     /// Parameters are missing or malformed; also an unknown tool.
     InvalidParams,
+    /// No resource has the URI that was asked for.
+    ResourceNotFound,
     /// A header is missing, malformed or differs from the body.
     HeaderMismatch,
     /// The client lacks a capability that the request needs.
@@ -60,11 +62,12 @@ pub struct Row {
 
 impl FailureKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Parse,
         Self::InvalidRequest,
         Self::MethodNotFound,
         Self::InvalidParams,
+        Self::ResourceNotFound,
         Self::HeaderMismatch,
         Self::MissingCapability,
         Self::UnsupportedVersion,
@@ -88,6 +91,7 @@ impl FailureKind {
             Self::InvalidRequest => row(Code::INVALID_REQUEST, 400, false, Level::DEBUG, 76),
             Self::MethodNotFound => row(Code::METHOD_NOT_FOUND, 404, false, Level::DEBUG, 76),
             Self::InvalidParams => row(Code::INVALID_PARAMS, 400, false, Level::DEBUG, 76),
+            Self::ResourceNotFound => row(Code::INVALID_PARAMS, 400, false, Level::DEBUG, 76),
             Self::HeaderMismatch => row(Code::HEADER_MISMATCH, 400, false, Level::INFO, 76),
             Self::MissingCapability => row(Code::MISSING_CAPABILITY, 400, false, Level::DEBUG, 76),
             Self::UnsupportedVersion => row(Code::UNSUPPORTED_VERSION, 400, false, Level::DEBUG, 76),
@@ -124,6 +128,31 @@ impl Failure {
     #[must_use]
     pub fn new(kind: FailureKind, public: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner { kind, public: public.into(), data: None, retry_after: None, source: None }))
+    }
+
+    /// Refuses a request that needs what the client did not declare. `required` is an object shaped as `ClientCapabilities`.
+    /// Spec: 2026-07-28 basic/index#capabilities.
+    #[must_use]
+    pub fn missing_capability(required: &serde_json::Value) -> Self {
+        let names: Vec<String> = capability_paths(required).iter().map(|name| format!("`{name}`")).collect();
+        let text = format!(
+            "this request needs a client that declares {}; declare it in `_meta` if the client can do it",
+            names.join(" and ")
+        );
+        let data = serde_json::json!({ "requiredCapabilities": required });
+        Self::new(FailureKind::MissingCapability, text).with_data(data.to_string().into_bytes())
+    }
+
+    /// Says that no resource has that URI. Clients of an older revision get the code it had then.
+    /// Spec: 2026-07-28 server/resources#error-handling.
+    #[must_use]
+    pub fn resource_not_found(uri: &str) -> Self {
+        let shown: String = uri.chars().take(256).collect();
+        let text = format!(
+            "there is no resource `{shown}`; `resources/list` and `resources/templates/list` tell which exist"
+        );
+        let data = serde_json::json!({ "uri": shown });
+        Self::new(FailureKind::ResourceNotFound, text).with_data(data.to_string().into_bytes())
     }
 
     /// Adds the `data` member of the error, as raw JSON.
@@ -172,6 +201,19 @@ impl Failure {
     }
 }
 
+/// Names the capabilities in an object shaped as `ClientCapabilities`, the innermost ones with their way there.
+fn capability_paths(required: &serde_json::Value) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (name, inner) in required.as_object().into_iter().flatten() {
+        let deeper = capability_paths(inner);
+        if deeper.is_empty() {
+            paths.push(name.clone());
+        }
+        paths.extend(deeper.into_iter().map(|path| format!("{name}.{path}")));
+    }
+    paths
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.public)
@@ -214,6 +256,7 @@ mod tests {
              InvalidRequest -32600 400 false DEBUG 76\n\
              MethodNotFound -32601 404 false DEBUG 76\n\
              InvalidParams -32602 400 false DEBUG 76\n\
+             ResourceNotFound -32602 400 false DEBUG 76\n\
              HeaderMismatch -32020 400 false INFO 76\n\
              MissingCapability -32021 400 false DEBUG 76\n\
              UnsupportedVersion -32022 400 false DEBUG 76\n\

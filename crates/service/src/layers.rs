@@ -9,17 +9,23 @@ use futures_util::FutureExt as _;
 use trunkline_protocol::Method;
 
 use crate::failure::{Failure, FailureKind};
-use crate::progress::Progress;
+use crate::outlet::Progress;
 use crate::reply::Reply;
-use crate::request::Request;
+use crate::request::{Request, TimeAllowed};
 use crate::{Answer, Outcome, Service, ready};
 
 /// How often a client that asked for progress hears of a call that has none to report.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Most `subscriptions/listen` at a time. They cost memory, not work, so that they are counted apart from other requests.
+pub const MAX_SUBSCRIPTIONS: usize = 16_384;
+
 /// How many requests are in flight. One count lasts as long as the server, however often its endpoint is replaced.
 #[derive(Debug, Default)]
-pub struct InFlight(AtomicUsize);
+pub struct InFlight {
+    requests: AtomicUsize,
+    subscriptions: AtomicUsize,
+}
 
 /// Bounds requests in number and time, and turns a panic into an answer.
 #[derive(Debug)]
@@ -48,15 +54,22 @@ impl Drop for Place<'_> {
 
 impl<S: Service> Service for Bounded<S> {
     fn call(&self, request: Request) -> Answer<'_> {
-        if self.in_flight.0.fetch_add(1, Ordering::Relaxed) >= self.max_in_flight {
-            self.in_flight.0.fetch_sub(1, Ordering::Relaxed);
+        let is_listening = request.method() == Method::SubscriptionsListen;
+        let (count, most) = match is_listening {
+            false => (&self.in_flight.requests, self.max_in_flight),
+            true => (&self.in_flight.subscriptions, MAX_SUBSCRIPTIONS),
+        };
+        if count.fetch_add(1, Ordering::Relaxed) >= most {
+            count.fetch_sub(1, Ordering::Relaxed);
             let text = "the server is busy; try again in a second";
             return ready(Err(
                 Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
             ));
         }
-        let place = Place(&self.in_flight.0);
-        let (method, time, log_id) = (request.method(), request.time(), request.log_id());
+        let place = Place(count);
+        let (method, log_id) = (request.method(), request.log_id());
+        // A subscription lasts as long as its client wants.
+        let time = if is_listening { TimeAllowed::Unlimited } else { request.time() };
         let progress = request.progress().cloned();
         // A handler may panic before there is a future, and in it.
         let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) else {
@@ -127,7 +140,7 @@ mod tests {
     use trunkline_protocol::{Revision, scan};
 
     use crate::caller::Caller;
-    use crate::request::TimeAllowed;
+    use crate::outlet::{Attached, Event, Outlet};
 
     struct Never;
 
@@ -150,10 +163,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_takes_long_says_so_every_five_seconds_until_its_deadline() {
         let (sender, mut events) = mpsc::channel(16);
-        let progress = Progress::new(Bytes::from_static(b"0"), sender);
+        let outlet = Outlet::new(sender, Default::default());
+        let progress = Progress::new(Bytes::from_static(b"0"), outlet.clone());
         // The tool counts in something else than seconds: what comes after still rises.
         progress.report(7.0, None, None);
-        let request = request(Method::ToolsCall).with_progress(Some(progress)).with_time(in_seconds(13));
+        let attached = Attached { progress: Some(progress), ..Attached::new(outlet) };
+        let request =
+            request(Method::ToolsCall).with_attached(Some(Box::new(attached))).with_time(in_seconds(13));
         let started = tokio::time::Instant::now();
         let reply = Bounded::new(Never, 1, Arc::default()).call(request).await.unwrap();
         assert_eq!(started.elapsed().as_secs(), 13);
@@ -162,7 +178,7 @@ mod tests {
         assert!(text.contains("deadline") && text.contains("request 0000000000000abc"), "{text}");
         let mut last = 0.0;
         let mut seen = 0;
-        while let Ok(event) = events.try_recv() {
+        while let Ok(Event::Message(event)) = events.try_recv() {
             let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
             let value = event["params"]["progress"].as_f64().unwrap();
             assert!(value > last, "{event}");

@@ -12,7 +12,7 @@ pub mod expression;
 pub mod failure;
 pub mod layers;
 mod nearest;
-pub mod progress;
+pub mod outlet;
 pub mod reply;
 pub mod request;
 pub mod router;
@@ -23,15 +23,19 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use caller::Caller;
-pub use catalog::{Annotations, Catalog, ToolDefinition, ToolName};
+pub use catalog::{
+    Annotations, Catalog, CatalogError, Icon, PromptArgument, PromptDefinition, ResourceDefinition,
+    TemplateDefinition, ToolDefinition, ToolName,
+};
 pub use chain::Chain;
 pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;
-pub use progress::Progress;
-pub use reply::{CacheScope, Hints, Reply};
-pub use request::{Request, TimeAllowed};
-pub use router::Router;
+pub use outlet::{Attached, Event, Log, Outlet, Progress};
+pub use reply::{CacheScope, Hints, Reply, ReplyKind};
+pub use request::{Input, ParamHeaders, Request, TimeAllowed};
+pub use router::{Router, RouterOptions, TaskNotices};
+pub use shared::{Change, Shared};
 
 /// What a service comes to: a reply, or why the request was not acceptable.
 ///

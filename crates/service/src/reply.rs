@@ -1,5 +1,7 @@
 //! What a service answers with: the members of a result as raw JSON, era-free until the edge writes them.
 
+mod downlevel;
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -26,10 +28,26 @@ pub struct Hints {
 /// A result. Its members are JSON text without the braces: `"content":[...],"isError":false`.
 #[derive(Debug)]
 pub struct Reply {
+    kind: ReplyKind,
     members: Members,
     structured: Option<Range<usize>>,
     hints: Option<Hints>,
     is_error: bool,
+    /// `resource_link` blocks may occur in the content.
+    has_links: bool,
+    /// Members of `_meta`, without braces.
+    meta: Box<[u8]>,
+}
+
+/// What a result is: the `resultType` of a modern one. Spec: 2026-07-28 basic/index#result-types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// The answer.
+    Complete,
+    /// The client is asked for something and sends the request again.
+    InputRequired,
+    /// The work goes on as a task of the extension `io.modelcontextprotocol/tasks`.
+    Task,
 }
 
 #[derive(Debug)]
@@ -38,20 +56,96 @@ enum Members {
     Shared(Bytes),
 }
 
+const META: &[u8] = br#","_meta":{"#;
 const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-const MIDDLE: &[u8] = br#","result":{"resultType":"complete""#;
+
+impl ReplyKind {
+    /// The bytes between id and members, without a comma behind.
+    const fn middle(self) -> &'static [u8] {
+        match self {
+            Self::Complete => br#","result":{"resultType":"complete""#,
+            Self::InputRequired => br#","result":{"resultType":"input_required""#,
+            Self::Task => br#","result":{"resultType":"task""#,
+        }
+    }
+}
 
 impl Reply {
     /// Makes a result from members written for this request.
     #[must_use]
     pub fn from_members(members: Vec<u8>) -> Self {
-        Self { members: Members::Owned(members), structured: None, hints: None, is_error: false }
+        Self::of(Members::Owned(members))
     }
 
     /// Makes a result from members written once and shared by many requests.
     #[must_use]
     pub fn from_shared(members: Bytes) -> Self {
-        Self { members: Members::Shared(members), structured: None, hints: None, is_error: false }
+        Self::of(Members::Shared(members))
+    }
+
+    fn of(members: Members) -> Self {
+        let kind = ReplyKind::Complete;
+        Self {
+            kind,
+            members,
+            structured: None,
+            hints: None,
+            is_error: false,
+            has_links: false,
+            meta: Box::default(),
+        }
+    }
+
+    /// Asks the client for input. `requests` is the raw JSON object of `inputRequests`, empty for none; one of both must be
+    /// there. Spec: 2026-07-28 basic/patterns/mrtr.
+    #[must_use]
+    pub fn input_required(requests: &[u8], state: Option<&str>) -> Self {
+        let mut members = Vec::with_capacity(requests.len() + state.map_or(0, str::len) + 40);
+        if !requests.is_empty() {
+            members.extend_from_slice(br#""inputRequests":"#);
+            members.extend_from_slice(requests);
+        }
+        if let Some(state) = state {
+            if !members.is_empty() {
+                members.push(b',');
+            }
+            members.extend_from_slice(br#""requestState":"#);
+            write::string(&mut members, state);
+        }
+        Self { kind: ReplyKind::InputRequired, ..Self::from_members(members) }
+    }
+
+    /// Tells the client that the work goes on as a task; `members` are those of `CreateTaskResult` but for `resultType`.
+    #[must_use]
+    pub fn task(members: Vec<u8>) -> Self {
+        Self { kind: ReplyKind::Task, ..Self::from_members(members) }
+    }
+
+    /// Says that the content may hold `resource_link` blocks, which 2025-03-26 does not know.
+    #[must_use]
+    pub fn with_links(mut self) -> Self {
+        self.has_links = true;
+        self
+    }
+
+    /// Adds members of the result's `_meta` as raw JSON without braces; they must not stand in the members.
+    #[must_use]
+    pub fn with_meta(mut self, members: Vec<u8>) -> Self {
+        self.meta = members.into();
+        self
+    }
+
+    /// Marks the result as one of a tool that could not do what was asked; `isError` stands in the members.
+    #[must_use]
+    pub fn with_error_mark(mut self) -> Self {
+        self.is_error = true;
+        self
+    }
+
+    /// Returns what the result is.
+    #[must_use]
+    pub fn kind(&self) -> ReplyKind {
+        self.kind
     }
 
     /// Says where `,"structuredContent":...` stands in the members, comma included, so that it can be left out for
@@ -109,33 +203,79 @@ impl Reply {
     /// `server_meta` is the `_meta` member of a modern result, with its leading comma.
     pub fn write(&self, out: &mut Vec<u8>, id: &[u8], revision: Revision, server_meta: &[u8]) {
         let members = self.members();
+        let middle = self.kind.middle();
         // To the byte where there are no hints, so that the buffer becomes the body without another allocation.
-        out.reserve_exact(HEAD.len() + id.len() + MIDDLE.len() + 1 + members.len() + server_meta.len() + 2);
+        out.reserve_exact(HEAD.len() + id.len() + middle.len() + 1 + members.len() + server_meta.len() + 2);
         out.extend_from_slice(HEAD);
         out.extend_from_slice(id);
         if revision.is_modern() {
-            out.extend_from_slice(MIDDLE);
+            out.extend_from_slice(middle);
             if !members.is_empty() {
                 out.push(b',');
                 out.extend_from_slice(members);
             }
-            if let Some(Hints { ttl_ms, scope }) = self.hints {
-                let scope = if scope == CacheScope::Public { "public" } else { "private" };
-                out.extend_from_slice(format!(r#","ttlMs":{ttl_ms},"cacheScope":"{scope}""#).as_bytes());
-            }
-            out.extend_from_slice(server_meta);
+            self.write_hints(out);
+            self.write_meta(out, server_meta);
         } else {
             out.extend_from_slice(br#","result":{"#);
-            match &self.structured {
-                Some(range) if revision == Revision::V2025_03_26 => {
-                    out.extend_from_slice(members.get(..range.start).unwrap_or_default());
-                    out.extend_from_slice(members.get(range.end..).unwrap_or_default());
-                }
-                _ => out.extend_from_slice(members),
-            }
+            self.write_legacy(out, revision);
         }
         out.extend_from_slice(b"}}");
     }
+
+    fn write_meta(&self, out: &mut Vec<u8>, server_meta: &[u8]) {
+        if self.meta.is_empty() {
+            return out.extend_from_slice(server_meta);
+        }
+        out.extend_from_slice(META);
+        out.extend_from_slice(&self.meta);
+        match server_meta.strip_prefix(META) {
+            Some(rest) => {
+                out.push(b',');
+                out.extend_from_slice(rest);
+            }
+            None => out.push(b'}'),
+        }
+    }
+
+    fn write_hints(&self, out: &mut Vec<u8>) {
+        if let Some(Hints { ttl_ms, scope }) = self.hints {
+            let scope = if scope == CacheScope::Public { "public" } else { "private" };
+            out.extend_from_slice(format!(r#","ttlMs":{ttl_ms},"cacheScope":"{scope}""#).as_bytes());
+        }
+    }
+
+    /// Writes the members as a revision with a handshake knows them.
+    fn write_legacy(&self, out: &mut Vec<u8>, revision: Revision) {
+        let members = self.members();
+        let is_oldest = revision == Revision::V2025_03_26;
+        let (head, tail) = match &self.structured {
+            // Before 2026-07-28 structured content is an object.
+            Some(range) if is_oldest || !is_object(members.get(range.clone()).unwrap_or_default()) => {
+                (members.get(..range.start).unwrap_or_default(), members.get(range.end..).unwrap_or_default())
+            }
+            _ => (members, &[][..]),
+        };
+        if is_oldest && self.has_links {
+            out.extend_from_slice(&downlevel::without_links(&[head, tail].concat()));
+        } else {
+            out.extend_from_slice(head);
+            out.extend_from_slice(tail);
+        }
+        if !self.meta.is_empty() {
+            let from = if members.is_empty() { 1 } else { 0 };
+            out.extend_from_slice(META.get(from..).unwrap_or_default());
+            out.extend_from_slice(&self.meta);
+            out.push(b'}');
+        }
+    }
+}
+
+/// Tells whether `,"structuredContent":...` holds an object.
+fn is_object(member: &[u8]) -> bool {
+    member
+        .strip_prefix(br#","structuredContent":"#)
+        .is_some_and(|value| value.trim_ascii_start().first() == Some(&b'{'))
 }
 
 #[cfg(test)]

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use trunkline_protocol::{Envelope, Method, Revision, Token};
+use trunkline_protocol::{Envelope, Method, Revision, Token, member_at};
 
 use crate::caller::Caller;
-use crate::progress::Progress;
+use crate::outlet::{Attached, Log, Outlet, Progress};
 
 /// A request on its way to the tool that answers it. It owns the body once; parts of it are spans.
+///
+/// One pointer: a request passes through every layer by value.
 #[derive(Debug)]
-pub struct Request {
+pub struct Request(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     body: Bytes,
     parts: Parts,
     method: Method,
@@ -20,7 +25,9 @@ pub struct Request {
     caller: Arc<Caller>,
     client: Option<Arc<LegacyClient>>,
     time: TimeAllowed,
-    progress: Option<Progress>,
+    attached: Option<Box<Attached>>,
+    input: Option<Box<Input>>,
+    headers: ParamHeaders,
     target: u32,
     log_id: u64,
 }
@@ -28,10 +35,36 @@ pub struct Request {
 /// The spans that are still of use once the envelope is classified.
 #[derive(Debug, Clone, Copy, Default)]
 struct Parts {
+    params: Token,
     name: Token,
+    uri: Token,
     arguments: Token,
     cursor: Token,
+    meta: Token,
     capabilities: Token,
+}
+
+/// What the client adds to a request that it sends again after `input_required`.
+///
+/// Spec: 2026-07-28 basic/patterns/mrtr.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Input {
+    /// `inputResponses` as raw JSON of whatever kind it is; empty when there are none.
+    pub responses: Bytes,
+    /// `requestState` as it came back; attacker-controlled until it is opened.
+    pub state: Option<Box<str>>,
+}
+
+/// The `Mcp-Param-*` headers of a request. Spec: 2026-07-28 basic/transports/streamable-http#custom-headers.
+#[derive(Debug, Clone, Default)]
+pub enum ParamHeaders {
+    /// It did not come over HTTP, or in a revision without them: nothing is mirrored.
+    #[default]
+    NotUsed,
+    /// It came over HTTP with none.
+    None,
+    /// Each with its name after `Mcp-Param-` in lower case and its value as it stood; a repeated one occurs twice.
+    Some(Box<[(Box<str>, Bytes)]>),
 }
 
 /// How long an answer is of use. A span is counted from when somebody first waits, so that a call which is ready at once
@@ -80,12 +113,15 @@ impl Request {
         log_id: u64,
     ) -> Self {
         let parts = Parts {
+            params: envelope.params,
             name: envelope.name,
+            uri: envelope.uri,
             arguments: envelope.arguments,
             cursor: envelope.cursor,
+            meta: envelope.meta,
             capabilities: envelope.capabilities,
         };
-        Self {
+        Self(Box::new(Inner {
             body,
             parts,
             method,
@@ -93,116 +129,186 @@ impl Request {
             caller,
             client: None,
             time: TimeAllowed::Unlimited,
-            progress: None,
+            attached: None,
+            input: None,
+            headers: ParamHeaders::NotUsed,
             target: 0,
             log_id,
-        }
+        }))
     }
 
     /// Says what the session knows of the client, for requests of a legacy revision.
     #[must_use]
     pub fn with_legacy_client(mut self, client: Arc<LegacyClient>) -> Self {
-        self.client = Some(client);
+        self.0.client = Some(client);
         self
     }
 
     /// Says how long an answer is of use.
     #[must_use]
     pub fn with_time(mut self, time: TimeAllowed) -> Self {
-        self.time = time;
+        self.0.time = time;
         self
     }
 
-    /// Says where progress goes; `None` when the client did not ask for any.
+    /// Says where news of the request go; `None` when the client takes no stream.
     #[must_use]
-    pub fn with_progress(mut self, progress: Option<Progress>) -> Self {
-        self.progress = progress;
+    pub fn with_attached(mut self, attached: Option<Box<Attached>>) -> Self {
+        self.0.attached = attached;
+        self
+    }
+
+    /// Says what the client answered to an earlier `input_required`.
+    #[must_use]
+    pub fn with_input(mut self, input: Option<Box<Input>>) -> Self {
+        self.0.input = input;
+        self
+    }
+
+    /// Says which `Mcp-Param-*` headers came.
+    #[must_use]
+    pub fn with_param_headers(mut self, headers: ParamHeaders) -> Self {
+        self.0.headers = headers;
         self
     }
 
     /// Returns the method.
     #[must_use]
     pub fn method(&self) -> Method {
-        self.method
+        self.0.method
     }
 
     /// Returns the revision the client speaks.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.0.revision
     }
 
     /// Returns who asks.
     #[must_use]
     pub fn caller(&self) -> &Arc<Caller> {
-        &self.caller
+        &self.0.caller
     }
 
     /// Returns `params.name`; `None` when it is absent or no string.
     #[must_use]
     pub fn name(&self) -> Option<Cow<'_, str>> {
-        self.parts.name.text(&self.body)
+        self.0.parts.name.text(&self.0.body)
+    }
+
+    /// Returns `params.name` as bytes, cheaper to look up by; `None` when it is absent or no string.
+    #[must_use]
+    pub fn name_bytes(&self) -> Option<Cow<'_, [u8]>> {
+        self.0.parts.name.bytes(&self.0.body)
+    }
+
+    /// Returns `params.uri`; `None` when it is absent or no string.
+    #[must_use]
+    pub fn uri(&self) -> Option<Cow<'_, str>> {
+        self.0.parts.uri.text(&self.0.body)
+    }
+
+    /// Returns where a member of `params` stands, scanning for it: for the members that have no place of their own.
+    #[must_use]
+    pub fn param(&self, key: &str) -> Token {
+        member_at(&self.0.body, self.0.parts.params, key)
+    }
+
+    /// Returns where a member of `params._meta` stands, scanning for it.
+    #[must_use]
+    pub fn meta(&self, key: &str) -> Token {
+        member_at(&self.0.body, self.0.parts.meta, key)
     }
 
     /// Returns where `params.cursor` stands, of whatever kind it is.
     #[must_use]
     pub fn cursor(&self) -> Token {
-        self.parts.cursor
+        self.0.parts.cursor
     }
 
     /// Returns where `params.arguments` stands, of whatever kind it is.
     #[must_use]
     pub fn arguments_token(&self) -> Token {
-        self.parts.arguments
+        self.0.parts.arguments
     }
 
     /// Returns `params.arguments` as raw JSON, `{}` when absent or null.
     #[must_use]
     pub fn arguments(&self) -> &[u8] {
-        if self.parts.arguments.is_nothing() { b"{}" } else { self.parts.arguments.raw(&self.body) }
+        if self.0.parts.arguments.is_nothing() { b"{}" } else { self.0.parts.arguments.raw(&self.0.body) }
     }
 
     /// Returns the client's capabilities as raw JSON; of this request, or of its session. Empty when unknown.
     #[must_use]
     pub fn client_capabilities(&self) -> &[u8] {
-        match &self.client {
+        match &self.0.client {
             Some(client) => &client.capabilities,
-            None => self.parts.capabilities.raw(&self.body),
+            None => self.0.parts.capabilities.raw(&self.0.body),
         }
     }
 
     /// Returns the whole message.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.body
+        &self.0.body
     }
 
     /// Returns how long an answer is of use.
     #[must_use]
     pub fn time(&self) -> TimeAllowed {
-        self.time
+        self.0.time
+    }
+
+    /// Returns the stream of this request; `None` when the client takes none.
+    #[must_use]
+    pub fn outlet(&self) -> Option<&Outlet> {
+        self.0.attached.as_ref().map(|attached| &attached.outlet)
     }
 
     /// Returns where progress goes; `None` when the client did not ask for any.
     #[must_use]
     pub fn progress(&self) -> Option<&Progress> {
-        self.progress.as_ref()
+        self.0.attached.as_ref()?.progress.as_ref()
+    }
+
+    /// Returns where log messages go; `None` when the client set no level.
+    #[must_use]
+    pub fn log(&self) -> Option<&Log> {
+        self.0.attached.as_ref()?.log.as_ref()
+    }
+
+    /// Returns the position after which change notices are wanted; `None` for from now on.
+    #[must_use]
+    pub fn after(&self) -> Option<u64> {
+        self.0.attached.as_ref()?.after
+    }
+
+    /// Returns what the client answered to an earlier `input_required`.
+    #[must_use]
+    pub fn input(&self) -> Option<&Input> {
+        self.0.input.as_deref()
+    }
+
+    /// Returns the `Mcp-Param-*` headers.
+    #[must_use]
+    pub fn param_headers(&self) -> &ParamHeaders {
+        &self.0.headers
     }
 
     /// Returns the number of the tool within the service that answers it, set by the router.
     #[must_use]
     pub fn target(&self) -> u32 {
-        self.target
+        self.0.target
     }
 
     /// Sets the number of the tool within the service that answers it.
     pub fn set_target(&mut self, target: u32) {
-        self.target = target;
+        self.0.target = target;
     }
 
     /// Returns the number under which log and caller know this request.
     #[must_use]
     pub fn log_id(&self) -> u64 {
-        self.log_id
+        self.0.log_id
     }
 }

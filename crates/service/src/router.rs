@@ -1,87 +1,275 @@
-//! The innermost service: answers what the catalog can answer, and takes a tool call to the service that owns the tool.
+//! The innermost service: answers what the catalog can answer, and takes a request to the service that owns what it names.
 
+mod capabilities;
+mod listen;
+
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::json;
-use trunkline_protocol::{Kind, Method, Revision};
+use serde_json::{Map, Value, json};
+use trunkline_protocol::{Kind, Method, Revision, member};
 
 use crate::catalog::Catalog;
 use crate::endpoint::ServerInfo;
 use crate::failure::{Failure, FailureKind};
 use crate::reply::{CacheScope, Hints, Reply};
-use crate::request::Request;
+use crate::request::{ParamHeaders, Request};
+use crate::shared::Shared;
 use crate::{Answer, Outcome, Service, ready};
+
+pub use listen::TaskNotices;
 
 /// How long clients may keep lists and the discover result: short, as a reload may change them at any time.
 pub const LIST_TTL: Duration = Duration::from_secs(60);
 
-/// Routes requests by method and tool name.
+/// What a router serves beside its catalog.
+#[derive(Clone)]
+pub struct RouterOptions {
+    /// How long clients may keep lists; zero for a catalog that is about to change. [`LIST_TTL`] unless set.
+    pub list_ttl: Duration,
+    /// Extensions that are served, each id with its settings. None unless set.
+    pub extensions: Map<String, Value>,
+    /// Whether log messages are sent to clients that ask for them. Off unless set.
+    pub logging: bool,
+    /// Who answers the methods of extensions. None unless set.
+    pub extra: Vec<(Method, Arc<dyn Service>)>,
+    /// Who tells of tasks that subscriptions follow. Nobody unless set.
+    pub tasks: Option<Arc<dyn TaskNotices>>,
+    /// What the nodes share: where changes are announced.
+    pub shared: Arc<dyn Shared>,
+}
+
+impl RouterOptions {
+    /// Makes options for a node that shares `shared`.
+    #[must_use]
+    pub fn new(shared: Arc<dyn Shared>) -> Self {
+        Self {
+            list_ttl: LIST_TTL,
+            extensions: Map::new(),
+            logging: false,
+            extra: Vec::new(),
+            tasks: None,
+            shared,
+        }
+    }
+}
+
+impl fmt::Debug for RouterOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterOptions")
+            .field("list_ttl", &self.list_ttl)
+            .field("extensions", &self.extensions)
+            .field("logging", &self.logging)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Routes requests by method and name.
 #[derive(Debug)]
 pub struct Router {
     catalog: Arc<Catalog>,
+    options: RouterOptions,
+    capabilities: Value,
     discover: Bytes,
-    list_ttl: Duration,
 }
 
 impl Router {
-    /// Makes a router over the catalog. `list_ttl` says how long clients may keep the list of tools: [`LIST_TTL`] is a good
-    /// value, zero one for a catalog that is about to change.
+    /// Makes a router over the catalog.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, info: &ServerInfo, list_ttl: Duration) -> Self {
+    pub fn new(catalog: Arc<Catalog>, info: &ServerInfo, options: RouterOptions) -> Self {
+        let capabilities = capabilities::of(&catalog, &options);
         let mut discover = format!(
-            "\"supportedVersions\":{},\"capabilities\":{}",
-            json!([Revision::LATEST.as_str()]),
-            json!({ "tools": {} })
+            "\"supportedVersions\":{},\"capabilities\":{capabilities}",
+            json!([Revision::LATEST.as_str()])
         );
         if let Some(instructions) = &info.instructions {
             discover.push_str(&format!(",\"instructions\":{}", json!(instructions)));
         }
-        Self { catalog, discover: discover.into(), list_ttl }
+        Self { catalog, options, capabilities, discover: discover.into() }
     }
 
-    fn discover(&self) -> Outcome {
-        Ok(Reply::from_shared(self.discover.clone()).with_hints(public(LIST_TTL)))
+    /// Returns the capabilities of 2026-07-28 that the endpoint has.
+    #[must_use]
+    pub fn capabilities(&self) -> &Value {
+        &self.capabilities
     }
 
-    fn tools_list(&self, request: &Request) -> Outcome {
+    fn declares(&self, capability: &str) -> bool {
+        self.capabilities.get(capability).is_some()
+    }
+
+    fn list(&self, request: &Request, capability: &str) -> Outcome {
+        // Some hosts of the handshake era list what nothing declares, and give up on an error; modern ones read `discover`.
+        if request.revision().is_modern() && !self.declares(capability) {
+            return Err(no_method(request));
+        }
         let token = request.cursor();
         let text = token.text(request.body());
         if !token.is_nothing() && text.is_none() {
-            return Err(Failure::new(FailureKind::InvalidParams, "`cursor` must be a string"));
+            return Err(invalid("`cursor` must be a string"));
         }
-        let Some(page) = self.catalog.page(text.as_deref(), request.revision()) else {
-            let text = "this cursor is unknown, or the list has changed since; start again without a cursor";
-            return Err(Failure::new(FailureKind::InvalidParams, text));
-        };
-        Ok(Reply::from_shared(page).with_hints(public(self.list_ttl)))
+        let page = self.catalog.page(request.method(), text.as_deref(), request.revision());
+        let page = page.ok_or_else(|| {
+            invalid("this cursor is unknown, or the list has changed since; start again without a cursor")
+        })?;
+        Ok(Reply::from_shared(page).with_hints(public(self.options.list_ttl)))
     }
 
     fn call_tool(&self, mut request: Request) -> Answer<'_> {
         if !matches!(request.arguments_token().kind, Kind::Absent | Kind::Null | Kind::Object) {
-            return ready(Err(Failure::new(FailureKind::InvalidParams, "`arguments` must be an object")));
+            return ready(Err(invalid("`arguments` must be an object")));
         }
-        let Some(number) = request.name().map(|name| self.catalog.find(&name)) else {
-            return ready(Err(Failure::new(FailureKind::InvalidParams, "`name` must be the name of a tool")));
+        let Some(number) = request.name_bytes().map(|name| self.catalog.find(&name)) else {
+            return ready(Err(invalid("`name` must be the name of a tool")));
         };
-        match number.and_then(|number| self.catalog.entry(number)) {
-            Some(entry) => {
-                request.set_target(entry.target);
-                entry.service.call(request)
+        let Some((number, entry)) = number.and_then(|number| Some((number, self.catalog.entry(number)?)))
+        else {
+            return ready(Err(unknown("tool", "tools/list", &request)));
+        };
+        if let Err(failure) = self.check_param_headers(number, &request) {
+            return ready(Err(failure));
+        }
+        request.set_target(entry.target);
+        entry.service.call(request)
+    }
+
+    /// Compares `Mcp-Param-*` headers with the arguments they mirror.
+    fn check_param_headers(&self, number: u32, request: &Request) -> Result<(), Failure> {
+        let came: &[(Box<str>, Bytes)] = match (self.catalog.param_headers(number), request.param_headers()) {
+            ([], _) | (_, ParamHeaders::NotUsed) => return Ok(()),
+            (_, ParamHeaders::None) => &[],
+            (_, ParamHeaders::Some(headers)) => headers,
+        };
+        for wanted in self.catalog.param_headers(number) {
+            let short = wanted.header.strip_prefix("mcp-param-").unwrap_or(&wanted.header);
+            let values: Vec<&[u8]> =
+                came.iter().filter(|(name, _)| **name == *short).map(|(_, value)| &**value).collect();
+            wanted.check(&values, request.body(), request.arguments_token()).map_err(|mismatch| {
+                Failure::new(FailureKind::HeaderMismatch, format!("header `{}` {mismatch}", wanted.header))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn get_prompt(&self, mut request: Request) -> Answer<'_> {
+        if !self.declares("prompts") {
+            return ready(Err(no_method(&request)));
+        }
+        if !matches!(request.arguments_token().kind, Kind::Absent | Kind::Null | Kind::Object) {
+            return ready(Err(invalid("`arguments` must be an object of strings")));
+        }
+        let Some(prompt) = request.name().map(|name| self.catalog.prompt(&name)) else {
+            return ready(Err(invalid("`name` must be the name of a prompt")));
+        };
+        match prompt {
+            Some(prompt) => {
+                request.set_target(prompt.target);
+                prompt.service.call(request)
             }
-            None => ready(Err(unknown_tool(&request))),
+            None => ready(Err(unknown("prompt", "prompts/list", &request))),
+        }
+    }
+
+    fn read_resource(&self, mut request: Request) -> Answer<'_> {
+        if !self.declares("resources") {
+            return ready(Err(no_method(&request)));
+        }
+        let Some(uri) = request.uri() else {
+            return ready(Err(invalid("`uri` must be the URI of a resource, a string")));
+        };
+        let found = match self.catalog.resource(&uri) {
+            Some(resource) => Some((&resource.service, resource.target)),
+            None => self.catalog.template_for(&uri).map(|template| (&template.service, template.target)),
+        };
+        let Some((service, target)) = found else {
+            let failure = Failure::resource_not_found(&uri);
+            return ready(Err(failure));
+        };
+        drop(uri);
+        request.set_target(target);
+        service.call(request)
+    }
+
+    fn complete(&self, mut request: Request) -> Answer<'_> {
+        if !self.declares("completions") {
+            return ready(Err(no_method(&request)));
+        }
+        let found = match self.completer(&request) {
+            Ok(found) => found,
+            Err(failure) => return ready(Err(failure)),
+        };
+        match found {
+            Some((service, target)) => {
+                request.set_target(target);
+                service.call(request)
+            }
+            None => {
+                let members = br#""completion":{"values":[],"total":0,"hasMore":false}"#;
+                ready(Ok(Reply::from_shared(Bytes::from_static(members))))
+            }
+        }
+    }
+
+    /// Who completes what `ref` names; `None` when it has no completions.
+    fn completer(&self, request: &Request) -> Result<Option<Owner<'_>>, Failure> {
+        let body = request.body();
+        let text = |object: &[u8], key: &str| member(object, key).text(object).map(String::from);
+        let reference = request.param("ref").raw(body);
+        let argument = request.param("argument").raw(body);
+        if text(argument, "name").is_none() || text(argument, "value").is_none() {
+            return Err(invalid("`argument` must be an object with the strings `name` and `value`"));
+        }
+        match text(reference, "type").as_deref() {
+            Some("ref/prompt") => {
+                let name = text(reference, "name").unwrap_or_default();
+                let prompt = self.catalog.prompt(&name);
+                let prompt = prompt
+                    .ok_or_else(|| invalid("`ref` names no prompt; `prompts/list` tells which exist"))?;
+                Ok(prompt.completes.then_some((&prompt.service, prompt.target)))
+            }
+            Some("ref/resource") => {
+                let uri = text(reference, "uri").unwrap_or_default();
+                if self.catalog.resource(&uri).is_some() {
+                    return Ok(None);
+                }
+                let template = self.catalog.template(&uri).ok_or_else(|| {
+                    invalid("`ref` names no resource template; `resources/templates/list` tells which exist")
+                })?;
+                Ok(template.completes.then_some((&template.service, template.target)))
+            }
+            _ => Err(invalid("`ref` must have the type `ref/prompt` or `ref/resource`")),
+        }
+    }
+
+    /// Answers a method of an extension.
+    fn extra(&self, request: Request) -> Answer<'_> {
+        let known = self.options.extra.iter().find(|(method, _)| *method == request.method());
+        match known.filter(|_| request.revision().is_modern()) {
+            Some((_, service)) => service.call(request),
+            None => ready(Err(no_method(&request))),
         }
     }
 }
 
-/// The one answer for a tool that does not exist, and later for one the caller has no role for.
-fn unknown_tool(request: &Request) -> Failure {
+/// A service and the number within it.
+type Owner<'a> = (&'a Arc<dyn Service>, u32);
+
+fn invalid(text: &'static str) -> Failure {
+    Failure::new(FailureKind::InvalidParams, text)
+}
+
+fn no_method(request: &Request) -> Failure {
+    let body = request.body();
+    let name: String = member(body, "method").text(body).unwrap_or_default().chars().take(64).collect();
+    Failure::new(FailureKind::MethodNotFound, format!("method `{name}` not found"))
+}
+
+/// The one answer for what does not exist, and later for what the caller has no role for.
+fn unknown(kind: &str, list: &str, request: &Request) -> Failure {
     let name: String = request.name().unwrap_or_default().chars().take(64).collect();
-    Failure::new(
-        FailureKind::InvalidParams,
-        format!("unknown tool `{name}`; `tools/list` tells which tools exist"),
-    )
+    Failure::new(FailureKind::InvalidParams, format!("unknown {kind} `{name}`; `{list}` tells which exist"))
 }
 
 /// Hints for what is the same for every caller.
@@ -89,22 +277,22 @@ fn public(ttl: Duration) -> Hints {
     Hints { ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), scope: CacheScope::Public }
 }
 
-fn empty_list(members: &'static str) -> Outcome {
-    let hints = public(LIST_TTL);
-    Ok(Reply::from_shared(Bytes::from_static(members.as_bytes())).with_hints(hints))
-}
-
 impl Service for Router {
     fn call(&self, request: Request) -> Answer<'_> {
         match request.method() {
             Method::ToolsCall => self.call_tool(request),
-            Method::ToolsList => ready(self.tools_list(&request)),
-            Method::ServerDiscover => ready(self.discover()),
-            // Some hosts list these although nothing declares them, and give up on an error.
-            Method::ResourcesList => ready(empty_list("\"resources\":[]")),
-            Method::ResourcesTemplatesList => ready(empty_list("\"resourceTemplates\":[]")),
-            Method::PromptsList => ready(empty_list("\"prompts\":[]")),
-            _ => ready(Err(Failure::new(FailureKind::MethodNotFound, "method not found"))),
+            Method::ToolsList => ready(self.list(&request, "tools")),
+            Method::ServerDiscover => {
+                ready(Ok(Reply::from_shared(self.discover.clone()).with_hints(public(LIST_TTL))))
+            }
+            Method::ResourcesList | Method::ResourcesTemplatesList => ready(self.list(&request, "resources")),
+            Method::PromptsList => ready(self.list(&request, "prompts")),
+            Method::ResourcesRead => self.read_resource(request),
+            Method::PromptsGet => self.get_prompt(request),
+            Method::CompletionComplete => self.complete(request),
+            Method::SubscriptionsListen => Box::pin(self.listen(request)),
+            method if method.is_of_an_extension() => self.extra(request),
+            _ => ready(Err(no_method(&request))),
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Purpose {
     Session,
     /// `nextCursor` of a list.
     Cursor,
+    /// `requestState` of a request that asks for input.
+    State,
 }
 
 impl Purpose {
@@ -32,6 +34,7 @@ impl Purpose {
         match self {
             Self::Session => 1,
             Self::Cursor => 2,
+            Self::State => 3,
         }
     }
 }

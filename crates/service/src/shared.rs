@@ -1,13 +1,34 @@
-//! What changes and every node must know, behind one trait; here in memory, bounded.
+//! What changes and every node must know, behind one trait; [`InMemory`] keeps it for the nodes of one process.
+//!
+//! Four kinds of things: what became of a legacy session, the log of changes that subscriptions follow, topics (bounded logs
+//! that exist while somebody needs them: replay buffers, answers to parked requests), and cells (small values written by
+//! compare-and-set: tasks). Everything is bounded and expires.
 
-use std::collections::HashMap;
+mod cells;
+mod log;
+mod memory;
+mod sessions;
+
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::seal::now;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use trunkline_protocol::LogLevel;
+
+pub use memory::InMemory;
+
+/// A boxed future of something shared.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// State that all nodes of an endpoint share.
+///
+/// # Cancel safety
+/// A dropped future may or may not have done its work.
 pub trait Shared: Send + Sync + fmt::Debug + 'static {
     /// Remembers that a session was ended, until its id would have expired anyway (seconds since 1970).
     ///
@@ -17,82 +38,188 @@ pub trait Shared: Send + Sync + fmt::Debug + 'static {
     /// [`NoRoom`] when too many are remembered already: the session goes on.
     fn end_session(&self, session: u128, expires: u64) -> Result<bool, NoRoom>;
 
-    /// Tells whether a session was ended.
+    /// Tells whether a session was ended. Asked for every call of a session: answered from this node's memory.
     fn is_ended(&self, session: u128) -> bool;
+
+    /// Returns what a session set, if it set anything. Asked for every call of a session: answered from this node's memory.
+    fn settings(&self, session: u128) -> Option<Arc<Settings>>;
+
+    /// Changes what a session set, until its id expires (seconds since 1970), and announces [`Change::Session`].
+    ///
+    /// Fails with [`NoRoom`] when too much is set already.
+    fn change_settings(
+        &self,
+        session: u128,
+        expires: u64,
+        change: SettingsChange,
+    ) -> Later<'_, Result<(), NoRoom>>;
+
+    /// Tells every follower of [`changes`](Self::changes) on every node, soon and without a promise.
+    fn announce(&self, change: Change);
+
+    /// Follows the log of changes, each message one [`Change`] as JSON: what comes after the position `after`, or from now on.
+    fn changes(&self, after: Option<u64>) -> Box<dyn Follow>;
+
+    /// Opens a topic, so that it takes messages; nothing when it is open already. Fails with [`NoRoom`] when too many are.
+    fn open(&self, topic: Topic, keep: Keep) -> Later<'_, Result<(), NoRoom>>;
+
+    /// Appends to a topic and returns the position; `None` when nobody opened it, or it was closed.
+    fn append(&self, topic: Topic, message: Bytes) -> Later<'_, Option<u64>>;
+
+    /// Follows a topic: what comes after the position `after` (zero for all that is kept), or from now on. `None` when it does
+    /// not exist (any more).
+    fn follow(&self, topic: Topic, after: Option<u64>) -> Option<Box<dyn Follow>>;
+
+    /// Closes a topic: no message is taken any more, what is kept can be read until its time is over.
+    fn close(&self, topic: Topic);
+
+    /// Reads a cell: its version and value.
+    fn get(&self, cell: &Cell) -> Later<'_, Option<(u64, Bytes)>>;
+
+    /// Writes a cell if its version is `expected` (zero: it must not exist), to be forgotten at `expires_ms` (milliseconds since
+    /// 1970). Returns the new version.
+    fn put(
+        &self,
+        cell: &Cell,
+        expected: u64,
+        value: Bytes,
+        expires_ms: u64,
+    ) -> Later<'_, Result<u64, PutError>>;
+
+    /// Removes a cell.
+    fn remove(&self, cell: &Cell) -> Later<'_, ()>;
 }
 
 /// Nothing more can be remembered for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many ended sessions are remembered; try again later")]
+#[error("too much is remembered already; try again later")]
 pub struct NoRoom;
 
-/// Parts of the table, so that sessions rarely wait for each other.
-const SHARDS: usize = 16;
-/// Most ended sessions that one part remembers.
-const MAX_ENDED: usize = 8192;
-
-/// Shared state of a single node.
-#[derive(Debug, Default)]
-pub struct InMemory {
-    ended: [Ended; SHARDS],
+/// Why a cell was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// Somebody else wrote it first, or it is gone.
+    #[error("the cell has another version")]
+    Conflict,
+    /// Nothing more can be remembered for now.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
-/// Ended sessions with the time their ids expire.
-#[derive(Debug, Default)]
-struct Ended {
-    sessions: Mutex<HashMap<u128, u64>>,
-    /// How many there are, so that calls need no lock while nobody ended a session.
-    count: AtomicUsize,
+/// Something that subscriptions may be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Change {
+    /// The list of tools is another.
+    Tools,
+    /// The list of prompts is another.
+    Prompts,
+    /// The list of resources, or of their templates, is another.
+    Resources,
+    /// The resource of that URI reads differently now.
+    Resource(Box<str>),
+    /// The task of that id is in another state.
+    Task(Box<str>),
+    /// A legacy session changed its settings or was ended.
+    Session(u128),
 }
 
-impl InMemory {
-    fn part(&self, session: u128) -> &Ended {
-        let [first, ..] = &self.ended;
-        usize::try_from(session % SHARDS as u128).ok().and_then(|part| self.ended.get(part)).unwrap_or(first)
+impl Change {
+    /// Returns the change as it stands in the log.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        // Names and strings: nothing here can fail to be written.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+
+    /// Reads a change from the log.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
     }
 }
 
-impl Shared for InMemory {
-    fn end_session(&self, session: u128, expires: u64) -> Result<bool, NoRoom> {
-        let part = self.part(session);
-        let mut sessions = part.sessions.lock().map_err(|_| NoRoom)?;
-        if sessions.len() >= MAX_ENDED {
-            let now = now();
-            sessions.retain(|_, expires| *expires > now);
-        }
-        if sessions.len() >= MAX_ENDED && !sessions.contains_key(&session) {
-            return Err(NoRoom);
-        }
-        let added = sessions.insert(session, expires).is_none();
-        part.count.store(sessions.len(), Ordering::Release);
-        Ok(added)
-    }
-
-    fn is_ended(&self, session: u128) -> bool {
-        let part = self.part(session);
-        part.count.load(Ordering::Acquire) > 0
-            && part.sessions.lock().is_ok_and(|sessions| sessions.contains_key(&session))
-    }
+/// A log that exists while somebody needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Topic {
+    /// What left on one resumable stream of a legacy session: the session's number and the stream's.
+    Stream(u128, u128),
+    /// The answer to one request that was put to a legacy client: the session's number and the request's.
+    Answer(u128, u128),
+    /// Word to the node that runs a task.
+    Task(u128),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How much of a topic is kept, and for how long after it was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Most messages; the oldest go first.
+    pub messages: usize,
+    /// Most bytes; the oldest go first, but the last one is always kept.
+    pub bytes: usize,
+    /// How long it can be read after it was closed.
+    pub closed_for: Duration,
+    /// How long it exists at most, closed or not.
+    pub at_most: Duration,
+}
 
-    #[test]
-    fn what_is_remembered_is_bounded_and_expires() {
-        let shared = InMemory::default();
-        assert_eq!((shared.end_session(1, u64::MAX), shared.end_session(1, u64::MAX)), (Ok(true), Ok(false)));
-        assert!(shared.is_ended(1) && !shared.is_ended(2) && !shared.is_ended(17));
-        for number in 1..MAX_ENDED as u128 {
-            assert_eq!(shared.end_session(number * 16, u64::MAX), Ok(true));
-        }
-        assert_eq!(shared.end_session(0, 1), Ok(true));
-        assert_eq!(
-            shared.end_session(MAX_ENDED as u128 * 16, u64::MAX),
-            Ok(true),
-            "the expired one made room"
-        );
-        assert_eq!(shared.end_session((MAX_ENDED as u128 + 1) * 16, u64::MAX), Err(NoRoom));
-    }
+/// The name of a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cell {
+    /// What kind of thing it holds.
+    pub space: Space,
+    /// Which one, at most 64 bytes.
+    pub id: Box<[u8]>,
+}
+
+/// What kind of thing a cell holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Space {
+    /// A task of the extension `io.modelcontextprotocol/tasks`.
+    Task,
+}
+
+/// What a legacy session set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The lowest level of log messages it wants; `None`: it did not say.
+    pub level: Option<LogLevel>,
+    /// The resources it wants to hear of.
+    pub subscriptions: BTreeSet<Box<str>>,
+}
+
+/// One change of what a legacy session set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SettingsChange {
+    /// `logging/setLevel`.
+    Level(LogLevel),
+    /// `resources/subscribe`.
+    Subscribe(Box<str>),
+    /// `resources/unsubscribe`.
+    Unsubscribe(Box<str>),
+}
+
+/// A reader of a log.
+pub trait Follow: Send {
+    /// Waits for the next message.
+    ///
+    /// # Cancel safety
+    /// Nothing is skipped when the future is dropped.
+    fn next(&mut self) -> Later<'_, Followed>;
+}
+
+/// What a reader of a log comes upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// A message and its position.
+    Message(u64, Bytes),
+    /// Messages were dropped before they were read; reading goes on after this position.
+    Lagged(u64),
+    /// The log was closed and all of it is read.
+    Closed,
 }

@@ -1,6 +1,9 @@
-//! Private servers for tests: started on free ports, in temporary folders, ended with the test.
+//! Private servers for tests, started on free ports, in temporary folders, ended with the test; and what stands in front of them.
 //!
 //! Tests are the only readers, so a server that cannot be started panics with the server's own words.
 
+pub mod front;
+mod http;
 pub mod postgres;
+pub mod shim;
 pub mod spec;

@@ -24,18 +24,17 @@ impl Spec {
         root.join("2026-07-28/schema.json").exists().then(|| Self { root, compiled: Mutex::default() })
     }
 
-    /// Checks a message a server wrote in answer to `method` (or its notification) for a client of `revision`.
+    /// Checks a message a server wrote in answer to `method` (or its own notification or request) for a client of `revision`.
     ///
     /// # Errors
     /// What the schema says is wrong.
     pub fn check(&self, revision: &str, method: &str, message: &Value) -> Result<(), String> {
-        if let Some(method) = message.get("method") {
-            let is_list = method == "notifications/tools/list_changed";
-            return self.check_as(
-                revision,
-                if is_list { "ToolListChangedNotification" } else { "ProgressNotification" },
-                message,
-            );
+        if let Some(own) = message.get("method").and_then(Value::as_str) {
+            let name = name_of(own).ok_or_else(|| format!("a server of {revision} sends no `{own}`"))?;
+            if message.get("id").is_some() && revision == "2026-07-28" {
+                return Err("a modern server sends no requests".to_owned());
+            }
+            return self.check_as(revision, name, message);
         }
         if message.get("error").is_some() {
             let name = if revision >= "2025-11-25" { "JSONRPCErrorResponse" } else { "JSONRPCError" };
@@ -47,7 +46,13 @@ impl Spec {
         }
         let result = message.get("result").unwrap_or(&Value::Null);
         self.check_as(revision, "JSONRPCResponse", message)?;
-        self.check_as(revision, result_of(method), result)?;
+        let name = match result.get("resultType").and_then(Value::as_str) {
+            Some("input_required") => "InputRequiredResult",
+            // Of the extension for tasks, whose schema is another.
+            Some("task") => "Result",
+            _ => result_of(method),
+        };
+        self.check_as(revision, name, result)?;
         match revision {
             "2026-07-28" if result.get("resultType").is_none() => {
                 Err("a modern result needs `resultType`".to_owned())
@@ -90,8 +95,33 @@ impl Spec {
     }
 }
 
+/// What a server sends by itself.
+fn name_of(method: &str) -> Option<&'static str> {
+    Some(match method {
+        "notifications/progress" => "ProgressNotification",
+        "notifications/message" => "LoggingMessageNotification",
+        "notifications/cancelled" => "CancelledNotification",
+        "notifications/tools/list_changed" => "ToolListChangedNotification",
+        "notifications/prompts/list_changed" => "PromptListChangedNotification",
+        "notifications/resources/list_changed" => "ResourceListChangedNotification",
+        "notifications/resources/updated" => "ResourceUpdatedNotification",
+        "notifications/subscriptions/acknowledged" => "SubscriptionsAcknowledgedNotification",
+        "notifications/elicitation/complete" => "ElicitationCompleteNotification",
+        // Of the extension for tasks.
+        "notifications/tasks" => "JSONRPCNotification",
+        "elicitation/create" => "ElicitRequest",
+        "sampling/createMessage" => "CreateMessageRequest",
+        "roots/list" => "ListRootsRequest",
+        _ => return None,
+    })
+}
+
 fn result_of(method: &str) -> &'static str {
     match method {
+        "prompts/get" => "GetPromptResult",
+        "resources/read" => "ReadResourceResult",
+        "completion/complete" => "CompleteResult",
+        "subscriptions/listen" => "SubscriptionsListenResult",
         "tools/call" => "CallToolResult",
         "tools/list" => "ListToolsResult",
         "resources/list" => "ListResourcesResult",
@@ -99,6 +129,13 @@ fn result_of(method: &str) -> &'static str {
         "prompts/list" => "ListPromptsResult",
         "server/discover" => "DiscoverResult",
         "initialize" => "InitializeResult",
+        // Extensions have schemas of their own.
+        "tasks/get"
+        | "tasks/update"
+        | "tasks/cancel"
+        | "skills/list"
+        | "skills/get"
+        | "resources/directory/read" => "Result",
         _ => "EmptyResult",
     }
 }

@@ -9,12 +9,12 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use trunkline_protocol::Revision;
+use trunkline_protocol::{Method, Revision};
 use trunkline_service::Endpoint;
 use trunkline_service::seal::Sealer;
 
 use super::Output;
-use crate::assemble::{self, Served};
+use crate::assemble::{self, Lasting, Served};
 use crate::config::{self, Diagnostic, Edge, Loaded};
 use crate::exit::{Code, chain};
 use crate::output::{self, count};
@@ -67,10 +67,8 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             if !problems.is_empty() {
                 output::diagnostics(&problems, &document);
             }
-            let sealer = Arc::new(Sealer::random()?);
-            if let Ok(endpoint) =
-                assemble::endpoint(&config.server, &config.tools, &served, &sealer, &Arc::default())
-            {
+            let lasting = Lasting::new(Arc::new(Sealer::random()?));
+            if let Ok(endpoint) = assemble::endpoint(&config.server, &config.tools, &served, &lasting) {
                 output::result(&summary(&endpoint, &served, &problems));
             }
         }
@@ -127,7 +125,8 @@ fn summary(endpoint: &Endpoint, served: &[Served], problems: &[Diagnostic]) -> S
 fn sizes(endpoint: &Endpoint) -> Vec<usize> {
     let (mut sizes, mut cursor) = (Vec::new(), None::<String>);
     loop {
-        let page = endpoint.catalog.page(cursor.as_deref(), Revision::LATEST).unwrap_or_default();
+        let page = endpoint.catalog.page(Method::ToolsList, cursor.as_deref(), Revision::LATEST);
+        let page = page.unwrap_or_default();
         let members = [b"{", &page[..], b"}"].concat();
         let page: Value = serde_json::from_slice(&members).unwrap_or_default();
         sizes.extend(page["tools"].as_array().into_iter().flatten().map(|tool| tool.to_string().len()));

@@ -16,7 +16,6 @@ use trunkline_protocol::header::Allowed;
 use trunkline_server::http::{Http, HttpOptions};
 use trunkline_server::stdio::{self, StdioOptions};
 use trunkline_service::seal::Sealer;
-use trunkline_service::shared::InMemory;
 
 use crate::admin;
 use crate::assemble;
@@ -277,7 +276,6 @@ fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
         allowed: Allowed::new(&server.allowed_hosts, &server.allowed_origins),
         tolerate_version_header: server.tolerate_version_header,
         sealer,
-        shared: Arc::new(InMemory::default()),
         head_timeout: trunkline_server::http::HEAD_TIMEOUT,
         // Nodes with common keys open each other's sessions, and there is no store yet to tell them of an end.
         ends_sessions: server.seal_keys.0.is_empty(),

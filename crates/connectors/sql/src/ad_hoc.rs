@@ -45,6 +45,8 @@ impl AdHocTool {
             input_schema: schema::input(&specs, Some(&plan), options.schema, dialect),
             output_schema: Some(shape::general_schema()),
             annotations: Annotations::READ_ONLY,
+            icons: Vec::new(),
+            meta: None,
             name,
         };
         let limits =

@@ -265,6 +265,8 @@ pub(crate) fn definition(
         } else {
             Annotations::WRITES
         },
+        icons: Vec::new(),
+        meta: None,
     }
 }
 

@@ -2,7 +2,6 @@
 //! stream.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,10 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
 use trunkline_protocol::{Code, write};
+
+use super::events::Events;
+use crate::legacy::replay;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -38,60 +39,6 @@ pub(super) struct Done {
 /// The work behind a request.
 pub(super) type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
-/// A stream of messages of one request: what `receiver` brings, then what `work` comes to.
-pub struct Events {
-    first: Option<Bytes>,
-    receiver: mpsc::Receiver<Bytes>,
-    work: Option<Work>,
-}
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("ended", &self.work.is_none()).finish_non_exhaustive()
-    }
-}
-
-impl Events {
-    pub(super) fn new(first: Bytes, receiver: mpsc::Receiver<Bytes>, work: Work) -> Self {
-        Self { first: Some(first), receiver, work: Some(work) }
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(event(&first)));
-        }
-        if let Poll::Ready(Some(message)) = self.receiver.poll_recv(context) {
-            return Poll::Ready(Some(event(&message)));
-        }
-        let Some(work) = &mut self.work else { return Poll::Ready(None) };
-        let Poll::Ready(last) = work.as_mut().poll(context) else { return Poll::Pending };
-        self.work = None;
-        // What was reported while the work ended goes out before its result, and nothing after it.
-        let mut out = Vec::with_capacity(last.message.len() + 16);
-        while let Ok(message) = self.receiver.try_recv() {
-            append_event(&mut out, &message);
-        }
-        if !last.message.is_empty() {
-            append_event(&mut out, &last.message);
-        }
-        self.receiver.close();
-        Poll::Ready(Some(out.into()))
-    }
-}
-
-fn event(message: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(message.len() + 16);
-    append_event(&mut out, message);
-    out.into()
-}
-
-/// Appends one event. Messages have no line breaks.
-fn append_event(out: &mut Vec<u8>, message: &[u8]) {
-    out.extend_from_slice(b"data: ");
-    out.extend_from_slice(message);
-    out.extend_from_slice(b"\n\n");
-}
-
 impl Body for Answer {
     type Data = Bytes;
     type Error = Infallible;
@@ -111,7 +58,7 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Events(events) => events.work.is_none(),
+            Self::Events(events) => events.is_ended(),
         }
     }
 
@@ -130,12 +77,26 @@ pub(super) fn empty(status: StatusCode) -> Response<Answer> {
     response
 }
 
-/// Returns a JSON response.
+/// Returns a JSON response, to be marked as such by [`mark_as_json`].
 pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response<Answer> {
     let mut response = Response::new(Answer::Full(Some(body.into())));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Says of a body that it is JSON, if nothing else was said of it.
+///
+/// The table of the request's headers becomes that of the response, and hyper keeps it for the next request: one table
+/// serves a connection.
+pub(super) fn mark_as_json(response: &mut Response<Answer>, mut of_request: HeaderMap) {
+    if !matches!(response.body(), Answer::Full(Some(_))) || response.headers().contains_key(CONTENT_TYPE) {
+        return;
+    }
+    if response.headers().is_empty() {
+        of_request.clear();
+        *response.headers_mut() = of_request;
+    }
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
 }
 
 /// Returns one message in the form the client takes.
@@ -143,13 +104,13 @@ pub(super) fn message(status: StatusCode, body: Vec<u8>, as_event: bool) -> Resp
     if !as_event {
         return json(status, body);
     }
-    let mut response = Response::new(Answer::Full(Some(event(&body))));
+    let mut response = Response::new(Answer::Full(Some(replay::event(None, &body).into())));
     *response.status_mut() = status;
     mark_as_events(&mut response);
     response
 }
 
-/// Returns a stream of messages.
+/// Returns a stream of events.
 pub(super) fn events(events: Events) -> Response<Answer> {
     let mut response = Response::new(Answer::Events(Box::new(events)));
     mark_as_events(&mut response);

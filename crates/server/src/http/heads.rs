@@ -1,8 +1,12 @@
 //! The headers of one request that the protocol looks at, gathered in one pass.
 
+use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, TRANSFER_ENCODING};
 use trunkline_protocol::header::{Accepts, accepts};
+use trunkline_service::ParamHeaders;
+
+/// Most `Mcp-Param-*` headers of one request; all headers together are bounded before.
+const MAX_PARAMS: usize = 64;
 
 /// Borrowed header values. What the protocol mirrors from the body is marked when it is repeated.
 #[derive(Debug, Default)]
@@ -15,6 +19,10 @@ pub(super) struct Heads<'a> {
     pub(super) method: Mirrored<'a>,
     pub(super) name: Mirrored<'a>,
     pub(super) session: Option<&'a [u8]>,
+    /// Where a stream is taken up again.
+    pub(super) last_event_id: Option<&'a [u8]>,
+    /// A header mirrors an argument: `Mcp-Param-*` occurs.
+    pub(super) has_params: bool,
     accept: Option<Accepts>,
     /// The body is compressed, or otherwise not what it says it is.
     pub(super) is_encoded: bool,
@@ -51,36 +59,37 @@ impl<'a> Heads<'a> {
     pub(super) fn read(headers: &'a HeaderMap) -> Self {
         let mut heads = Self::default();
         for (name, value) in headers {
-            let value = value.as_bytes();
-            if name == CONTENT_TYPE {
-                heads.once("Content-Type", value, |heads| &mut heads.content_type);
-            } else if name == ACCEPT {
-                let these = accepts(value);
-                heads.accept = Some(heads.accept.map_or(these, |those| those.or(these)));
-            } else if name == CONTENT_LENGTH {
-                heads.content_length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-            } else if name == CONTENT_ENCODING {
-                heads.is_encoded |= !value.eq_ignore_ascii_case(b"identity");
-            } else if name == TRANSFER_ENCODING {
-                heads.is_encoded |= !value.eq_ignore_ascii_case(b"chunked");
-            } else if name == HOST {
-                heads.once("Host", value, |heads| &mut heads.host);
-            } else if name == ORIGIN {
-                heads.once("Origin", value, |heads| &mut heads.origin);
-            } else {
-                heads.read_own(name.as_str(), value);
-            }
+            heads.add(name.as_str(), value.as_bytes());
         }
         heads
     }
 
-    fn read_own(&mut self, name: &str, value: &'a [u8]) {
-        match name {
-            "mcp-protocol-version" => self.version.add(value),
-            "mcp-method" => self.method.add(value),
-            "mcp-name" => self.name.add(value),
-            "mcp-session-id" => self.once("Mcp-Session-Id", value.trim_ascii(), |heads| &mut heads.session),
-            "forwarded" => self.forwarded = true,
+    fn add(&mut self, name: &str, value: &'a [u8]) {
+        // The length first, which tells nearly all names apart.
+        match (name.len(), name) {
+            (4, "host") => self.once("Host", value, |heads| &mut heads.host),
+            (12, "content-type") => self.once("Content-Type", value, |heads| &mut heads.content_type),
+            (6, "accept") => {
+                let these = accepts(value);
+                self.accept = Some(self.accept.map_or(these, |those| those.or(these)));
+            }
+            (20, "mcp-protocol-version") => self.version.add(value),
+            (10, "mcp-method") => self.method.add(value),
+            (8, "mcp-name") => self.name.add(value),
+            (14, "content-length") => {
+                self.content_length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+            }
+            (14, "mcp-session-id") => {
+                self.once("Mcp-Session-Id", value.trim_ascii(), |heads| &mut heads.session)
+            }
+            (6, "origin") => self.once("Origin", value, |heads| &mut heads.origin),
+            (13, "last-event-id") => {
+                self.once("Last-Event-ID", value.trim_ascii(), |heads| &mut heads.last_event_id);
+            }
+            (16, "content-encoding") => self.is_encoded |= !value.eq_ignore_ascii_case(b"identity"),
+            (17, "transfer-encoding") => self.is_encoded |= !value.eq_ignore_ascii_case(b"chunked"),
+            (9, "forwarded") => self.forwarded = true,
+            _ if name.starts_with("mcp-param-") => self.has_params = true,
             _ if name.starts_with("x-forwarded-") => self.forwarded = true,
             _ => {}
         }
@@ -95,6 +104,20 @@ impl<'a> Heads<'a> {
         if place(self).replace(value).is_some() {
             self.repeated = Some(name);
         }
+    }
+
+    /// Returns the headers that mirror arguments; `None` when there are more than can be looked at.
+    pub(super) fn params(&self, headers: &HeaderMap) -> Option<ParamHeaders> {
+        if !self.has_params {
+            return Some(ParamHeaders::None);
+        }
+        let named = headers.iter().filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix("mcp-param-")?;
+            // A copy: the values must not keep the buffer of the connection.
+            Some((name.into(), Bytes::copy_from_slice(value.as_bytes())))
+        });
+        let found: Vec<(Box<str>, Bytes)> = named.take(MAX_PARAMS + 1).collect();
+        (found.len() <= MAX_PARAMS).then(|| ParamHeaders::Some(found.into()))
     }
 
     /// Returns what the client takes; all, when it does not say.

@@ -1,26 +1,26 @@
 //! One POST: read the body, decide the era, check what its era demands, run it.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use tokio::sync::mpsc;
-use trunkline_protocol::{Code, Envelope, Message, Method, Refusal, Revision, header, scan, write};
-use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Outcome, Request};
+use trunkline_protocol::{
+    Code, Envelope, Kind, Message, Method, Refusal, Revision, Token, header, scan, write,
+};
+use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outcome, ParamHeaders, Request};
 
-use super::answer::{self, Answer, Done, Events, Work, busy, empty, message, refusal, retry_after};
+use super::Http;
+use super::answer::{self, Answer, Done, Work, busy, empty, message, refusal, retry_after};
+use super::events::{Events, message_of};
 use super::heads::{Heads, Mirrored};
-use super::legacy_calls::Started;
-use super::{Http, unknown_session};
 use crate::admit;
-use crate::batch::{self, Part};
-use crate::legacy::{Session, Tells, answer_here};
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,22 +30,22 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who asks on this connection, and what it takes of the two answer forms.
 #[derive(Clone, Copy)]
-struct Form<'a> {
+pub(super) struct Form<'a> {
     /// The connection's own handle on its caller: cloning it disturbs no other core.
-    caller: &'a Arc<Caller>,
+    pub(super) caller: &'a Arc<Caller>,
     /// Answer with an event even where there is nothing to stream.
-    as_event: bool,
-    /// Progress may be streamed.
-    may_stream: bool,
+    pub(super) as_event: bool,
+    /// There may be a stream.
+    pub(super) may_stream: bool,
 }
 
 impl Http {
-    pub(super) async fn post(
+    pub(super) async fn post<B: Body<Data = Bytes>>(
         &self,
         caller: &Arc<Caller>,
         headers: &HeaderMap,
         heads: &Heads<'_>,
-        body: Incoming,
+        body: B,
     ) -> Response<Answer> {
         if !heads.content_type.is_some_and(header::is_json) {
             return refusal(
@@ -64,58 +64,79 @@ impl Http {
             return refusal(StatusCode::NOT_ACCEPTABLE, Code::INVALID_REQUEST, text);
         }
         let form = Form { caller, as_event: !accepts.json, may_stream: accepts.event_stream };
-        match self.read(heads, body).await {
+        match self.read(heads, pin!(body)).await {
             Ok(body) => self.message(headers, heads, body, form).await,
             Err(refused) => refused,
         }
     }
 
     /// Reads the body: as it came when it is one piece, which small ones always are, else copied into a bounded buffer.
-    async fn read(&self, heads: &Heads<'_>, mut body: Incoming) -> Result<Bytes, Response<Answer>> {
+    async fn read<B: Body<Data = Bytes>>(
+        &self,
+        heads: &Heads<'_>,
+        mut body: Pin<&mut B>,
+    ) -> Result<Bytes, Response<Answer>> {
         let max = self.options.max_body;
         if heads.content_length.is_some_and(|length| length > max as u64) {
-            discard(&mut body, max).await;
+            Box::pin(discard(&mut body, max)).await;
             return Err(too_large(max));
         }
-        let pieces = async {
-            let first = match body.frame().await {
+        // A small body is there with its head: no timer is armed for it.
+        let first = match body.frame().now_or_never() {
+            None => None,
+            Some(None) => return Ok(Bytes::new()),
+            Some(Some(frame)) => Some(frame.map_err(|_| cut_short())?.into_data().unwrap_or_default()),
+        };
+        match first {
+            Some(first) if first.len() > max => Err(too_large(max)),
+            Some(first) if body.is_end_stream() => Ok(first),
+            first => {
+                let pieces = tokio::time::timeout(BODY_TIMEOUT, self.read_pieces(first, body));
+                match Box::pin(pieces).await {
+                    Ok(result) => result,
+                    Err(_) => {
+                        let text = "the body did not come in time";
+                        Err(refusal(StatusCode::REQUEST_TIMEOUT, Code::INVALID_REQUEST, text))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what comes after the first piece, which may not be there yet.
+    async fn read_pieces<B: Body<Data = Bytes>>(
+        &self,
+        first: Option<Bytes>,
+        mut body: Pin<&mut B>,
+    ) -> Result<Bytes, Response<Answer>> {
+        let max = self.options.max_body;
+        let first = match first {
+            Some(first) => first,
+            None => match body.frame().await {
                 None => return Ok(Bytes::new()),
                 Some(frame) => frame.map_err(|_| cut_short())?.into_data().unwrap_or_default(),
-            };
-            if first.len() > max {
+            },
+        };
+        if first.len() > max {
+            return Err(too_large(max));
+        }
+        if body.is_end_stream() {
+            return Ok(first);
+        }
+        let room = u32::try_from(max / 1024 + 1).unwrap_or(u32::MAX);
+        let Ok(_room) = self.bodies.try_acquire_many(room) else {
+            return Err(busy("too many large bodies are being read; try again in a second"));
+        };
+        let mut whole = BytesMut::from(first);
+        while let Some(frame) = body.frame().await {
+            let piece = frame.map_err(|_| cut_short())?.into_data().unwrap_or_default();
+            if whole.len() + piece.len() > max {
+                discard(&mut body, max).await;
                 return Err(too_large(max));
             }
-            if body.is_end_stream() {
-                return Ok(first);
-            }
-            let room = u32::try_from(max / 1024 + 1).unwrap_or(u32::MAX);
-            let Ok(_room) = self.bodies.try_acquire_many(room) else {
-                return Err(busy("too many large bodies are being read; try again in a second"));
-            };
-            let mut whole = BytesMut::from(first);
-            while let Some(frame) = body.frame().await {
-                let piece = frame.map_err(|_| cut_short())?.into_data().unwrap_or_default();
-                if whole.len() + piece.len() > max {
-                    discard(&mut body, max).await;
-                    return Err(too_large(max));
-                }
-                whole.extend_from_slice(&piece);
-            }
-            Ok(whole.freeze())
-        };
-        // Polled once before a timer is armed: a small body is there with its head.
-        let mut pieces = pin!(pieces);
-        if let Some(result) = pieces.as_mut().now_or_never() {
-            return result;
+            whole.extend_from_slice(&piece);
         }
-        match tokio::time::timeout(BODY_TIMEOUT, pieces).await {
-            Ok(result) => result,
-            Err(_) => Err(refusal(
-                StatusCode::REQUEST_TIMEOUT,
-                Code::INVALID_REQUEST,
-                "the body did not come in time",
-            )),
-        }
+        Ok(whole.freeze())
     }
 
     async fn message(
@@ -133,23 +154,24 @@ impl Http {
             Err(refused) => return refused_message(&body, &refused, form),
         };
         let method = admit::method_of(&body, &envelope);
-        let header_version = heads.version.once();
+        let (header_version, in_session) = (heads.version.once(), heads.session.is_some());
         match kind {
-            Message::Request if admit::is_modern(&envelope, method, header_version) => {
-                self.modern(heads, body, &envelope, method, form).await
+            Message::Request if admit::is_modern(&envelope, method, header_version, in_session) => {
+                self.modern(headers, heads, body, &envelope, method, form).await
             }
             // Rare paths are boxed: the future of every request is as large as its largest path.
             Message::Request => {
                 Box::pin(self.legacy_request(headers, heads, body, &envelope, method, form)).await
             }
             Message::Notification | Message::Response => {
-                self.no_request(heads, &body, &envelope, method, form.caller)
+                Box::pin(self.no_request(heads, kind, &body, &envelope, method, form.caller)).await
             }
         }
     }
 
     async fn modern(
         &self,
+        headers: &HeaderMap,
         heads: &Heads<'_>,
         body: Bytes,
         envelope: &Envelope,
@@ -158,21 +180,60 @@ impl Http {
     ) -> Response<Answer> {
         // A guard: counting a reference that all cores share would cost each call more than the look-up.
         let endpoint = self.live.load();
-        let id = envelope.id.span;
+        let id = envelope.id.span.of(&body);
         if let Err(failure) = self.check_modern(heads, &body, envelope, method) {
-            return failed(&endpoint, id.of(&body), failure, form);
+            return failed(&endpoint, id, failure, form);
         }
-        let request =
-            admit::modern(body.clone(), envelope, method, Arc::clone(form.caller)).with_time(endpoint.time);
+        if heads.has_params || admit::has_input(envelope) || admit::wants_stream(envelope, method) {
+            let endpoint = Guard::into_inner(endpoint);
+            return Box::pin(self.modern_rare(endpoint, headers, heads, body, envelope, method, form)).await;
+        }
+        let id = Id::new(id);
+        let request = admit::modern(body, envelope, method, Arc::clone(form.caller))
+            .with_time(endpoint.time)
+            .with_param_headers(ParamHeaders::None);
         let log_id = request.log_id();
-        let progress = if form.may_stream { admit::progress(&body, envelope, None) } else { None };
-        if let Some((progress, Some(events))) = progress {
-            let request = request.with_progress(Some(progress));
-            return stream(work(Guard::into_inner(endpoint), request, admit::slice(&body, id)), events, form)
-                .await;
-        }
         let outcome = endpoint.service.call(request).await;
-        finished(done(&endpoint, id.of(&body), Revision::LATEST, &outcome, log_id), form)
+        finished(done(&endpoint, id.bytes(), Revision::LATEST, &outcome, log_id), form)
+    }
+
+    /// Runs a request that is sent again with input, mirrors arguments, or has something to stream.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of the request, from its one caller")]
+    async fn modern_rare(
+        &self,
+        endpoint: Arc<Endpoint>,
+        headers: &HeaderMap,
+        heads: &Heads<'_>,
+        body: Bytes,
+        envelope: &Envelope,
+        method: Method,
+        form: Form<'_>,
+    ) -> Response<Answer> {
+        // A copy: a stream that lasts must not keep the buffer of its connection.
+        let id = Bytes::copy_from_slice(envelope.id.span.of(&body));
+        let Some(params) = heads.params(headers) else {
+            let text = "there are more `Mcp-Param-*` headers than any tool asks for";
+            return failed(&endpoint, &id, Failure::new(FailureKind::HeaderMismatch, text), form);
+        };
+        let input = match admit::input(&body, envelope, method) {
+            Ok(input) => input,
+            Err(failure) => return failed(&endpoint, &id, failure, form),
+        };
+        let streams = form.may_stream && admit::wants_stream(envelope, method);
+        let (attached, events) = match streams.then(|| admit::outlet(&self.stopping.token)) {
+            Some((outlet, events)) => (Some(admit::attached(&body, envelope, outlet)), Some(events)),
+            None => (None, None),
+        };
+        let request = admit::modern(body, envelope, method, Arc::clone(form.caller))
+            .with_time(endpoint.time)
+            .with_param_headers(params)
+            .with_input(input)
+            .with_attached(attached);
+        let work = work(endpoint, request, id);
+        match events {
+            Some(events) => stream(work, events, form).await,
+            None => finished(work.await, form),
+        }
     }
 
     /// The checks of the modern era in the order of digest 2.2.4, from `_meta` on.
@@ -184,16 +245,18 @@ impl Http {
         method: Method,
     ) -> Result<(), Failure> {
         admit::check_is_no_notification(body, envelope, method)?;
-        admit::check_meta(envelope)?;
+        admit::check_meta(body, envelope)?;
         self.check_version_header(heads, body, envelope)?;
         admit::check_version(body, envelope)?;
-        check_mirrored("Mcp-Method", heads.method, envelope.method.bytes(body).as_deref())?;
+        check_mirrored("Mcp-Method", heads.method, body, envelope.method)?;
         let name = match method {
-            Method::ToolsCall | Method::PromptsGet => envelope.name.bytes(body),
-            Method::ResourcesRead => envelope.uri.bytes(body),
-            _ => None,
+            Method::ToolsCall | Method::PromptsGet => envelope.name,
+            Method::ResourcesRead => envelope.uri,
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => envelope.task_id,
+            // Also every method that does not exist: that it does not is told first.
+            _ => Token::default(),
         };
-        if name.is_some() { check_mirrored("Mcp-Name", heads.name, name.as_deref()) } else { Ok(()) }
+        if name.is_string() { check_mirrored("Mcp-Name", heads.name, body, name) } else { Ok(()) }
     }
 
     fn check_version_header(
@@ -202,8 +265,7 @@ impl Http {
         body: &[u8],
         envelope: &Envelope,
     ) -> Result<(), Failure> {
-        let checked =
-            check_mirrored("MCP-Protocol-Version", heads.version, envelope.version.bytes(body).as_deref());
+        let checked = check_mirrored("MCP-Protocol-Version", heads.version, body, envelope.version);
         if checked.is_err() && self.options.tolerate_version_header && is_known_to_mix(heads, body, envelope)
         {
             tracing::warn!(
@@ -213,176 +275,6 @@ impl Http {
         }
         checked
     }
-
-    async fn legacy_request(
-        &self,
-        headers: &HeaderMap,
-        heads: &Heads<'_>,
-        body: Bytes,
-        envelope: &Envelope,
-        method: Method,
-        form: Form<'_>,
-    ) -> Response<Answer> {
-        let endpoint = self.live.load_full();
-        let id = admit::slice(&body, envelope.id.span);
-        if method == Method::Initialize {
-            return self.initialize(&endpoint, &body, envelope, &id, form);
-        }
-        let session = match self.legacy_session(headers, heads, form.caller) {
-            Ok(session) => session,
-            Err(NoSession::Unknown) => return unknown_session(Some(&id)),
-            Err(NoSession::Refused(text)) => {
-                return failed(&endpoint, &id, Failure::new(FailureKind::InvalidRequest, text), form);
-            }
-        };
-        if let Some(reply) = answer_here(method) {
-            let mut out = Vec::new();
-            reply.write(&mut out, &id, session.revision, &[]);
-            return message(StatusCode::OK, out, form.as_event);
-        }
-        let request = admit::legacy(body.clone(), envelope, method, &session, Arc::clone(form.caller))
-            .with_time(endpoint.time);
-        let progress = if form.may_stream { admit::progress(&body, envelope, None) } else { None };
-        let (request, events) = match progress {
-            Some((progress, events)) => (request.with_progress(Some(progress)), events),
-            None => (request, None),
-        };
-        match self.legacy.start(session.number, &id, work(endpoint, request, id.clone())) {
-            Started::Ended(done) => finished(done, form),
-            Started::Running(result) => {
-                let work: Work = Box::pin(async move { result.await.unwrap_or_default() });
-                match events {
-                    Some(events) => stream(work, events, form).await,
-                    None => finished(work.await, form),
-                }
-            }
-        }
-    }
-
-    fn initialize(
-        &self,
-        endpoint: &Endpoint,
-        body: &[u8],
-        envelope: &Envelope,
-        id: &[u8],
-        form: Form<'_>,
-    ) -> Response<Answer> {
-        let session = match Session::agree(body, envelope) {
-            Ok(session) => session,
-            Err(failure) => {
-                return finished(
-                    done(endpoint, id, Revision::LATEST_LEGACY, &Err(failure), admit::next_log_id()),
-                    form,
-                );
-            }
-        };
-        let sealed = session.seal(&self.options.sealer, form.caller).ok();
-        let Some(sealed) = sealed.and_then(|sealed| HeaderValue::from_str(&sealed).ok()) else {
-            let text = "no session can be made now; try again later";
-            return refusal(StatusCode::INTERNAL_SERVER_ERROR, Code::INTERNAL_ERROR, text);
-        };
-        let mut out = Vec::new();
-        session.initialize_reply(endpoint, Tells::Nothing).write(&mut out, id, session.revision, &[]);
-        let mut response = message(StatusCode::OK, out, form.as_event);
-        response.headers_mut().insert("mcp-session-id", sealed);
-        response
-    }
-
-    fn legacy_session(
-        &self,
-        headers: &HeaderMap,
-        heads: &Heads<'_>,
-        caller: &Caller,
-    ) -> Result<Session, NoSession> {
-        let Some(id) = heads.session else {
-            return Err(NoSession::Refused(
-                "`Mcp-Session-Id` is missing: send `initialize` first, or use 2026-07-28 with `_meta` on every request",
-            ));
-        };
-        let session = self.session(caller, id).map_err(|_| NoSession::Unknown)?;
-        match heads.legacy_version(headers) {
-            Ok(None) => Ok(session),
-            Ok(Some(version))
-                if Revision::parse(version).is_some() || version == Revision::STRAY_HEADER.as_bytes() =>
-            {
-                Ok(session)
-            }
-            _ => Err(NoSession::Refused("`MCP-Protocol-Version` names no revision that is served")),
-        }
-    }
-
-    /// Takes in a notification or an answer. Neither is ever answered with a message.
-    fn no_request(
-        &self,
-        heads: &Heads<'_>,
-        body: &[u8],
-        envelope: &Envelope,
-        method: Method,
-        caller: &Caller,
-    ) -> Response<Answer> {
-        let Some(id) = heads
-            .session
-            .filter(|_| !heads.version.once().is_some_and(trunkline_protocol::revision::is_modern_date))
-        else {
-            return empty(StatusCode::ACCEPTED);
-        };
-        let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
-        if method == Method::Cancelled {
-            self.legacy.cancel(session.number, envelope.request_id.raw(body));
-        }
-        empty(StatusCode::ACCEPTED)
-    }
-
-    /// Runs a batch, which sessions of 2025-03-26 alone may send.
-    async fn batch(
-        &self,
-        headers: &HeaderMap,
-        heads: &Heads<'_>,
-        body: &Bytes,
-        refused: Refusal,
-        form: Form<'_>,
-    ) -> Response<Answer> {
-        let session = match self.legacy_session(headers, heads, form.caller) {
-            Ok(session) if batch::is_batch(body, Some(&session)) => session,
-            Err(NoSession::Unknown) => return unknown_session(None),
-            _ => return refused_message(body, &refused, form),
-        };
-        let endpoint = self.live.load_full();
-        let parts = match batch::parts(body, &session, &endpoint, form.caller) {
-            Ok(parts) => parts,
-            Err(refused) => return refused_message(body, &refused, form),
-        };
-        let answers = parts.into_iter().map(|part| self.batch_part(&endpoint, &session, part));
-        let answers: Vec<Vec<u8>> =
-            futures_util::future::join_all(answers).await.into_iter().flatten().collect();
-        match batch::join(&answers) {
-            Some(whole) => message(StatusCode::OK, whole, form.as_event),
-            None => empty(StatusCode::ACCEPTED),
-        }
-    }
-
-    async fn batch_part(&self, endpoint: &Arc<Endpoint>, session: &Session, part: Part) -> Option<Vec<u8>> {
-        match part {
-            Part::Nothing => None,
-            Part::Cancel(id) => {
-                self.legacy.cancel(session.number, &id);
-                None
-            }
-            Part::Answer(answer) => Some(answer),
-            Part::Call(request, id) => {
-                match self.legacy.start(session.number, &id, work(Arc::clone(endpoint), *request, id.clone()))
-                {
-                    Started::Ended(done) => Some(done.message),
-                    Started::Running(result) => result.await.ok().map(|done| done.message),
-                }
-            }
-        }
-    }
-}
-
-enum NoSession {
-    Unknown,
-    Refused(&'static str),
 }
 
 /// The whole of one request as work that owns all it needs.
@@ -395,7 +287,13 @@ fn work(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Work {
 }
 
 /// Writes the response message of an outcome and decides its status.
-fn done(endpoint: &Endpoint, id: &[u8], revision: Revision, outcome: &Outcome, log_id: u64) -> Done {
+pub(super) fn done(
+    endpoint: &Endpoint,
+    id: &[u8],
+    revision: Revision,
+    outcome: &Outcome,
+    log_id: u64,
+) -> Done {
     let mut message = Vec::new();
     admit::write_outcome(&mut message, id, revision, endpoint, outcome, log_id);
     let failure = outcome.as_ref().err();
@@ -404,7 +302,7 @@ fn done(endpoint: &Endpoint, id: &[u8], revision: Revision, outcome: &Outcome, l
 }
 
 /// Legacy clients read an error from a 200; only refusals for want of room have a status of their own there.
-fn status_of(failure: &Failure, revision: Revision) -> StatusCode {
+pub(super) fn status_of(failure: &Failure, revision: Revision) -> StatusCode {
     let kind = failure.kind();
     if !revision.is_modern() && !matches!(kind, FailureKind::Overloaded | FailureKind::RateLimited) {
         return StatusCode::OK;
@@ -412,7 +310,7 @@ fn status_of(failure: &Failure, revision: Revision) -> StatusCode {
     StatusCode::from_u16(kind.row().http).unwrap_or(StatusCode::OK)
 }
 
-fn finished(done: Done, form: Form<'_>) -> Response<Answer> {
+pub(super) fn finished(done: Done, form: Form<'_>) -> Response<Answer> {
     // Cancelled by a notification: nothing is owed.
     if done.message.is_empty() {
         return empty(StatusCode::ACCEPTED);
@@ -425,21 +323,40 @@ fn finished(done: Done, form: Form<'_>) -> Response<Answer> {
 }
 
 /// Streams if there is something to stream before the work ends; else answers in one piece.
-async fn stream(mut work: Work, mut events: mpsc::Receiver<Bytes>, form: Form<'_>) -> Response<Answer> {
-    tokio::select! {
-        biased;
-        Some(first) = events.recv() => answer::events(Events::new(first, events, work)),
-        done = &mut work => finished(done, form),
+async fn stream(mut work: Work, mut events: mpsc::Receiver<Event>, form: Form<'_>) -> Response<Answer> {
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                if let Some(first) = message_of(event) {
+                    return answer::events(Events::of_call(first, events, work));
+                }
+            }
+            done = &mut work => return ended(done, Some(events), form),
+        }
     }
 }
 
+/// Answers a request that ended before its stream began, after what it told.
+pub(super) fn ended(done: Done, events: Option<mpsc::Receiver<Event>>, form: Form<'_>) -> Response<Answer> {
+    let Some(mut events) = events.filter(|_| done.status.is_success() && !done.message.is_empty()) else {
+        return finished(done, form);
+    };
+    while let Ok(event) = events.try_recv() {
+        if let Some(first) = message_of(event) {
+            return answer::events(Events::of_call(first, events, Box::pin(std::future::ready(done))));
+        }
+    }
+    finished(done, form)
+}
+
 /// Answers a request that was refused before it reached a service.
-fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form<'_>) -> Response<Answer> {
+pub(super) fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form<'_>) -> Response<Answer> {
     finished(done(endpoint, id, Revision::LATEST, &Err(failure), admit::next_log_id()), form)
 }
 
 /// Answers a message that is no acceptable JSON-RPC message, with its id if it has one.
-fn refused_message(body: &[u8], refused: &Refusal, form: Form<'_>) -> Response<Answer> {
+pub(super) fn refused_message(body: &[u8], refused: &Refusal, form: Form<'_>) -> Response<Answer> {
     let mut out = Vec::new();
     write::error(&mut out, refused.id.map(|id| id.of(body)), refused.code, refused.message, None);
     message(StatusCode::BAD_REQUEST, out, form.as_event)
@@ -447,7 +364,7 @@ fn refused_message(body: &[u8], refused: &Refusal, form: Form<'_>) -> Response<A
 
 /// Takes in what is left of a refused body, up to `max` more bytes and not for long: a client that is still sending would
 /// see a reset connection in place of the answer.
-async fn discard(body: &mut Incoming, max: usize) {
+async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B, max: usize) {
     let mut left = max.saturating_mul(2);
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {
@@ -470,8 +387,26 @@ fn cut_short() -> Response<Answer> {
     refusal(StatusCode::BAD_REQUEST, Code::PARSE_ERROR, "the body ended before its length")
 }
 
-/// Compares a header with the part of the body it mirrors.
-fn check_mirrored(name: &'static str, header: Mirrored<'_>, body: Option<&[u8]>) -> Result<(), Failure> {
+/// Compares a header with the string of the body that it mirrors.
+fn check_mirrored(
+    name: &'static str,
+    header: Mirrored<'_>,
+    body: &[u8],
+    mirrored: Token,
+) -> Result<(), Failure> {
+    // Nearly always both are the same plain text.
+    if let Mirrored::Once(value) = header
+        && mirrored.kind == Kind::String
+        && mirrored.raw(body).get(1..).and_then(|rest| rest.strip_suffix(b"\"")) == Some(value)
+        && value.is_ascii()
+        && !value.starts_with(b"=?")
+    {
+        return Ok(());
+    }
+    check_encoded(name, header, mirrored.bytes(body).as_deref())
+}
+
+fn check_encoded(name: &'static str, header: Mirrored<'_>, body: Option<&[u8]>) -> Result<(), Failure> {
     let refuse =
         |what: &str| Err(Failure::new(FailureKind::HeaderMismatch, format!("header `{name}` {what}")));
     let value = match header {
@@ -479,13 +414,36 @@ fn check_mirrored(name: &'static str, header: Mirrored<'_>, body: Option<&[u8]>)
         Mirrored::Repeated => return refuse("occurs more than once"),
         Mirrored::Once(value) => value,
     };
-    if Some(value) == body && value.is_ascii() && !value.starts_with(b"=?") {
-        return Ok(());
-    }
     match header::decode(value) {
         Err(error) => refuse(&format!("cannot be read: {error}")),
         Ok(text) if Some(text.as_bytes()) == body => Ok(()),
         Ok(_) => refuse("differs from the body"),
+    }
+}
+
+/// The id of a request, kept apart from its body, which goes to the service: short ones without another allocation.
+enum Id {
+    Short([u8; 31], u8),
+    Long(Box<[u8]>),
+}
+
+impl Id {
+    fn new(raw: &[u8]) -> Self {
+        let mut short = [0; 31];
+        match (short.get_mut(..raw.len()), u8::try_from(raw.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(raw);
+                Self::Short(short, length)
+            }
+            _ => Self::Long(raw.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(short, length) => short.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(long) => long,
+        }
     }
 }
 

@@ -14,12 +14,11 @@ use trunkline_server::stdio::{StdioOptions, serve_on};
 use trunkline_service::catalog::Entry;
 use trunkline_service::endpoint::Live;
 use trunkline_service::layers::Bounded;
-use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::Sealer;
 use trunkline_service::shared::InMemory;
 use trunkline_service::{
-    Annotations, Answer, Catalog, Endpoint, Reply, Request, Router, ServerInfo, Service, ToolDefinition,
-    ToolName, ready,
+    Annotations, Answer, Catalog, Endpoint, Reply, Request, Router, RouterOptions, ServerInfo, Service,
+    Shared, ToolDefinition, ToolName, ready,
 };
 use trunkline_testkit::spec::Spec;
 
@@ -97,6 +96,8 @@ fn tool(name: &str, properties: Value, required: Value) -> ToolDefinition {
         input_schema: json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false }),
         output_schema: (name == "structured").then(|| json!({ "type": "object" })),
         annotations: Annotations::READ_ONLY,
+        icons: Vec::new(),
+        meta: None,
     }
 }
 
@@ -106,15 +107,16 @@ pub(crate) fn live() -> (Live, Arc<Seen>) {
 
 pub(crate) fn live_with(page_size: usize) -> (Live, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
-    (Live::new(endpoint(&seen, 5, page_size)), seen)
+    let shared: Arc<dyn Shared> = Arc::new(InMemory::default());
+    (Live::with_shared(endpoint(&seen, &shared, 5, page_size), shared), seen)
 }
 
-/// An endpoint with the first `tools` of the fixture's tools.
-pub(crate) fn endpoint_of(tools: usize) -> Endpoint {
-    endpoint(&Arc::default(), tools, 250)
+/// An endpoint with the first `tools` of the fixture's tools, in the place of the one that is served.
+pub(crate) fn endpoint_of(live: &Live, tools: usize) -> Endpoint {
+    endpoint(&Arc::default(), live.shared(), tools, 250)
 }
 
-fn endpoint(seen: &Arc<Seen>, tools: usize, page_size: usize) -> Endpoint {
+fn endpoint(seen: &Arc<Seen>, shared: &Arc<dyn Shared>, tools: usize, page_size: usize) -> Endpoint {
     let service: Arc<dyn Service> = Arc::new(Tools(Arc::clone(seen)));
     let text = json!({ "type": "string", "description": "What to say." });
     let number = json!({ "type": "integer", "description": "Milliseconds." });
@@ -132,16 +134,15 @@ fn endpoint(seen: &Arc<Seen>, tools: usize, page_size: usize) -> Endpoint {
     });
     let catalog =
         Arc::new(Catalog::new(entries.collect(), page_size, &Arc::new(Sealer::random().unwrap())).unwrap());
-    let info = ServerInfo {
-        name: "fixture".to_owned(),
-        version: "1".to_owned(),
-        instructions: Some("Try echo.".to_owned()),
-    };
-    let router = Router::new(Arc::clone(&catalog), &info, LIST_TTL);
+    let mut info = ServerInfo::new("fixture", "1");
+    info.instructions = Some("Try echo.".to_owned());
+    let router = Router::new(Arc::clone(&catalog), &info, RouterOptions::new(Arc::clone(shared)));
+    let capabilities = router.capabilities().clone();
     Endpoint::new(
         Arc::new(Bounded::new(router, 200, Arc::default())),
         catalog,
         info,
+        capabilities,
         Some(Duration::from_secs(30)),
     )
 }
@@ -155,7 +156,6 @@ pub(crate) fn options() -> HttpOptions {
         allowed: Allowed::new(&["mcp.example.com".to_owned()], &["https://Claude.ai".to_owned()]),
         tolerate_version_header: false,
         sealer: Arc::new(Sealer::random().unwrap()),
-        shared: Arc::new(InMemory::default()),
         head_timeout: trunkline_server::http::HEAD_TIMEOUT,
         ends_sessions: true,
         shutdown_grace: Duration::from_secs(2),
@@ -206,6 +206,15 @@ pub(crate) fn serve_stdio() -> Piped {
 
 pub(crate) fn serve_stdio_with(max_line: usize) -> Piped {
     let (live, seen) = live();
+    serve_stdio_on(live, seen, max_line)
+}
+
+/// Serves another endpoint than the fixture's.
+pub(crate) fn serve_stdio_of(live: Live, seen: Arc<Seen>) -> Piped {
+    serve_stdio_on(live, seen, MAX_BODY)
+}
+
+fn serve_stdio_on(live: Live, seen: Arc<Seen>, max_line: usize) -> Piped {
     let served = live.clone();
     let (input_end, input) = std::io::pipe().unwrap();
     let (output, output_end) = std::io::pipe().unwrap();

@@ -70,7 +70,7 @@ async fn a_session_is_not_ended_where_other_nodes_would_not_hear_of_it() {
     let answer = post_legacy(http.address, &initialize("2025-11-25"), None, &[]).await;
     let session = [("Mcp-Session-Id", answer.header("mcp-session-id").unwrap())];
     let answer = request(http.address, "DELETE", "/mcp", &session, b"").await;
-    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST, OPTIONS")));
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST, OPTIONS")));
 }
 
 #[tokio::test]
@@ -157,8 +157,12 @@ async fn ht_05_mcp_with_and_without_a_slash_and_no_redirects() {
             "{path}"
         );
     }
-    for method in ["GET", "HEAD", "PUT"] {
-        let answer = request(http.address, method, "/mcp", &[], b"").await;
+    // A stand-alone stream needs its session; a revision that has none, or that method, says so.
+    assert_eq!(request(http.address, "GET", "/mcp", &[], b"").await.status, 400);
+    for (method, headers) in
+        [("GET", &[("MCP-Protocol-Version", "2026-07-28")][..]), ("HEAD", &[]), ("PUT", &[])]
+    {
+        let answer = request(http.address, method, "/mcp", headers, b"").await;
         assert!(answer.status == 405 && answer.header("allow").is_some_and(|allow| allow.contains("POST")));
     }
 }
@@ -432,4 +436,33 @@ async fn a_client_that_is_slow_with_its_head_is_let_go() {
     }
     let waited = started.elapsed();
     assert!(waited > Duration::from_millis(200) && waited < Duration::from_secs(1), "{waited:?}");
+}
+
+#[tokio::test]
+async fn the_version_of_http_is_told_by_the_first_bytes_however_they_come() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let http = serve_http().await;
+    let body = call("1", "noargs", "{}");
+    let head = modern_headers(&body, &[]);
+    let head: String = head.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let first =
+        format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{head}\r\n", body.len());
+    let settings = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    let mut answer = [0; 12];
+    for cut in 1..5 {
+        for (bytes, expected) in
+            [([first.as_bytes(), body.as_bytes()].concat(), true), (settings.clone(), false)]
+        {
+            let mut stream = tokio::net::TcpStream::connect(http.address).await.unwrap();
+            stream.write_all(&bytes[..cut]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            stream.write_all(&bytes[cut..]).await.unwrap();
+            stream.read_exact(&mut answer).await.unwrap();
+            match expected {
+                true => assert_eq!(&answer, b"HTTP/1.1 200"),
+                // A frame of settings.
+                false => assert_eq!(answer[3], 4, "{answer:?}"),
+            }
+        }
+    }
 }

@@ -7,8 +7,15 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod embedded;
 mod fixture;
+mod headers;
 mod http;
+mod legacy_asking;
+mod legacy_streams;
+mod listen;
 mod protocol;
 mod raw_http;
+mod rich;
+mod settings;
 mod stdio;

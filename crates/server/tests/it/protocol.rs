@@ -374,6 +374,18 @@ async fn unknown_tools_and_methods() {
 }
 
 #[tokio::test]
+async fn methods_of_the_other_era_do_not_exist_within_a_session() {
+    let http = serve_http().await;
+    for body in
+        [modern("1", "server/discover", ""), modern("1", "subscriptions/listen", r#""notifications":{}"#)]
+    {
+        for message in legacy(&http, &body).await {
+            assert!(message.contains("-32601"), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_batch_is_answered_for_2025_03_26_alone() {
     let http = serve_http().await;
     let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo","arguments":{"text":"x","delay":20}}}]"#;

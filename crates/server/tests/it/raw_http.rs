@@ -29,11 +29,7 @@ impl Answer {
     /// The messages, of a JSON body or of events.
     pub(crate) fn messages(&self) -> Vec<Value> {
         if self.is_stream() {
-            self.body
-                .split("\n\n")
-                .filter_map(|event| event.strip_prefix("data: "))
-                .map(|data| serde_json::from_str(data).unwrap())
-                .collect()
+            self.body.split("\n\n").filter_map(|event| SseEvent::read(event).message()).collect()
         } else {
             vec![serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))]
         }
@@ -74,6 +70,22 @@ impl Connection {
     }
 
     pub(crate) async fn answer(&mut self) -> Answer {
+        let mut answer = self.head().await;
+        answer.body = String::from_utf8(self.body(&answer).await).unwrap();
+        answer
+    }
+
+    async fn body(&mut self, head: &Answer) -> Vec<u8> {
+        if head.header("transfer-encoding") == Some("chunked") {
+            return self.chunks().await;
+        }
+        let length: usize = head.header("content-length").map_or(0, |length| length.parse().unwrap());
+        self.read_until(|buffer| (buffer.len() >= length).then_some(0)).await;
+        self.buffer.drain(..length.min(self.buffer.len())).collect()
+    }
+
+    /// Reads the head of an answer.
+    pub(crate) async fn head(&mut self) -> Answer {
         let head_end = self
             .read_until(|buffer| buffer.windows(4).position(|window| window == b"\r\n\r\n"))
             .await
@@ -85,35 +97,26 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer { status, headers, body: String::new() };
-        let body = if answer.header("transfer-encoding") == Some("chunked") {
-            self.chunks().await
-        } else {
-            let length: usize = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-            self.read_until(|buffer| (buffer.len() >= length).then_some(0)).await;
-            self.buffer.drain(..length.min(self.buffer.len())).collect()
-        };
-        answer.body = String::from_utf8(body).unwrap();
-        answer
+        Answer { status, headers, body: String::new() }
     }
 
     async fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
-        loop {
-            let Some(end) =
-                self.read_until(|buffer| buffer.windows(2).position(|window| window == b"\r\n")).await
-            else {
-                return body;
-            };
-            let line = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();
-            let length = usize::from_str_radix(line.trim(), 16).unwrap();
-            self.read_until(|buffer| (buffer.len() >= length + 2).then_some(0)).await;
-            let chunk: Vec<u8> = self.buffer.drain(..length + 2).collect();
-            if length == 0 {
-                return body;
-            }
-            body.extend_from_slice(&chunk[..length]);
+        while let Some(chunk) = self.chunk().await {
+            body.extend_from_slice(&chunk);
         }
+        body
+    }
+
+    /// Reads one chunk; `None` at the end of the body, or where the connection breaks off.
+    async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let end = self.read_until(|buffer| buffer.windows(2).position(|window| window == b"\r\n")).await?;
+        let line = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();
+        let length = usize::from_str_radix(line.trim(), 16).unwrap();
+        self.read_until(|buffer| (buffer.len() >= length + 2).then_some(0)).await?;
+        let mut chunk: Vec<u8> = self.buffer.drain(..length + 2).collect();
+        chunk.truncate(length);
+        (length > 0).then_some(chunk)
     }
 
     async fn read_until<T>(&mut self, found: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
@@ -186,4 +189,114 @@ pub(crate) async fn post_legacy(
     headers.extend(session.map(|session| ("Mcp-Session-Id", session)));
     headers.extend_from_slice(extra);
     request(address, "POST", "/mcp", &headers, body.as_bytes()).await
+}
+
+/// One event of a stream; a comment is one without anything.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SseEvent {
+    pub(crate) id: Option<String>,
+    pub(crate) retry: Option<u32>,
+    pub(crate) data: Option<String>,
+}
+
+impl SseEvent {
+    fn read(text: &str) -> Self {
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            Some(line.strip_prefix(' ').unwrap_or(line).to_owned())
+        };
+        Self {
+            id: field("id"),
+            retry: field("retry").map(|retry| retry.parse().unwrap()),
+            data: field("data"),
+        }
+    }
+
+    pub(crate) fn message(&self) -> Option<Value> {
+        let data = self.data.as_deref().filter(|data| !data.is_empty())?;
+        Some(serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}")))
+    }
+}
+
+/// An answer that is read as it comes.
+pub(crate) struct Stream {
+    connection: Connection,
+    pub(crate) head: Answer,
+    text: String,
+}
+
+impl Stream {
+    /// Sends one request on a connection of its own and reads the head of its answer.
+    pub(crate) async fn open(
+        address: SocketAddr,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Self {
+        let mut connection = Connection::open(address).await;
+        connection.send(method, "/mcp", headers, body.as_bytes()).await;
+        let head = connection.head().await;
+        let mut stream = Self { connection, head, text: String::new() };
+        if !stream.head.is_stream() {
+            // One message, as if it were an event.
+            let body = stream.connection.body(&stream.head).await;
+            stream.text = format!("data: {}\n\n", String::from_utf8(body).unwrap());
+        }
+        stream
+    }
+
+    /// Opens the stream of a modern POST.
+    pub(crate) async fn post(address: SocketAddr, body: &str) -> Self {
+        let headers = modern_headers(body, &[]);
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Self::open(address, "POST", &headers, body).await
+    }
+
+    /// Opens the stream of a POST in a session.
+    pub(crate) async fn post_legacy(address: SocketAddr, session: &str, body: &str) -> Self {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Accept", "application/json, text/event-stream"),
+            ("Mcp-Session-Id", session),
+        ];
+        Self::open(address, "POST", &headers, body).await
+    }
+
+    /// Opens the stream of a GET in a session, after an event.
+    pub(crate) async fn get(address: SocketAddr, session: &str, after: Option<&str>) -> Self {
+        let mut headers = vec![("Accept", "text/event-stream"), ("Mcp-Session-Id", session)];
+        headers.extend(after.map(|after| ("Last-Event-ID", after)));
+        Self::open(address, "GET", &headers, "").await
+    }
+
+    /// Waits for the next event; `None` when the stream ended. Ten seconds are too long.
+    pub(crate) async fn event(&mut self) -> Option<SseEvent> {
+        let wait = std::time::Duration::from_secs(10);
+        tokio::time::timeout(wait, self.next_event()).await.expect("no event in time")
+    }
+
+    /// Waits for the next event with a message.
+    pub(crate) async fn message(&mut self) -> Option<Value> {
+        loop {
+            if let Some(message) = self.event().await?.message() {
+                return Some(message);
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Option<SseEvent> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let event = SseEvent::read(event);
+                self.text = rest.to_owned();
+                return Some(event);
+            }
+            if !self.head.is_stream() {
+                return None;
+            }
+            let chunk = self.connection.chunk().await?;
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
 }

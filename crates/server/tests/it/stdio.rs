@@ -118,8 +118,8 @@ fn a_changed_list_is_told_to_clients_of_a_handshake() {
             piped.ask(&modern("1", "tools/list", ""));
         }
         // The same tools again: nothing to tell. Then one tool less.
-        piped.live.store(endpoint_of(5));
-        piped.live.store(endpoint_of(4));
+        piped.live.store(endpoint_of(&piped.live, 5));
+        piped.live.store(endpoint_of(&piped.live, 4));
         if legacy {
             let told: Value = serde_json::from_str(&piped.line()).unwrap();
             check("2025-11-25", "", &told);

@@ -1,11 +1,19 @@
 //! Malformed input in bulk: nothing panics, hangs or grows. A binary of its own, one test at a time, since what is measured
 //! is the process.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 #[path = "../it/fixture.rs"]
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod fixture;
+#[path = "../it/raw_http.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod raw_http;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +21,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::fixture::{Piped, call, initialize, modern, serve_stdio, serve_stdio_with};
+use crate::fixture::{Piped, call, initialize, modern, serve_http, serve_stdio, serve_stdio_with};
+use crate::raw_http::{Stream, post_legacy};
 
 /// Lets one test run at a time, also where tests share a process.
 fn alone() -> MutexGuard<'static, ()> {
@@ -59,6 +68,36 @@ fn st_06_a_long_line_costs_the_limit_and_not_its_length() {
     assert!(piped.line().contains("-32600"));
     assert!(resident() < before + 16 * 1024 * 1024, "grew from {before} to {}", resident());
     assert_eq!(piped.ask(&modern("2", "tools/list", ""))["id"], 2);
+}
+
+#[test]
+fn streams_that_were_closed_leave_nothing() {
+    let _alone = alone();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(rounds_of_streams());
+}
+
+async fn rounds_of_streams() {
+    let http = serve_http().await;
+    let listen = modern("1", "subscriptions/listen", r#""notifications":{"toolsListChanged":true}"#);
+    let slow = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow","arguments":{"ms":20},"_meta":{"progressToken":1}}}"#;
+    let mut before = 0;
+    for round in 0..8 {
+        let mut streams = Vec::new();
+        for _ in 0..100 {
+            let mut stream = Stream::post(http.address, &listen).await;
+            stream.message().await.unwrap();
+            let session = post_legacy(http.address, &initialize("2025-11-25"), None, &[]).await;
+            let session = session.header("mcp-session-id").unwrap();
+            streams.push(Stream::get(http.address, session, None).await);
+            streams.push(Stream::post_legacy(http.address, session, slow).await);
+            streams.push(stream);
+        }
+        drop(streams);
+        if round == 3 {
+            before = resident();
+        }
+    }
+    assert!(resident() < before + 16 * 1024 * 1024, "grew from {before} to {}", resident());
 }
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {

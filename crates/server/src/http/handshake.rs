@@ -1,0 +1,339 @@
+//! Sessions of the handshake era over HTTP: their POSTs, the GET of their streams, and the DELETE that ends them.
+//!
+//! Spec: 2025-11-25 basic/transports#streamable-http and its predecessors.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use trunkline_protocol::{Code, Envelope, Message, Method, Refusal, Revision, revision, write};
+use trunkline_service::shared::{Follow, Followed, Topic};
+use trunkline_service::{Caller, Endpoint, Failure, FailureKind};
+
+use super::Http;
+use super::answer::{self, Answer, Work, busy, empty, message, method_not_allowed, refusal};
+use super::calls::Started;
+use super::events::Events;
+use super::heads::Heads;
+use super::line::{self, Piece};
+use super::post::{Form, done, ended, failed, finished, refused_message, status_of};
+use super::streams::Place as Seat;
+use crate::admit;
+use crate::batch::{self, Part};
+use crate::legacy::replay::{self, Place};
+use crate::legacy::{Call, Session, Standing, UnknownSession, may_tell, take_answer};
+
+/// Why a request has no session.
+pub(super) enum NoSession {
+    Unknown,
+    Refused(&'static str),
+}
+
+impl NoSession {
+    /// The answer to a request without an id.
+    fn answer(self) -> Response<Answer> {
+        match self {
+            Self::Unknown => unknown_session(None),
+            Self::Refused(text) => refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, text),
+        }
+    }
+}
+
+// ---- POST ----
+
+impl Http {
+    pub(super) async fn legacy_request(
+        &self,
+        headers: &HeaderMap,
+        heads: &Heads<'_>,
+        body: Bytes,
+        envelope: &Envelope,
+        method: Method,
+        form: Form<'_>,
+    ) -> Response<Answer> {
+        let endpoint = self.live.load_full();
+        let id = admit::slice(&body, envelope.id.span);
+        if method == Method::Initialize {
+            return self.initialize(&endpoint, &body, envelope, &id, form);
+        }
+        let session = match self.legacy_session(headers, heads, form.caller) {
+            Ok(session) => session,
+            Err(NoSession::Unknown) => return unknown_session(Some(&id)),
+            Err(NoSession::Refused(text)) => {
+                return failed(&endpoint, &id, Failure::new(FailureKind::InvalidRequest, text), form);
+            }
+        };
+        let (outlet, events) = match form.may_stream && may_tell(method) {
+            true => {
+                let (outlet, events) = admit::outlet(&self.stopping.token);
+                (Some(outlet), Some(events))
+            }
+            false => (None, None),
+        };
+        let shared = self.live.shared();
+        let (caller, message) = (Arc::clone(form.caller), (body, *envelope, method));
+        let call = Call::new(endpoint, shared, session.clone(), caller, message, outlet);
+        match self.calls.start(shared, &session, &id, work(call), events) {
+            Started::Ended(done, events) => ended(done, events, form),
+            Started::Running(mut pieces) => match pieces.recv().await {
+                // Cancelled by a notification: nothing is owed.
+                None => empty(StatusCode::ACCEPTED),
+                Some(Piece::End(_, done)) => finished(done, form),
+                Some(first) => answer::events(Events::written(line::stream(first, pieces))),
+            },
+        }
+    }
+
+    fn initialize(
+        &self,
+        endpoint: &Endpoint,
+        body: &[u8],
+        envelope: &Envelope,
+        id: &[u8],
+        form: Form<'_>,
+    ) -> Response<Answer> {
+        let session = match Session::agree(body, envelope) {
+            Ok(session) => session,
+            Err(failure) => {
+                let revision = Revision::LATEST_LEGACY;
+                return finished(done(endpoint, id, revision, &Err(failure), admit::next_log_id()), form);
+            }
+        };
+        let sealed = session.seal(&self.options.sealer, form.caller).ok();
+        let Some(sealed) = sealed.and_then(|sealed| HeaderValue::from_str(&sealed).ok()) else {
+            let text = "no session can be made now; try again later";
+            return refusal(StatusCode::INTERNAL_SERVER_ERROR, Code::INTERNAL_ERROR, text);
+        };
+        let mut out = Vec::new();
+        session.initialize_reply(endpoint).write(&mut out, id, session.revision, &[]);
+        let mut response = message(StatusCode::OK, out, form.as_event);
+        response.headers_mut().insert("mcp-session-id", sealed);
+        response
+    }
+
+    /// Takes in a notification or an answer. Neither is ever answered with a message.
+    pub(super) async fn no_request(
+        &self,
+        heads: &Heads<'_>,
+        kind: Message,
+        body: &Bytes,
+        envelope: &Envelope,
+        method: Method,
+        caller: &Caller,
+    ) -> Response<Answer> {
+        let is_modern = heads.version.once().is_some_and(revision::is_modern_date);
+        let Some(id) = heads.session.filter(|_| !is_modern) else { return empty(StatusCode::ACCEPTED) };
+        let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
+        if kind == Message::Response {
+            take_answer(&**self.live.shared(), &session, body).await;
+        } else if method == Method::Cancelled {
+            self.calls.cancel(session.number, envelope.request_id.raw(body));
+        }
+        empty(StatusCode::ACCEPTED)
+    }
+
+    /// Runs a batch, which sessions of 2025-03-26 alone may send.
+    pub(super) async fn batch(
+        &self,
+        headers: &HeaderMap,
+        heads: &Heads<'_>,
+        body: &Bytes,
+        refused: Refusal,
+        form: Form<'_>,
+    ) -> Response<Answer> {
+        let session = match self.legacy_session(headers, heads, form.caller) {
+            Ok(session) if batch::is_batch(body, Some(&session)) => session,
+            Err(NoSession::Unknown) => return unknown_session(None),
+            _ => return refused_message(body, &refused, form),
+        };
+        let endpoint = self.live.load_full();
+        let parts = match batch::parts(body, &session, &endpoint, self.live.shared(), form.caller) {
+            Ok(parts) => parts,
+            Err(refused) => return refused_message(body, &refused, form),
+        };
+        let answers = parts.into_iter().map(|part| self.batch_part(&session, part));
+        let answers: Vec<Vec<u8>> =
+            futures_util::future::join_all(answers).await.into_iter().flatten().collect();
+        match batch::join(&answers) {
+            Some(whole) => message(StatusCode::OK, whole, form.as_event),
+            None => empty(StatusCode::ACCEPTED),
+        }
+    }
+
+    async fn batch_part(&self, session: &Session, part: Part) -> Option<Vec<u8>> {
+        let shared = self.live.shared();
+        match part {
+            Part::Nothing => None,
+            Part::Cancel(id) => {
+                self.calls.cancel(session.number, &id);
+                None
+            }
+            Part::Answered(body) => {
+                take_answer(&**shared, session, &body).await;
+                None
+            }
+            Part::Answer(answer) => Some(answer),
+            Part::Call(call) => {
+                let id = call.id();
+                self.calls.run(shared, session, &id, work(*call)).await.map(|done| done.message)
+            }
+        }
+    }
+}
+
+/// The whole of one request of a session as work that owns all it needs.
+fn work(call: Call) -> Work {
+    Box::pin(async move {
+        let (outcome, log_id) = call.run().await;
+        done(&call.endpoint, &call.id(), call.session.revision, &outcome, log_id)
+    })
+}
+
+// ---- GET ----
+
+impl Http {
+    /// Opens the stand-alone stream of a session, or takes up a stream that was lost.
+    ///
+    /// A session has one stand-alone stream on a node: a second one takes the place of the first, whose connection the client
+    /// has most likely lost.
+    pub(super) fn get(
+        &self,
+        caller: &Arc<Caller>,
+        headers: &HeaderMap,
+        heads: &Heads<'_>,
+    ) -> Response<Answer> {
+        if heads.version.once().is_some_and(revision::is_modern_date) {
+            return method_not_allowed(self.methods());
+        }
+        let session = match self.legacy_session(headers, heads, caller) {
+            Ok(session) => session,
+            Err(none) => return none.answer(),
+        };
+        if !heads.accepts().event_stream {
+            let text = "`Accept` must allow text/event-stream";
+            return refusal(StatusCode::NOT_ACCEPTABLE, Code::INVALID_REQUEST, text);
+        }
+        match heads.last_event_id.filter(|id| !id.is_empty()) {
+            None => self.standing(session, caller, None),
+            Some(id) => match Place::parse(id) {
+                Some(Place::Standing(position)) => self.standing(session, caller, Some(position)),
+                Some(Place::Call(stream, position)) => self.resume(&session, stream, position),
+                None => {
+                    let text = "`Last-Event-ID` is none that was given here";
+                    refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, text)
+                }
+            },
+        }
+    }
+
+    fn standing(&self, session: Session, caller: &Arc<Caller>, after: Option<u64>) -> Response<Answer> {
+        let (number, revision) = (session.number, session.revision);
+        let (seat, closing) = self.streams.take(number, &self.stopping.token);
+        match Standing::open(&self.live, session, Arc::clone(caller), closing, after) {
+            Ok(standing) => answer::events(Events::written(notices(standing, seat))),
+            Err(failure) if status_of(&failure, revision) == StatusCode::OK => {
+                refusal(StatusCode::BAD_REQUEST, failure.kind().row().code, failure.public())
+            }
+            Err(failure) => busy(failure.public()),
+        }
+    }
+
+    /// Takes up the stream of one call after so many of its messages, wherever the call runs.
+    fn resume(&self, session: &Session, stream: u128, position: u64) -> Response<Answer> {
+        let messages = self.live.shared().follow(Topic::Stream(session.number, stream), Some(position));
+        let Some(messages) = messages else {
+            let text = "this stream is kept no longer: send the request again";
+            return refusal(StatusCode::GONE, Code::INVALID_REQUEST, text);
+        };
+        answer::events(Events::written(replayed(messages, stream, self.stopping.token.clone())))
+    }
+}
+
+/// The notices of a stand-alone stream as events.
+fn notices(standing: Standing, seat: Seat) -> impl Stream<Item = Bytes> + Send + 'static {
+    futures_util::stream::unfold((standing, seat), |(mut standing, seat)| async move {
+        let (position, message) = standing.next().await?;
+        Some((replay::event(Some(Place::Standing(position)), &message).into(), (standing, seat)))
+    })
+}
+
+/// The messages of a stream that was taken up again, the missed ones and then the rest as it comes.
+fn replayed(
+    messages: Box<dyn Follow>,
+    stream: u128,
+    closing: tokio_util::sync::CancellationToken,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    futures_util::stream::unfold((messages, closing), move |(mut messages, closing)| async move {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = messages.next() => next,
+                () = closing.cancelled() => return None,
+            };
+            match next {
+                Followed::Message(position, message) => {
+                    let event = replay::event(Some(Place::Call(stream, position)), &message);
+                    return Some((event.into(), (messages, closing)));
+                }
+                Followed::Lagged(_) => {}
+                Followed::Closed => return None,
+            }
+        }
+    })
+}
+
+// ---- sessions ----
+
+impl Http {
+    /// Ends a legacy session.
+    pub(super) fn delete(&self, caller: &Caller, heads: &Heads<'_>) -> Response<Answer> {
+        let Some(id) = heads.session else {
+            return refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, "`Mcp-Session-Id` is missing");
+        };
+        let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
+        match self.live.shared().end_session(session.number, session.expires) {
+            Ok(true) => {
+                self.calls.end_session(session.number);
+                empty(StatusCode::NO_CONTENT)
+            }
+            Ok(false) => unknown_session(None),
+            Err(error) => busy(&error.to_string()),
+        }
+    }
+
+    /// Opens a session id and makes sure that nobody ended the session.
+    fn session(&self, caller: &Caller, id: &[u8]) -> Result<Session, UnknownSession> {
+        let session = Session::open(&self.options.sealer, caller, id)?;
+        if self.live.shared().is_ended(session.number) { Err(UnknownSession) } else { Ok(session) }
+    }
+
+    fn legacy_session(
+        &self,
+        headers: &HeaderMap,
+        heads: &Heads<'_>,
+        caller: &Caller,
+    ) -> Result<Session, NoSession> {
+        let Some(id) = heads.session else {
+            return Err(NoSession::Refused(
+                "`Mcp-Session-Id` is missing: send `initialize` first, or use 2026-07-28 with `_meta` on every request",
+            ));
+        };
+        let session = self.session(caller, id).map_err(|_| NoSession::Unknown)?;
+        match heads.legacy_version(headers) {
+            Ok(None) => Ok(session),
+            Ok(Some(version))
+                if Revision::parse(version).is_some() || version == Revision::STRAY_HEADER.as_bytes() =>
+            {
+                Ok(session)
+            }
+            _ => Err(NoSession::Refused("`MCP-Protocol-Version` names no revision that is served")),
+        }
+    }
+}
+
+fn unknown_session(id: Option<&[u8]>) -> Response<Answer> {
+    let mut body = Vec::with_capacity(160);
+    write::error(&mut body, id, Code::INVALID_REQUEST, &UnknownSession.to_string(), None);
+    answer::json(StatusCode::NOT_FOUND, body)
+}

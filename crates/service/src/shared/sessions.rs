@@ -1,0 +1,157 @@
+//! What became of legacy sessions and what they set, in shards so that sessions rarely wait for each other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{NoRoom, Settings, SettingsChange};
+use crate::seal::now;
+
+/// Parts of the table.
+const SHARDS: usize = 16;
+/// Most sessions that one part remembers.
+const MAX_SESSIONS: usize = 8192;
+/// Most resources one session may subscribe to.
+const MAX_SUBSCRIPTIONS: usize = 256;
+/// The longest URI that is remembered, in bytes.
+const MAX_URI: usize = 2048;
+
+/// Sessions of which there is something to remember.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    shards: [Shard; SHARDS],
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    notes: Mutex<HashMap<u128, Note>>,
+    /// How many there are, so that calls need no lock while nobody ended a session or set anything.
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Note {
+    /// When its id expires, in seconds since 1970.
+    expires: u64,
+    ended: bool,
+    settings: Option<Arc<Settings>>,
+}
+
+impl Shard {
+    fn notes(&self) -> MutexGuard<'_, HashMap<u128, Note>> {
+        // Nothing in here panics half way.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(
+        &self,
+        session: u128,
+        expires: u64,
+        change: impl FnOnce(&mut Note) -> Result<T, NoRoom>,
+    ) -> Result<T, NoRoom> {
+        let mut notes = self.notes();
+        if notes.len() >= MAX_SESSIONS {
+            let now = now();
+            notes.retain(|_, note| note.expires > now);
+        }
+        if notes.len() >= MAX_SESSIONS && !notes.contains_key(&session) {
+            return Err(NoRoom);
+        }
+        let note = notes.entry(session).or_default();
+        note.expires = expires;
+        let done = change(note);
+        self.count.store(notes.len(), Ordering::Release);
+        done
+    }
+
+    fn look<T>(&self, session: u128, look: impl FnOnce(&Note) -> Option<T>) -> Option<T> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.notes().get(&session).and_then(look)
+    }
+}
+
+impl Sessions {
+    fn shard(&self, session: u128) -> &Shard {
+        let [first, ..] = &self.shards;
+        usize::try_from(session % SHARDS as u128).ok().and_then(|part| self.shards.get(part)).unwrap_or(first)
+    }
+
+    pub(super) fn end(&self, session: u128, expires: u64) -> Result<bool, NoRoom> {
+        self.shard(session).with(session, expires, |note| {
+            note.settings = None;
+            Ok(!std::mem::replace(&mut note.ended, true))
+        })
+    }
+
+    pub(super) fn is_ended(&self, session: u128) -> bool {
+        self.shard(session).look(session, |note| note.ended.then_some(())).is_some()
+    }
+
+    pub(super) fn settings(&self, session: u128) -> Option<Arc<Settings>> {
+        self.shard(session).look(session, |note| note.settings.clone())
+    }
+
+    pub(super) fn change(&self, session: u128, expires: u64, change: SettingsChange) -> Result<(), NoRoom> {
+        self.shard(session).with(session, expires, |note| {
+            let mut settings = note.settings.as_deref().cloned().unwrap_or_default();
+            match change {
+                SettingsChange::Level(level) => settings.level = Some(level),
+                SettingsChange::Unsubscribe(uri) => {
+                    settings.subscriptions.remove(&uri);
+                }
+                SettingsChange::Subscribe(uri) => {
+                    let full = settings.subscriptions.len() >= MAX_SUBSCRIPTIONS
+                        && !settings.subscriptions.contains(&uri);
+                    if full || uri.len() > MAX_URI {
+                        return Err(NoRoom);
+                    }
+                    settings.subscriptions.insert(uri);
+                }
+            }
+            note.settings = Some(Arc::new(settings));
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_protocol::LogLevel;
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_expires() {
+        let sessions = Sessions::default();
+        assert_eq!((sessions.end(1, u64::MAX), sessions.end(1, u64::MAX)), (Ok(true), Ok(false)));
+        assert!(sessions.is_ended(1) && !sessions.is_ended(2) && !sessions.is_ended(17));
+        for number in 1..MAX_SESSIONS as u128 {
+            assert_eq!(sessions.end(number * 16, u64::MAX), Ok(true));
+        }
+        assert_eq!(sessions.end(0, 1), Ok(true));
+        let one_more = |number: u128| sessions.end((MAX_SESSIONS as u128 + number) * 16, u64::MAX);
+        assert_eq!(one_more(0), Ok(true), "the expired one made room");
+        assert_eq!(one_more(1), Err(NoRoom));
+    }
+
+    #[test]
+    fn settings_are_kept_for_their_session_until_it_ends() {
+        let sessions = Sessions::default();
+        assert_eq!(sessions.settings(5), None);
+        sessions.change(5, u64::MAX, SettingsChange::Level(LogLevel::Error)).unwrap();
+        sessions.change(5, u64::MAX, SettingsChange::Subscribe("a".into())).unwrap();
+        sessions.change(5, u64::MAX, SettingsChange::Subscribe("b".into())).unwrap();
+        sessions.change(5, u64::MAX, SettingsChange::Unsubscribe("a".into())).unwrap();
+        let settings = sessions.settings(5).unwrap();
+        assert_eq!(settings.level, Some(LogLevel::Error));
+        assert_eq!(settings.subscriptions.iter().map(|uri| &**uri).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(sessions.settings(21), None, "same shard, other session");
+        for number in 0..MAX_SUBSCRIPTIONS {
+            let _ = sessions.change(6, u64::MAX, SettingsChange::Subscribe(number.to_string().into()));
+        }
+        assert_eq!(sessions.change(6, u64::MAX, SettingsChange::Subscribe("one more".into())), Err(NoRoom));
+        sessions.end(5, u64::MAX).unwrap();
+        assert_eq!(sessions.settings(5), None);
+    }
+}
