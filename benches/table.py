@@ -47,6 +47,19 @@ def start_rows(folder):
             yield f"| {what} | | {value:.1f} | | {most} | {'ok' if value <= most else 'missed'} |"
 
 
+def listen_rows(folder):
+    path = folder / "listen.json"
+    if not path.exists():
+        return
+    run = json.loads(path.read_text())
+    for what, value, most in (
+        ("memory per stream, KiB", max(run["kib_per_stream"], run["kib_per_stream_again"]), 20),
+        ("a change reaches all, ms", run["reached_all_ms"], 2000),
+        ("left once all are closed, MB", max(run["after_kib"], run["after_again_kib"]) / 1024, 30),
+    ):
+        yield f"| {run['streams']} open subscriptions: {what} | | {value:.1f} | | {most} | {'ok' if value <= most else 'missed'} |"
+
+
 def size_row(folder):
     path = folder.parent / "release" / "trunkline"
     if path.exists():
@@ -69,7 +82,7 @@ def main():
     folder = Path(sys.argv[1])
     lines = ["| path (server CPU, us per call, unless said otherwise) | floor | ours | ratio (min-max) | at most | |", "|---|---|---|---|---|---|"]
     lines += [line for line in (row(folder, *spec) for spec in ROWS) if line]
-    lines += [*start_rows(folder), *size_row(folder), *instruction_rows(folder)]
+    lines += [*start_rows(folder), *listen_rows(folder), *size_row(folder), *instruction_rows(folder)]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

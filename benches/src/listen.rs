@@ -1,5 +1,5 @@
 //! Opens thousands of `subscriptions/listen` streams against one server and tells what they cost: memory of the server per
-//! stream, how long a change takes to reach all of them, and what is left once they are closed.
+//! stream, how long a change takes to reach all of them, and what is left once they are closed and the server works on.
 //!
 //! `bench-listen URL PID [STREAMS]`: the server must have a tool `touch` that announces a change of the tools. Prints one line
 //! of JSON. Connections are made anew in a second round: memory that grows from round to round would be a leak.
@@ -109,6 +109,27 @@ async fn settled(pid: u32, files: usize) -> anyhow::Result<u64> {
     }
 }
 
+/// Calls a tool for a while on several connections: an allocator gives memory back while it works, not while it rests.
+async fn work(address: SocketAddr) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        tasks.spawn(async move {
+            let mut stream = TcpStream::connect(address).await?;
+            let started = Instant::now();
+            while started.elapsed() < Duration::from_secs(2) {
+                let arguments = r#""name":"echo","arguments":{"message":"x"}"#;
+                stream.write_all(&request(1, "tools/call", "echo", arguments)).await?;
+                until(&mut stream, "\"result\"").await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
 async fn run() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address: SocketAddr = arguments.next().context("bench-listen ADDRESS PID [STREAMS]")?.parse()?;
@@ -125,6 +146,8 @@ async fn run() -> anyhow::Result<()> {
             .await
             .context("a change did not reach all")??;
         drop(opened);
+        settled(pid, files).await?;
+        work(address).await?;
         rounds.push((full, reached, settled(pid, files).await?));
     }
     let [(first, reached, after), (second, reached_again, after_again)] = rounds[..] else {

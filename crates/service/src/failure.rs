@@ -107,6 +107,9 @@ impl FailureKind {
     }
 }
 
+/// The longest URI that comes back in `data`, in bytes.
+const MAX_ECHOED: usize = 4096;
+
 /// Why a request was refused or could not be answered.
 ///
 /// [`Failure::public`] is what a caller reads, and what it displays as; the cause behind it, for the operator's log alone, is
@@ -151,8 +154,12 @@ impl Failure {
         let text = format!(
             "there is no resource `{shown}`; `resources/list` and `resources/templates/list` tell which exist"
         );
-        let data = serde_json::json!({ "uri": shown });
-        Self::new(FailureKind::ResourceNotFound, text).with_data(data.to_string().into_bytes())
+        let failure = Self::new(FailureKind::ResourceNotFound, text);
+        // The URI as it was sent, or not at all.
+        if uri.len() > MAX_ECHOED {
+            return failure;
+        }
+        failure.with_data(serde_json::json!({ "uri": uri }).to_string().into_bytes())
     }
 
     /// Adds the `data` member of the error, as raw JSON.

@@ -70,7 +70,8 @@ impl<S: Service> Service for Bounded<S> {
         let (method, log_id) = (request.method(), request.log_id());
         // A subscription lasts as long as its client wants.
         let time = if is_listening { TimeAllowed::Unlimited } else { request.time() };
-        let progress = request.progress().cloned();
+        // Nor has it progress: what it tells is all there is to tell.
+        let progress = request.progress().filter(|_| !is_listening).cloned();
         // A handler may panic before there is a future, and in it.
         let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) else {
             return ready(panicked(method, log_id));
@@ -185,6 +186,19 @@ mod tests {
             (last, seen) = (value, seen + 1);
         }
         assert_eq!(seen, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscription_has_no_deadline_and_no_progress() {
+        let (sender, mut events) = mpsc::channel(16);
+        let outlet = Outlet::new(sender, Default::default());
+        let progress = Progress::new(Bytes::from_static(b"0"), outlet.clone());
+        let attached = Attached { progress: Some(progress), ..Attached::new(outlet) };
+        let request = request(Method::SubscriptionsListen).with_attached(Some(Box::new(attached)));
+        let service = Bounded::new(Never, 0, Arc::default());
+        let listening = service.call(request.with_time(in_seconds(1)));
+        assert!(tokio::time::timeout(Duration::from_secs(60), listening).await.is_err());
+        assert!(events.try_recv().is_err());
     }
 
     #[tokio::test(start_paused = true)]

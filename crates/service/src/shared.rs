@@ -54,11 +54,18 @@ pub trait Shared: Send + Sync + fmt::Debug + 'static {
         change: SettingsChange,
     ) -> Later<'_, Result<(), NoRoom>>;
 
-    /// Tells every follower of [`changes`](Self::changes) on every node, soon and without a promise.
+    /// Tells everybody on every node who follows changes of that kind, soon and without a promise.
     fn announce(&self, change: Change);
 
-    /// Follows the log of changes, each message one [`Change`] as JSON: what comes after the position `after`, or from now on.
+    /// Follows the changes of lists and resources, each message one [`Change`] as JSON: what comes after the position
+    /// `after`, or from now on.
     fn changes(&self, after: Option<u64>) -> Box<dyn Follow>;
+
+    /// Follows, from now on, the changes of legacy sessions, of this one at least.
+    fn session_changes(&self, session: u128) -> Box<dyn Follow>;
+
+    /// Follows the changes of tasks from now on.
+    fn task_changes(&self) -> Box<dyn Follow>;
 
     /// Opens a topic, so that it takes messages; nothing when it is open already. Fails with [`NoRoom`] when too many are.
     fn open(&self, topic: Topic, keep: Keep) -> Later<'_, Result<(), NoRoom>>;
@@ -122,8 +129,11 @@ pub enum Change {
     Resource(Box<str>),
     /// The task of that id is in another state.
     Task(Box<str>),
-    /// A legacy session changed its settings or was ended.
-    Session(u128),
+    /// A legacy session changed its settings or was ended, when the log of [`changes`](Shared::changes) had come to that
+    /// position.
+    Session(u128, u64),
+    /// The call of that id (raw JSON) in a legacy session was cancelled, at a node where it does not run.
+    Cancel(u128, Box<str>),
 }
 
 impl Change {

@@ -76,7 +76,7 @@ pub struct ToolDefinition {
     pub description: String,
     /// The JSON Schema of the arguments; an object schema.
     pub input_schema: Value,
-    /// The JSON Schema of `structuredContent`, when it is known; an object schema.
+    /// The JSON Schema of `structuredContent`, when it is known. Of an object, or clients of a handshake are not told it.
     pub output_schema: Option<Value>,
     /// What it does to the world.
     pub annotations: Annotations,

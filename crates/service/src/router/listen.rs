@@ -61,10 +61,13 @@ impl Router {
             return Ok(subscription.end());
         }
         let closing = subscription.outlet.closing().clone();
+        let mut tasks =
+            (!subscription.filter.task_ids.is_empty()).then(|| self.options.shared.task_changes());
         loop {
             let followed = tokio::select! {
                 () = closing.cancelled() => return Ok(subscription.end()),
                 followed = changes.next() => followed,
+                followed = next_of(&mut tasks) => followed,
             };
             let goes_on = match followed {
                 Followed::Message(position, change) => match Change::from_bytes(&change) {
@@ -117,6 +120,14 @@ impl Router {
 
     async fn task(&self, id: &str, caller: &Caller) -> Option<Vec<u8>> {
         self.options.tasks.as_ref()?.detailed(id, caller).await
+    }
+}
+
+/// Waits for the next message of a log; for ever where there is none.
+async fn next_of(log: &mut Option<Box<dyn Follow>>) -> Followed {
+    match log {
+        Some(log) => log.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -204,6 +215,8 @@ impl Subscription<'_> {
 
     /// Tells of everything that was asked for: changes were lost, so that each of them may have changed.
     async fn tell_all(&self, position: u64) -> bool {
+        // A client that loses its stream among these comes back before all of them, and is told again.
+        let position = position.saturating_sub(1);
         let resources = self.filter.resource_subscriptions.iter().cloned().map(Change::Resource);
         let tasks = self.filter.task_ids.iter().cloned().map(Change::Task);
         for change in

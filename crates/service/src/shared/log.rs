@@ -87,6 +87,11 @@ impl Log {
         Some(position)
     }
 
+    /// Returns the position of the last message.
+    pub(super) fn last(&self) -> u64 {
+        self.ring().last
+    }
+
     pub(super) fn close(&self) {
         self.ring().closed = true;
         self.news.send_replace(());
@@ -94,7 +99,7 @@ impl Log {
 
     pub(super) fn reader(self: &Arc<Self>, after: Option<u64>) -> Reader {
         let news = self.news.subscribe();
-        let last = self.ring().last;
+        let last = self.last();
         // A position that was never reached belongs to another log: begin with what is there.
         let read = after.map_or(last, |after| if after > last { 0 } else { after });
         Reader { log: Arc::clone(self), read, news }

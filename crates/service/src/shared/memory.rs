@@ -11,6 +11,10 @@ use super::log::{Budget, Log};
 use super::sessions::Sessions;
 use super::{Cell, Change, Follow, Keep, Later, NoRoom, PutError, Settings, SettingsChange, Shared, Topic};
 
+/// Logs that the changes of sessions are spread over, so that one session wakes few others.
+const SESSION_LOGS: usize = 64;
+/// How often what has expired is looked for.
+const SWEEP: Duration = Duration::from_secs(5);
 /// Most changes that are kept for subscriptions that lag or are taken up again.
 const MAX_CHANGES: usize = 1024;
 /// Most bytes of those.
@@ -25,9 +29,28 @@ const MAX_TOPICS: usize = 16_384;
 pub struct InMemory {
     sessions: Sessions,
     changes: Arc<Log>,
-    topics: Mutex<HashMap<Topic, Open>>,
+    session_changes: [Arc<Log>; SESSION_LOGS],
+    task_changes: Arc<Log>,
+    topics: Mutex<Topics>,
     topic_bytes: Arc<Budget>,
     cells: Cells,
+}
+
+#[derive(Debug, Default)]
+struct Topics {
+    open: HashMap<Topic, Open>,
+    /// When expired ones are looked for next.
+    sweep: Option<Instant>,
+}
+
+impl Topics {
+    /// Forgets topics whose time is over, now and then, or at once where room is wanted.
+    fn sweep(&mut self, now: Instant, at_once: bool) {
+        if at_once || self.sweep.is_none_or(|at| at <= now) {
+            self.open.retain(|_, open| open.until > now);
+            self.sweep = Some(now + SWEEP);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,7 +65,9 @@ impl Default for InMemory {
     fn default() -> Self {
         Self {
             sessions: Sessions::default(),
-            changes: Arc::new(Log::new(MAX_CHANGES, MAX_CHANGE_BYTES, Budget::new(usize::MAX))),
+            changes: changes(),
+            session_changes: std::array::from_fn(|_| changes()),
+            task_changes: changes(),
             topics: Mutex::default(),
             topic_bytes: Budget::new(MAX_TOPIC_BYTES),
             cells: Cells::default(),
@@ -50,8 +75,12 @@ impl Default for InMemory {
     }
 }
 
+fn changes() -> Arc<Log> {
+    Arc::new(Log::new(MAX_CHANGES, MAX_CHANGE_BYTES, Budget::new(usize::MAX)))
+}
+
 impl InMemory {
-    fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Open>> {
+    fn topics(&self) -> MutexGuard<'_, Topics> {
         // Nothing in here panics half way.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,23 +88,30 @@ impl InMemory {
     fn open_now(&self, topic: Topic, keep: Keep) -> Result<(), NoRoom> {
         let now = Instant::now();
         let mut topics = self.topics();
-        if topics.len() >= MAX_TOPICS || self.topic_bytes.is_spent() {
-            topics.retain(|_, open| open.until > now);
-        }
-        if topics.get(&topic).is_some_and(|open| open.until > now) {
+        let is_full = topics.open.len() >= MAX_TOPICS || self.topic_bytes.is_spent();
+        topics.sweep(now, is_full);
+        if topics.open.get(&topic).is_some_and(|open| open.until > now) {
             return Ok(());
         }
-        if topics.len() >= MAX_TOPICS || self.topic_bytes.is_spent() {
+        if topics.open.len() >= MAX_TOPICS || self.topic_bytes.is_spent() {
             return Err(NoRoom);
         }
         let log = Arc::new(Log::new(keep.messages, keep.bytes, Arc::clone(&self.topic_bytes)));
-        topics.insert(topic, Open { log, closed_for: keep.closed_for, until: now + keep.at_most });
+        topics.open.insert(topic, Open { log, closed_for: keep.closed_for, until: now + keep.at_most });
         Ok(())
     }
 
+    fn session_log(&self, session: u128) -> &Arc<Log> {
+        let [first, ..] = &self.session_changes;
+        let place = usize::try_from(session % SESSION_LOGS as u128).unwrap_or(0);
+        self.session_changes.get(place).unwrap_or(first)
+    }
+
     fn log(&self, topic: Topic) -> Option<Arc<Log>> {
-        let topics = self.topics();
-        topics.get(&topic).filter(|open| open.until > Instant::now()).map(|open| Arc::clone(&open.log))
+        let now = Instant::now();
+        let mut topics = self.topics();
+        topics.sweep(now, false);
+        topics.open.get(&topic).filter(|open| open.until > now).map(|open| Arc::clone(&open.log))
     }
 }
 
@@ -83,7 +119,7 @@ impl Shared for InMemory {
     fn end_session(&self, session: u128, expires: u64) -> Result<bool, NoRoom> {
         let ended = self.sessions.end(session, expires)?;
         if ended {
-            self.announce(Change::Session(session));
+            self.announce(Change::Session(session, self.changes.last()));
         }
         Ok(ended)
     }
@@ -104,18 +140,31 @@ impl Shared for InMemory {
     ) -> Later<'_, Result<(), NoRoom>> {
         Box::pin(async move {
             self.sessions.change(session, expires, change)?;
-            self.announce(Change::Session(session));
+            self.announce(Change::Session(session, self.changes.last()));
             Ok(())
         })
     }
 
     fn announce(&self, change: Change) {
-        // The log of changes is never closed.
-        let _ = self.changes.append(change.to_bytes());
+        let log = match &change {
+            Change::Tools | Change::Prompts | Change::Resources | Change::Resource(_) => &self.changes,
+            Change::Task(_) => &self.task_changes,
+            Change::Session(session, _) | Change::Cancel(session, _) => self.session_log(*session),
+        };
+        // The logs of changes are never closed.
+        let _ = log.append(change.to_bytes());
     }
 
     fn changes(&self, after: Option<u64>) -> Box<dyn Follow> {
         Box::new(self.changes.reader(after))
+    }
+
+    fn session_changes(&self, session: u128) -> Box<dyn Follow> {
+        Box::new(self.session_log(session).reader(None))
+    }
+
+    fn task_changes(&self) -> Box<dyn Follow> {
+        Box::new(self.task_changes.reader(None))
     }
 
     fn open(&self, topic: Topic, keep: Keep) -> Later<'_, Result<(), NoRoom>> {
@@ -131,12 +180,14 @@ impl Shared for InMemory {
     }
 
     fn close(&self, topic: Topic) {
+        let now = Instant::now();
         let mut topics = self.topics();
-        let Some(open) = topics.get_mut(&topic) else { return };
+        topics.sweep(now, false);
+        let Some(open) = topics.open.get_mut(&topic) else { return };
         open.log.close();
-        open.until = open.until.min(Instant::now() + open.closed_for);
+        open.until = open.until.min(now + open.closed_for);
         if open.closed_for.is_zero() {
-            topics.remove(&topic);
+            topics.open.remove(&topic);
         }
     }
 
@@ -197,16 +248,50 @@ mod tests {
             shared.open(Topic::Task(number), brief).await.unwrap();
         }
         shared.open(Topic::Task(u128::MAX), KEEP).await.unwrap();
-        assert!(shared.topics().len() < 10);
+        assert!(shared.topics().open.len() < 10);
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_of_streams_goes_when_its_time_is_over() {
+        let shared = InMemory::default();
+        let brief = Keep { bytes: 1 << 20, closed_for: Duration::from_millis(1), ..KEEP };
+        for number in 0..20 {
+            let topic = Topic::Stream(1, number);
+            shared.open(topic, brief).await.unwrap();
+            shared.append(topic, Bytes::from(vec![0; 900_000])).await.unwrap();
+            shared.close(topic);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        shared.topics().sweep = None;
+        shared.close(Topic::Task(0));
+        assert_eq!(shared.topics().open.len(), 0);
+        assert!(!shared.topic_bytes.is_spent());
+    }
+
+    #[tokio::test]
+    async fn streams_together_keep_a_bounded_number_of_bytes() {
+        let shared = InMemory::default();
+        let keep = Keep { messages: 64, bytes: 4 << 20, ..KEEP };
+        let mut opened = 0;
+        for number in 0..200 {
+            let topic = Topic::Stream(1, number);
+            if shared.open(topic, keep).await.is_ok() {
+                opened += 1;
+                for _ in 0..4 {
+                    shared.append(topic, Bytes::from(vec![0; 1 << 20])).await;
+                }
+            }
+        }
+        assert!(opened < 64, "{opened}");
     }
 
     #[tokio::test]
     async fn a_session_that_changes_is_announced() {
         let shared = InMemory::default();
-        let mut changes = shared.changes(None);
+        let mut changes = shared.session_changes(7);
         shared.change_settings(7, u64::MAX, SettingsChange::Subscribe("a".into())).await.unwrap();
         let Followed::Message(1, change) = changes.next().await else { panic!("no change") };
-        assert_eq!(Change::from_bytes(&change), Some(Change::Session(7)));
+        assert_eq!(Change::from_bytes(&change), Some(Change::Session(7, 0)));
         shared.end_session(7, u64::MAX).unwrap();
         let Followed::Message(2, _) = changes.next().await else { panic!("no change") };
     }

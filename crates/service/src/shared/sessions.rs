@@ -13,6 +13,10 @@ const SHARDS: usize = 16;
 const MAX_SESSIONS: usize = 8192;
 /// Most resources one session may subscribe to.
 const MAX_SUBSCRIPTIONS: usize = 256;
+/// Most bytes of subscriptions that one part remembers.
+const MAX_BYTES: usize = 2 << 20;
+/// What a subscription costs beside its URI, in bytes.
+const OVERHEAD: usize = 64;
 /// The longest URI that is remembered, in bytes.
 const MAX_URI: usize = 2048;
 
@@ -24,9 +28,24 @@ pub(super) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Shard {
-    notes: Mutex<HashMap<u128, Note>>,
+    notes: Mutex<Notes>,
     /// How many there are, so that calls need no lock while nobody ended a session or set anything.
     count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    by_session: HashMap<u128, Note>,
+    /// Bytes of all subscriptions.
+    bytes: usize,
+}
+
+impl Notes {
+    fn forget_expired(&mut self) {
+        let now = now();
+        self.by_session.retain(|_, note| note.expires > now);
+        self.bytes = self.by_session.values().map(Note::bytes).sum();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -37,8 +56,15 @@ struct Note {
     settings: Option<Arc<Settings>>,
 }
 
+impl Note {
+    fn bytes(&self) -> usize {
+        let subscriptions = self.settings.iter().flat_map(|settings| &settings.subscriptions);
+        subscriptions.map(|uri| uri.len() + OVERHEAD).sum()
+    }
+}
+
 impl Shard {
-    fn notes(&self) -> MutexGuard<'_, HashMap<u128, Note>> {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
         // Nothing in here panics half way.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,25 +76,36 @@ impl Shard {
         change: impl FnOnce(&mut Note) -> Result<T, NoRoom>,
     ) -> Result<T, NoRoom> {
         let mut notes = self.notes();
-        if notes.len() >= MAX_SESSIONS {
-            let now = now();
-            notes.retain(|_, note| note.expires > now);
+        if notes.by_session.len() >= MAX_SESSIONS || notes.bytes >= MAX_BYTES {
+            notes.forget_expired();
         }
-        if notes.len() >= MAX_SESSIONS && !notes.contains_key(&session) {
+        let known = notes.by_session.contains_key(&session);
+        if notes.by_session.len() >= MAX_SESSIONS && !known {
             return Err(NoRoom);
         }
-        let note = notes.entry(session).or_default();
+        let note = notes.by_session.entry(session).or_default();
         note.expires = expires;
+        let before = note.bytes();
         let done = change(note);
-        self.count.store(notes.len(), Ordering::Release);
+        let after = note.bytes();
+        if done.is_err() && !known {
+            notes.by_session.remove(&session);
+        } else {
+            notes.bytes = notes.bytes + after - before;
+        }
+        self.count.store(notes.by_session.len(), Ordering::Release);
         done
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.notes().bytes + bytes <= MAX_BYTES
     }
 
     fn look<T>(&self, session: u128, look: impl FnOnce(&Note) -> Option<T>) -> Option<T> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.notes().get(&session).and_then(look)
+        self.notes().by_session.get(&session).and_then(look)
     }
 }
 
@@ -94,6 +131,14 @@ impl Sessions {
     }
 
     pub(super) fn change(&self, session: u128, expires: u64, change: SettingsChange) -> Result<(), NoRoom> {
+        if let SettingsChange::Subscribe(uri) = &change
+            && !self.shard(session).has_room(uri.len() + OVERHEAD)
+        {
+            self.shard(session).notes().forget_expired();
+            if !self.shard(session).has_room(uri.len() + OVERHEAD) {
+                return Err(NoRoom);
+            }
+        }
         self.shard(session).with(session, expires, |note| {
             let mut settings = note.settings.as_deref().cloned().unwrap_or_default();
             match change {
@@ -153,5 +198,24 @@ mod tests {
         assert_eq!(sessions.change(6, u64::MAX, SettingsChange::Subscribe("one more".into())), Err(NoRoom));
         sessions.end(5, u64::MAX).unwrap();
         assert_eq!(sessions.settings(5), None);
+    }
+
+    #[test]
+    fn subscriptions_of_all_sessions_together_are_bounded_in_bytes() {
+        let sessions = Sessions::default();
+        let mut taken = 0;
+        for number in 0..4000_u128 {
+            for uri in 0..10 {
+                let uri = format!("{uri:02000}").into();
+                taken += usize::from(
+                    sessions.change(number * 16, u64::MAX, SettingsChange::Subscribe(uri)).is_ok(),
+                );
+            }
+        }
+        assert!((1000..1100).contains(&taken), "{taken}");
+        for number in 0..4000_u128 {
+            let _ = sessions.end(number * 16, u64::MAX);
+        }
+        assert!(sessions.change(1 << 20, u64::MAX, SettingsChange::Subscribe("a".into())).is_ok());
     }
 }
