@@ -347,6 +347,18 @@ def elicitation(found, era):
     yield from differs("the outcomes", outcomes, expected)
 
 
+def addresses(found, era):
+    for answered in found.values():
+        (asked,) = answered["asked"]
+        question = [asked["mode"], asked["message"], asked["url"]]
+        yield from differs("the question", question, ["url", "Please sign in.", "https://example.com/sign-in"])
+        if era == "legacy" and not asked.get("elicitationId"):
+            yield "the question has no id"
+    yield from is_text("the answer", found["accept"]["result"], "The user agreed to open the address.")
+    for action in ("decline", "cancel"):
+        yield from differs(f"isError after {action}", found[action]["result"].get("isError"), True)
+
+
 def sampling(found, era):
     (asked,) = found["asked"]
     (message,) = asked["messages"]
@@ -419,8 +431,8 @@ def skills(found, era):
 FEATURES = {
     judge.__name__: judge
     for judge in (
-        tools, calls, refusals, resources, templates, reads, prompts, gets, completions, elicitation, sampling, roots,
-        updates, list_changes, progress, logging, cancel, tasks, skills, resumption, ping,
+        tools, calls, refusals, resources, templates, reads, prompts, gets, completions, elicitation, addresses,
+        sampling, roots, updates, list_changes, progress, logging, cancel, tasks, skills, resumption, ping,
     )
 }  # fmt: skip
 

@@ -65,7 +65,9 @@ export class Common {
 
   elicited(params) {
     this.asked.push(params);
-    return this.action === "accept" ? { action: "accept", content: this.plan.form } : { action: this.action };
+    // An address is opened or not; there is nothing to fill in.
+    const fills = this.action === "accept" && params.mode !== "url";
+    return fills ? { action: "accept", content: this.plan.form } : { action: this.action };
   }
 
   sampled(params) {
@@ -158,6 +160,16 @@ export class Common {
     for (this.action of ["accept", "decline", "cancel"]) {
       this.asked = [];
       const result = await this.call("test_elicitation", { message: "Who are you?" });
+      found[this.action] = { asked: this.asked, result };
+    }
+    return found;
+  }
+
+  async addresses() {
+    const found = {};
+    for (this.action of ["accept", "decline", "cancel"]) {
+      this.asked = [];
+      const result = await this.call("test_url_elicitation");
       found[this.action] = { asked: this.asked, result };
     }
     return found;

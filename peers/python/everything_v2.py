@@ -128,7 +128,8 @@ class Peer:
 
     async def on_elicit(self, context, params):
         self.asked.append(plain(params))
-        content = self.plan["form"] if self.action == "accept" else None
+        # An address is opened or not; there is nothing to fill in.
+        content = self.plan["form"] if self.action == "accept" and params.mode == "form" else None
         return types.ElicitResult(action=self.action, content=content)
 
     async def on_sample(self, context, params):
@@ -213,6 +214,13 @@ class Peer:
             self.asked.clear()
             result = await self.call("test_elicitation", {"message": "Who are you?"})
             found[self.action] = {"asked": list(self.asked), "result": result}
+        return found
+
+    async def addresses(self):
+        found = {}
+        for self.action in ("accept", "decline", "cancel"):
+            self.asked.clear()
+            found[self.action] = {"result": await self.call("test_url_elicitation"), "asked": list(self.asked)}
         return found
 
     async def sampling(self):

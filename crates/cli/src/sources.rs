@@ -27,6 +27,8 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn learn(&self) -> Boxed<'_, Vec<Problem>>;
     /// Reaches the database and asks nothing of it.
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>>;
+    /// Waits until nothing runs any more for calls that were dropped, at most for `within`.
+    fn settle(&self, within: Duration) -> Boxed<'_, ()>;
     /// Returns the tools as known now.
     fn definitions(&self) -> Vec<ToolDefinition>;
     /// Tells whether every statement is prepared.
@@ -74,17 +76,27 @@ impl<D: Database> Database for Kept<D> {
 /// A database that can be reached without a statement.
 trait Reach: Database {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>>;
+    fn settle(&self, within: Duration) -> Boxed<'_, ()>;
 }
 
 impl Reach for Sqlite {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>> {
         Box::pin(self.ping())
     }
+
+    /// What it runs, it runs in this process.
+    fn settle(&self, _: Duration) -> Boxed<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 impl Reach for Postgres {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>> {
         Box::pin(self.ping())
+    }
+
+    fn settle(&self, within: Duration) -> Boxed<'_, ()> {
+        Box::pin(Self::settle(self, within))
     }
 }
 
@@ -149,6 +161,10 @@ impl<D: Reach> Source for SqlSource<D> {
 
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>> {
         self.database.reach()
+    }
+
+    fn settle(&self, within: Duration) -> Boxed<'_, ()> {
+        Reach::settle(&*self.database, within)
     }
 
     fn definitions(&self) -> Vec<ToolDefinition> {

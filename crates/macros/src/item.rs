@@ -7,6 +7,7 @@ use syn::{Expr, Ident, LitStr, Path, Token};
 
 use crate::arg::Owner;
 use crate::error::Errors;
+use crate::hints::{self, Hints};
 use crate::keys::{Key, Keys, Value};
 
 /// What was said about the item.
@@ -25,6 +26,7 @@ pub(crate) struct ItemAttribute {
     pub(crate) uri: Option<LitStr>,
     pub(crate) mime: Option<Expr>,
     pub(crate) subscribe: bool,
+    pub(crate) hints_of_resource: Hints,
 }
 
 /// The address of a resource, if it comes first, and the keys.
@@ -66,9 +68,11 @@ impl ItemAttribute {
         let hints = HINTS.into_iter().filter_map(|name| Some((name, flag(name)?))).collect();
         let subscribe = flag("subscribe").unwrap_or(false);
         let task = keys.take("task").and_then(|key| errors.keep(task(key)));
+        let is_template = uri.as_ref().is_some_and(|uri| crate::uri::is_template(&uri.value()));
+        let hints_of_resource = Hints::read(&mut keys, is_template, errors);
         let root = keys.take("crate").and_then(|key| errors.keep(root(key)));
         let root = root.unwrap_or_else(|| quote!(::trunkline));
-        Self { root, name, title, description, icon, hints, task, uri, mime, subscribe }
+        Self { root, name, title, description, icon, hints, task, uri, mime, subscribe, hints_of_resource }
     }
 }
 
@@ -106,10 +110,28 @@ impl Owner {
                 "crate",
             ],
             Self::Prompt => &["name", "title", "description", "icon", "crate"],
-            Self::Resource => &["name", "title", "description", "mime", "subscribe", "icon", "crate"],
+            Self::Resource => &RESOURCE_KEYS,
         }
     }
 }
+
+const RESOURCE_KEYS: [&str; 12] = {
+    let [ttl, public, size, priority, audience] = hints::KEYS;
+    [
+        "name",
+        "title",
+        "description",
+        "mime",
+        "subscribe",
+        ttl,
+        public,
+        size,
+        priority,
+        audience,
+        "icon",
+        "crate",
+    ]
+};
 
 fn not_positional(owner: Owner, text: &str) -> String {
     let word = owner.word();

@@ -80,6 +80,11 @@ impl Keys {
         self.0.append(&mut other.0);
     }
 
+    /// Tells whether the key `name` was given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|key| key.name == name)
+    }
+
     /// Takes the key `name` out.
     pub(crate) fn take(&mut self, name: &str) -> Option<Key> {
         let at = self.0.iter().position(|key| key.name == name)?;

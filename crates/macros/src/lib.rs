@@ -18,6 +18,7 @@ mod docs;
 mod error;
 mod expand;
 mod function;
+mod hints;
 mod item;
 mod keys;
 mod parameter;
@@ -122,7 +123,7 @@ pub fn prompt(attribute: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// ```ignore
 /// /// A note.
-/// #[resource("notes://{id}", mime = "text/markdown", subscribe)]
+/// #[resource("notes://{id}", mime = "text/markdown", subscribe, ttl = "60s")]
 /// async fn note(State(notes): State<Notes>, id: u64) -> Result<String, ResourceError> { .. }
 /// ```
 ///
@@ -130,9 +131,20 @@ pub fn prompt(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// variable of the template, of a type that is `FromStr`, and every variable is a parameter. A variable of the query
 /// (`{?page}`) may be missing and is an `Option<T>`. `#[arg(..)]` takes `rename` and `complete`, as in [`macro@prompt`].
 ///
-/// Keys: `mime = ".."`, the kind of data; `subscribe`, for data whose changes are announced; `name`, `title`, `description`,
-/// `icon` and `crate`, as in [`macro@tool`]; the name may be any that is not blank. Returns anything that is
-/// `IntoResourceResult`: text, bytes, `Json<T>`, `Contents`, or a `Result` of these with `ResourceError`.
+/// # Keys
+/// | key | meaning |
+/// |---|---|
+/// | `mime = ".."` | the kind of data |
+/// | `subscribe` | its changes are announced |
+/// | `ttl = "60s"` | clients may keep what they read for so long: a whole number of `ms`, `s`, `m` or `h`, at most a year; not at all unless said |
+/// | `public` | with `ttl`: it is the same for every caller, so that a cache between may keep it too |
+/// | `size = n` | bytes of the data; not for templates |
+/// | `priority = 0.5` | from 0.0, what may be left out, to 1.0, what is needed |
+/// | `audience = "user"` | whom it is for, `user` or `assistant`; both unless said |
+/// | `name`, `title`, `description`, `icon`, `crate` | as in [`macro@tool`]; the name may be any that is not blank |
+///
+/// Returns anything that is `IntoResourceResult`: text, bytes, `Json<T>`, `Contents`, or a `Result` of these with
+/// `ResourceError`.
 ///
 /// Spec: 2026-07-28 server/resources
 #[proc_macro_attribute]

@@ -20,6 +20,8 @@ use crate::legacy::Session;
 
 /// Events that wait for a slow reader before progress is dropped.
 const EVENT_QUEUE: usize = 16;
+/// Most characters that are shown of the name of a method.
+const MAX_SHOWN: usize = 64;
 /// The code for a resource that does not exist, before 2026-07-28.
 const RESOURCE_NOT_FOUND: Code = Code(-32002);
 
@@ -88,7 +90,14 @@ pub(crate) fn check_is_no_notification(
     if !name.starts_with(b"notifications/") {
         return Ok(());
     }
-    Err(Failure::new(FailureKind::MethodNotFound, "method not found: a notification has no `id`"))
+    Err(method_not_found(&name, ": a notification has no `id`"))
+}
+
+/// Says that a method, whose name came from outside, is not found, and why.
+pub(crate) fn method_not_found(name: &[u8], why: &str) -> Failure {
+    let name = String::from_utf8_lossy(name);
+    let name: String = name.chars().filter(|letter| !letter.is_control()).take(MAX_SHOWN).collect();
+    Failure::new(FailureKind::MethodNotFound, format!("method `{name}` not found{why}"))
 }
 
 /// Checks what every modern request must carry, less what only HTTP has.
@@ -122,13 +131,15 @@ fn log_level(body: &[u8], envelope: &Envelope) -> Option<LogLevel> {
     LogLevel::parse(&envelope.log_level.text(body)?)
 }
 
+/// The longest version, in bytes, that is told back to its client.
+const MAX_VERSION: usize = 256;
 /// The version as nearly every request writes it.
 const QUOTED_LATEST: &[u8] = b"\"2026-07-28\"";
 
 /// Checks that the version in `_meta` is served.
 ///
 /// # Errors
-/// `UnsupportedVersion` with the versions that are.
+/// `UnsupportedVersion` with the versions that are; `InvalidParams` for what is too long to be one.
 pub(crate) fn check_version(body: &[u8], envelope: &Envelope) -> Result<(), Failure> {
     if envelope.version.raw(body) == QUOTED_LATEST {
         return Ok(());
@@ -137,7 +148,16 @@ pub(crate) fn check_version(body: &[u8], envelope: &Envelope) -> Result<(), Fail
     if version == Revision::LATEST.as_str() {
         return Ok(());
     }
-    let requested: String = version.chars().take(64).collect();
+    // The answer has to name it as it was sent.
+    if version.len() > MAX_VERSION {
+        let text = format!(
+            "`_meta` needs `io.modelcontextprotocol/protocolVersion` to be a date such as `{}`; it is {} bytes long",
+            Revision::LATEST,
+            version.len()
+        );
+        return Err(Failure::new(FailureKind::InvalidParams, text));
+    }
+    let requested = &*version;
     let data = json!({ "supported": [Revision::LATEST.as_str()], "requested": requested });
     let text = format!("protocol version `{requested}` is not served here; use `{}`", Revision::LATEST);
     Err(Failure::new(FailureKind::UnsupportedVersion, text).with_data(data.to_string().into_bytes()))

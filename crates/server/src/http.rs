@@ -11,6 +11,7 @@ mod handshake;
 mod heads;
 mod line;
 mod post;
+mod socket;
 mod streams;
 mod timer;
 
@@ -33,7 +34,7 @@ use trunkline_service::endpoint::Live;
 use trunkline_service::seal::Sealer;
 
 pub use answer::Answer;
-use answer::{empty, method_not_allowed, refusal};
+use answer::{busy, empty, method_not_allowed, refusal};
 use calls::Calls;
 use connection::Stopping;
 use heads::Heads;
@@ -59,8 +60,8 @@ pub struct HttpOptions {
     pub tolerate_version_header: bool,
     /// Seals legacy session ids.
     pub sealer: Arc<Sealer>,
-    /// How long a client may take for the head of a request, and between two requests on one connection; kept to within a
-    /// sixth of it. [`HEAD_TIMEOUT`] is a good value.
+    /// How long a client may take for the head of a request, between two requests on one connection, and to read something of
+    /// an answer; kept to within a third of it. [`HEAD_TIMEOUT`] is a good value.
     pub head_timeout: Duration,
     /// Whether DELETE ends a session. It must not where other nodes open the same ids and do not hear of it: 405 then.
     pub ends_sessions: bool,
@@ -119,7 +120,7 @@ impl Http {
     }
 
     /// Ends streams without end, with their result where there is one; then lets calls of sessions that go on without their
-    /// connection finish within the grace, and cancels the rest.
+    /// connection finish within the grace, and cancels the rest. From then on [`respond`](Self::respond) answers 503.
     ///
     /// # Cancel safety
     /// Streams are ended when the future is first polled; calls go on when it is dropped.
@@ -139,6 +140,9 @@ impl Http {
     ) -> impl Future<Output = Response<Answer>> {
         let (parts, body) = request.into_parts();
         async move {
+            if place == Path::Chosen && self.stopping.has_begun() {
+                return busy("this server is stopping; connect again in a second");
+            }
             let heads = Heads::read(&parts.headers);
             if let Some(mut refused) = self.refuse(&heads, &parts.uri, place) {
                 answer::mark_as_json(&mut refused, parts.headers);
@@ -190,14 +194,14 @@ impl Http {
         }
         let forbidden = |text| Some(refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text));
         if !heads.one_host(authority).is_some_and(|host| self.options.allowed.host(host)) {
-            return forbidden("this `Host` is not served; add it to `allowed-hosts` under `[server]`");
+            return forbidden("this `Host` is not served; add it to the allowed hosts");
         }
         if heads.origin.is_some_and(|origin| !self.options.allowed.origin(origin)) {
-            return forbidden("this `Origin` is not served; add it to `allowed-origins` under `[server]`");
+            return forbidden("this `Origin` is not served; add it to the allowed origins");
         }
         if heads.forwarded {
             return forbidden(
-                "forwarded requests are not served without `[auth]`: the local user is not behind a proxy",
+                "forwarded requests are not served without authentication: the local user is not behind a proxy",
             );
         }
         None

@@ -15,6 +15,7 @@
 //! [`DynResource`] make them from closures at run time. What they hand back becomes content through [`IntoToolResult`],
 //! [`IntoPromptResult`] and [`IntoResourceResult`].
 
+mod address;
 mod arguments;
 mod completion;
 mod content;
@@ -72,3 +73,4 @@ pub use task::{
     TaskStatus, TaskStore, Tasks,
 };
 pub use tool::{IntoTool, TaskMode, Tool, ToolFuture, ToolSpec};
+pub use trunkline_service::CacheScope;

@@ -19,6 +19,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::{Code, Envelope, Message, Method, Revision, scan, write};
 use trunkline_service::endpoint::Live;
+use trunkline_service::seal::now;
 use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outlet, Reply, Request};
 
 use crate::admit;
@@ -41,8 +42,10 @@ pub struct StdioOptions {
 pub const MAX_GRACE: Duration = Duration::from_millis(1500);
 /// Chunks that wait between the threads and the task, each way.
 const QUEUE: usize = 4;
-/// Progress messages that wait to be written.
-const EVENTS: usize = 256;
+/// Messages of calls that wait to be written; whoever has more to tell waits.
+const EVENTS: usize = 16;
+/// Bytes that are gathered for one write; one message may pass it.
+const GATHER: usize = 256 * 1024;
 
 /// Serves this process's stdin and stdout until the input ends or `cancel`.
 ///
@@ -154,7 +157,14 @@ impl Dialogue {
                 chunk = chunks.recv() => match chunk {
                     None => break,
                     Some(Err(error)) => return Err(error),
-                    Some(Ok(lines)) => lines.into_iter().for_each(|line| self.line(line)),
+                    Some(Ok(lines)) => {
+                        for line in lines {
+                            self.line(line);
+                            if self.is_full() && !self.send().await {
+                                return Ok(());
+                            }
+                        }
+                    }
                 },
             }
             if !self.send().await {
@@ -179,20 +189,29 @@ impl Dialogue {
         }
     }
 
-    /// Takes along whatever else is ready and hands it to the writer; `false` when nobody reads any more.
+    /// Takes along what else is ready, as much as goes into one write, and hands it to the writer; `false` when nobody reads
+    /// any more. Nothing more is taken in while the writer is busy.
     async fn send(&mut self) -> bool {
-        while let Ok(event) = self.events.try_recv() {
+        while !self.is_full()
+            && let Ok(event) = self.events.try_recv()
+        {
             self.gather_told(event);
         }
-        while let Some(ended) = self.pending.try_join_next() {
+        while !self.is_full()
+            && let Some(ended) = self.pending.try_join_next()
+        {
             self.gather_ended(ended);
         }
         if self.gathered.is_empty() {
             return true;
         }
-        let capacity = self.gathered.len();
+        let capacity = self.gathered.len().min(GATHER);
         let full = std::mem::replace(&mut self.gathered, Vec::with_capacity(capacity));
         self.out.send(full).await.is_ok()
+    }
+
+    fn is_full(&self) -> bool {
+        self.gathered.len() >= GATHER
     }
 
     fn gather_told(&mut self, event: Event) {
@@ -221,7 +240,7 @@ impl Dialogue {
         match line {
             Line::Message(body) => self.message(body),
             Line::TooLong(max) => {
-                let text = format!("the line is longer than {max} bytes, the most that `max-body` allows");
+                let text = format!("the line is longer than {max} bytes, the most that is taken");
                 self.refuse(None, Code::INVALID_REQUEST, &text);
             }
         }
@@ -284,8 +303,12 @@ impl Dialogue {
     fn request(&mut self, body: Bytes, envelope: &Envelope, method: Method) {
         let endpoint = self.live.load_full();
         let id = admit::slice(&body, envelope.id.span);
+        let is_running = self.running.get(&id).is_some_and(|call| !call.is_finished());
         let done = if let Err(failure) = admit::check_is_no_notification(&body, envelope, method) {
             Err(failure)
+        } else if is_running {
+            let text = "a request with this `id` is still running; give each request an `id` of its own";
+            Err(Failure::new(FailureKind::InvalidRequest, text))
         } else if admit::is_modern(envelope, method, None, self.session.is_some()) {
             self.modern(&endpoint, &body, envelope, method, &id)
         } else {
@@ -361,6 +384,10 @@ impl Dialogue {
         let session = Session { expires: u64::MAX, ..Session::agree(body, envelope)? };
         self.answer(&session.initialize_reply(endpoint), id, session.revision);
         self.standing = JoinSet::new();
+        if let Some(before) = self.session.take() {
+            // Remembered while calls of it may still run.
+            let _ = self.live.shared().end_session(before.number, now() + 60);
+        }
         let closing = self.closing.clone();
         if let Ok(mut standing) = Standing::open(&self.live, session.clone(), Caller::local(), closing, None)
         {
@@ -400,9 +427,10 @@ impl Dialogue {
         }
     }
 
-    /// Gathers the answer of a request, after the progress that was reported before it.
+    /// Gathers the answer of a request, after what it told before: no more than the queue holds.
     fn gather(&mut self, message: &[u8]) {
-        while let Ok(event) = self.events.try_recv() {
+        for _ in 0..EVENTS {
+            let Ok(event) = self.events.try_recv() else { break };
             self.gather_told(event);
         }
         if !message.is_empty() {

@@ -163,6 +163,16 @@ pub enum Topic {
     Task(u128),
 }
 
+impl Topic {
+    /// The legacy session it belongs to, if it belongs to one.
+    pub(crate) fn session(&self) -> Option<u128> {
+        match self {
+            Self::Stream(session, _) | Self::Answer(session, _) => Some(*session),
+            Self::Task(_) => None,
+        }
+    }
+}
+
 /// How much of a topic is kept, and for how long after it was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {

@@ -57,6 +57,11 @@ pub use trunkline_server::sdk::*;
 pub use trunkline_service::{Caller, Failure, FailureKind, Outcome, Reply, Request, Service};
 
 /// Compiles the code of the guide.
-#[cfg(all(doctest, feature = "macros", feature = "axum"))]
+#[cfg(all(doctest, feature = "macros", feature = "axum", feature = "skills"))]
 #[doc = include_str!("../../../docs/sdk.md")]
 pub struct SdkGuide;
+
+/// Compiles the code of the README.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

@@ -34,7 +34,8 @@ pub(crate) async fn run(name: &str, client: &Client) -> Found {
         "reads" => reads(client).await,
         "gets" => gets(client).await,
         "completions" => completions(client).await,
-        "elicitation" => elicitation(client).await,
+        "elicitation" => each_action(client, "test_elicitation", json!({ "message": "Who are you?" })).await,
+        "addresses" => each_action(client, "test_url_elicitation", json!({})).await,
         "sampling" => sampling(client).await,
         "roots" => call(client, "test_input_required_result_list_roots", json!({})).await,
         "updates" if modern(client) => modern_updates(client).await,
@@ -137,7 +138,8 @@ async fn completions(client: &Client) -> Found {
 
 // ---- what a server asks ----
 
-async fn elicitation(client: &Client) -> Found {
+/// Calls a tool that asks once for each thing a user can do.
+async fn each_action(client: &Client, tool: &str, arguments: Value) -> Found {
     let mut found = Map::new();
     for (name, action) in [
         ("accept", ElicitationAction::Accept),
@@ -145,10 +147,7 @@ async fn elicitation(client: &Client) -> Found {
         ("cancel", ElicitationAction::Cancel),
     ] {
         client.service().seen(|seen| seen.action = action);
-        found.insert(
-            name.to_owned(),
-            asking(client, "test_elicitation", json!({ "message": "Who are you?" })).await?,
-        );
+        found.insert(name.to_owned(), asking(client, tool, arguments.clone()).await?);
     }
     Ok(found.into())
 }

@@ -73,13 +73,15 @@ impl ClientHandler for Handler {
         request: ElicitRequestParams,
         _context: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
+        // An address is opened or not; there is nothing to fill in.
+        let has_form = matches!(request, ElicitRequestParams::FormElicitationParams { .. });
         let action = self.seen(|seen| {
             seen.asked.push(plain(request));
             seen.action.clone()
         });
-        let accepted = action == ElicitationAction::Accept;
+        let fills = has_form && action == ElicitationAction::Accept;
         let result = ElicitResult::new(action);
-        Ok(if accepted { result.with_content(self.plan.form.clone()) } else { result })
+        Ok(if fills { result.with_content(self.plan.form.clone()) } else { result })
     }
 
     async fn create_message(

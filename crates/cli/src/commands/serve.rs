@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use clap::Args;
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +21,7 @@ use trunkline_server::stdio::{self, StdioOptions};
 use trunkline_service::seal::Sealer;
 
 use crate::admin;
-use crate::assemble;
+use crate::assemble::{self, Served};
 use crate::config::{self, Edge, Loaded, Server, address, refuse_listen};
 use crate::exit::{Code, Failed, chain};
 use crate::logging;
@@ -27,6 +30,8 @@ use crate::shutdown::Signals;
 use crate::supervise::Supervisor;
 use crate::watch::{self, Trigger};
 
+/// How long the end waits for databases to hear that nobody wants an answer any more.
+const SETTLE: Duration = Duration::from_millis(700);
 /// The path of the endpoint.
 const PATH: &str = "/mcp";
 
@@ -121,6 +126,7 @@ pub(crate) struct Site {
 struct Beside {
     tasks: JoinSet<()>,
     cancel: CancellationToken,
+    served: Arc<ArcSwap<Vec<Served>>>,
     /// Kept: dropping it ends the watch.
     _watcher: Option<notify::RecommendedWatcher>,
 }
@@ -240,8 +246,9 @@ impl Site {
                 )),
             }
         }
+        let served = supervisor.served();
         tasks.spawn(supervisor.run(trigger, cancel.clone()));
-        Beside { tasks, cancel, _watcher: watcher }
+        Beside { tasks, cancel, served, _watcher: watcher }
     }
 }
 
@@ -249,6 +256,8 @@ impl Beside {
     async fn end(&mut self) {
         self.cancel.cancel();
         self.tasks.shutdown().await;
+        let served = self.served.load_full();
+        join_all(served.iter().map(|served| served.source.settle(SETTLE))).await;
     }
 }
 

@@ -7,6 +7,7 @@ mod demo;
 mod outage;
 mod reload;
 mod serve;
+mod shutdown;
 mod spec;
 mod stdio;
 mod support;

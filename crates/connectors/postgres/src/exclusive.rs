@@ -16,6 +16,7 @@ use crate::statement::PostgresStatement;
 #[derive(Debug)]
 pub(crate) struct Pool {
     dialer: Arc<Dialer>,
+    size: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Owned>>,
 }
@@ -38,7 +39,16 @@ struct Kept {
 impl Pool {
     /// Makes a pool of at most `size` connections.
     pub(crate) fn new(dialer: Arc<Dialer>, size: usize) -> Arc<Self> {
-        Arc::new(Self { dialer, permits: Arc::new(Semaphore::new(size)), idle: Mutex::default() })
+        let permits = Arc::new(Semaphore::new(size));
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        Arc::new(Self { dialer, size, permits, idle: Mutex::default() })
+    }
+
+    /// Waits until nothing is left of calls that were dropped, at most for `within`: while the last of them are cancelled in
+    /// the server, the process must not end.
+    pub(crate) async fn settle(&self, within: Duration) {
+        // Late or not, the process ends next.
+        let _ = tokio::time::timeout(within, self.permits.acquire_many(self.size)).await;
     }
 
     /// Waits for a connection, at most as long as connecting may take.

@@ -55,6 +55,15 @@ impl Postgres {
         self.shared.pick().await.map(drop)
     }
 
+    /// Waits until the statements of dropped calls were cancelled in the server, at most for `within`; to be called before
+    /// the process ends.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub async fn settle(&self, within: Duration) {
+        self.pool.settle(within).await;
+    }
+
     async fn learn(
         &self,
         source: &StatementSource,

@@ -114,6 +114,7 @@ fn spec(
     let mime = attribute.mime.as_ref().map(|mime| quote!(.mime_type(#mime)));
     let subscribe = attribute.subscribe.then(|| quote!(.subscribe(true)));
     let icon = attribute.icon.as_ref().map(|src| quote!(.icon(#root::Icon::new(#src))));
+    let hints = attribute.hints_of_resource.calls(root);
     let completes: Vec<&str> = function
         .arguments()
         .filter(|argument| argument.attribute.complete.is_some())
@@ -122,7 +123,7 @@ fn spec(
     let completes = (!completes.is_empty()).then(|| quote!(.completes(&[#(#completes),*])));
     let states = states(function);
     quote! {
-        #root::ResourceSpec::new(#address, #name) #title #description #mime #subscribe #icon #completes #states
+        #root::ResourceSpec::new(#address, #name) #title #description #mime #subscribe #hints #icon #completes #states
     }
 }
 

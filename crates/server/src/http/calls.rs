@@ -1,17 +1,18 @@
-//! Calls of legacy sessions that outlive their connection: a dropped connection does not cancel them, a notification does.
+//! Calls of legacy sessions that outlive their connection: a dropped connection does not cancel them, a notification does,
+//! on whatever node it arrives.
 
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trunkline_service::Event;
-use trunkline_service::shared::Shared;
+use trunkline_service::shared::{Follow, Followed, Shared};
+use trunkline_service::{Change, Event, Failure, FailureKind};
 
 use super::answer::{Done, Work};
 use super::line::{Line, Piece};
@@ -21,17 +22,20 @@ use crate::legacy::Session;
 const SHARDS: usize = 16;
 /// How long a call may be silent before its stream begins: a client that loses its connection later can come back to it.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long calls may take to go once they are cancelled.
+const LAST: Duration = Duration::from_secs(1);
+/// The longest id, in bytes of JSON, that other nodes are told of.
+const MAX_TOLD_ID: usize = 256;
 
 type Key = (u128, Box<[u8]>);
-/// The calls that run, each with a number of its own: a client may use an id again too early.
-type Running = HashMap<Key, (u64, CancellationToken)>;
 
-/// The calls of all legacy sessions that did not end at once.
+/// The calls of all legacy sessions that did not end at once. All of them end with it.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     tasks: TaskTracker,
-    serial: AtomicU64,
-    running: Arc<[Mutex<Running>; SHARDS]>,
+    running: Running,
+    /// Cancels every call.
+    all: CancellationToken,
 }
 
 /// What became of a call.
@@ -42,9 +46,19 @@ pub(super) enum Started {
     Running(mpsc::Receiver<Piece>),
 }
 
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.all.cancel();
+    }
+}
+
 impl Calls {
     /// Starts a call, with what it tells its client if that takes a stream. Only one that has to wait becomes a task of its own
     /// and can be cancelled.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when a call of that id runs in the session already: answers and cancels name a call by its id alone.
+    /// `Overloaded` when the edge was stopped.
     pub(super) fn start(
         &self,
         shared: &Arc<dyn Shared>,
@@ -52,82 +66,103 @@ impl Calls {
         id: &[u8],
         mut work: Work,
         events: Option<mpsc::Receiver<Event>>,
-    ) -> Started {
+    ) -> Result<Started, Failure> {
+        if self.tasks.is_closed() {
+            let text = "this server is stopping; connect again in a second";
+            let failure = Failure::new(FailureKind::Overloaded, text);
+            return Err(failure.with_retry_after(Duration::from_secs(1)));
+        }
+        // Before anything of it has happened.
+        if self.running.has(session.number, id) {
+            return Err(in_use());
+        }
         if let Some(ended) = (&mut work).now_or_never() {
-            return Started::Ended(ended, events);
+            return Ok(Started::Ended(ended, events));
         }
-        let cancel = CancellationToken::new();
-        let key: Key = (session.number, id.into());
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut running) = self.shard(session.number).lock() {
-            running.insert(key.clone(), (serial, cancel.clone()));
-        }
+        // From before it is on the table: what is not found there is announced.
+        let changes = shared.session_changes(session.number);
+        let cancel = self.all.child_token();
+        let entry = self.running.enter((session.number, id.into()), &cancel)?;
+        let shared_by_all = Arc::clone(shared);
         let (line, pieces) = Line::new(shared, session);
-        let entry = Entry { running: Arc::clone(&self.running), key, serial };
         self.tasks.spawn(async move {
-            let _entry = entry;
             tokio::select! {
                 () = drive(work, events, line) => {}
                 () = cancel.cancelled() => {}
+                () = ended(changes, &*shared_by_all, &entry.key) => {}
             }
         });
-        Started::Running(pieces)
+        Ok(Started::Running(pieces))
     }
 
     /// Runs a call whose client takes no stream to its end; `None` when it was cancelled.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
     pub(super) async fn run(
         &self,
         shared: &Arc<dyn Shared>,
         session: &Session,
         id: &[u8],
         work: Work,
-    ) -> Option<Done> {
-        match self.start(shared, session, id, work, None) {
-            Started::Ended(done, _) => Some(done),
+    ) -> Result<Option<Done>, Failure> {
+        match self.start(shared, session, id, work, None)? {
+            Started::Ended(done, _) => Ok(Some(done)),
             Started::Running(mut pieces) => match pieces.recv().await {
-                Some(Piece::End(_, done)) => Some(done),
-                _ => None,
+                Some(Piece::End(_, done)) => Ok(Some(done)),
+                _ => Ok(None),
             },
         }
     }
 
-    /// Cancels one call of a session, if it runs.
-    pub(super) fn cancel(&self, session: u128, id: &[u8]) {
-        if let Ok(running) = self.shard(session).lock()
-            && let Some((_, call)) = running.get(&(session, id.into()))
+    /// Cancels one call of a session: here, or else on the other nodes.
+    pub(super) fn cancel(&self, shared: &Arc<dyn Shared>, session: u128, id: &[u8]) {
+        if !self.running.cancel(session, id)
+            && id.len() <= MAX_TOLD_ID
+            && let Ok(id) = std::str::from_utf8(id)
         {
-            call.cancel();
+            shared.announce(Change::Cancel(session, id.into()));
         }
     }
 
-    /// Cancels every call of a session.
+    /// Cancels every call of a session on this node; the others hear of the end of the session by themselves.
     pub(super) fn end_session(&self, session: u128) {
-        if let Ok(running) = self.shard(session).lock() {
-            running
-                .iter()
-                .filter(|((owner, _), _)| *owner == session)
-                .for_each(|(_, (_, call))| call.cancel());
-        }
+        self.running.end(session);
     }
 
-    /// Waits until no call runs. Further ones may still start.
+    /// Takes no more calls and waits until none runs.
     pub(super) async fn idle(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Cancels every call and waits for their ends.
+    /// Takes no more calls, cancels every one and waits for their ends, though not for one that does not yield.
     pub(super) async fn stop(&self) {
-        for shard in self.running.iter() {
-            if let Ok(running) = shard.lock() {
-                running.values().for_each(|(_, call)| call.cancel());
-            }
+        self.all.cancel();
+        if tokio::time::timeout(LAST, self.idle()).await.is_err() {
+            tracing::warn!(calls = self.tasks.len(), "calls that were cancelled did not end in time");
         }
-        self.idle().await;
     }
+}
 
-    fn shard(&self, session: u128) -> &Mutex<Running> {
-        shard(&self.running, session)
+fn in_use() -> Failure {
+    let text =
+        "a request with this `id` is still running in this session; give each request an `id` of its own";
+    Failure::new(FailureKind::InvalidRequest, text)
+}
+
+/// Comes true when the call was cancelled or its session ended, at whatever node.
+async fn ended(mut changes: Box<dyn Follow>, shared: &dyn Shared, (session, id): &Key) {
+    while !shared.is_ended(*session) {
+        match changes.next().await {
+            Followed::Message(_, change) => match Change::from_bytes(&change) {
+                Some(Change::Cancel(of, call)) if of == *session && call.as_bytes() == &**id => return,
+                _ => {}
+            },
+            // Whether the session ended can be looked up; a cancel is lost, as the notification itself may be.
+            Followed::Lagged(_) => {}
+            Followed::Closed => return std::future::pending().await,
+        }
     }
 }
 
@@ -171,24 +206,59 @@ async fn drive(mut work: Work, events: Option<mpsc::Receiver<Event>>, mut line: 
     }
 }
 
-fn shard(running: &[Mutex<Running>; SHARDS], session: u128) -> &Mutex<Running> {
-    let [first, ..] = running;
-    running.get((session % SHARDS as u128) as usize).unwrap_or(first)
+// ---- the table ----
+
+/// The calls that run, by session and id.
+#[derive(Debug, Default, Clone)]
+struct Running(Arc<[Mutex<HashMap<Key, CancellationToken>>; SHARDS]>);
+
+impl Running {
+    fn shard(&self, session: u128) -> MutexGuard<'_, HashMap<Key, CancellationToken>> {
+        let [first, ..] = &*self.0;
+        let shard = self.0.get((session % SHARDS as u128) as usize).unwrap_or(first);
+        // Nothing in here panics half way.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, session: u128, id: &[u8]) -> bool {
+        let running = self.shard(session);
+        // Nearly no call waits, and a key is an allocation.
+        !running.is_empty() && running.contains_key(&(session, id.into()))
+    }
+
+    /// Puts a call on the table until the entry is dropped.
+    fn enter(&self, key: Key, cancel: &CancellationToken) -> Result<Entry, Failure> {
+        match self.shard(key.0).entry(key.clone()) {
+            hash_map::Entry::Occupied(_) => return Err(in_use()),
+            hash_map::Entry::Vacant(place) => place.insert(cancel.clone()),
+        };
+        Ok(Entry { running: self.clone(), key })
+    }
+
+    /// Cancels one call; `false` when it does not run here.
+    fn cancel(&self, session: u128, id: &[u8]) -> bool {
+        let call = self.shard(session).get(&(session, id.into())).cloned();
+        call.as_ref().inspect(|call| call.cancel()).is_some()
+    }
+
+    /// Cancels every call of a session.
+    fn end(&self, session: u128) {
+        let running = self.shard(session);
+        let calls = running.iter().filter(|((owner, _), _)| *owner == session);
+        let calls: Vec<_> = calls.map(|(_, call)| call.clone()).collect();
+        drop(running);
+        calls.iter().for_each(CancellationToken::cancel);
+    }
 }
 
 /// Takes a call off the table however it ends.
 struct Entry {
-    running: Arc<[Mutex<Running>; SHARDS]>,
+    running: Running,
     key: Key,
-    serial: u64,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Ok(mut running) = shard(&self.running, self.key.0).lock()
-            && running.get(&self.key).is_some_and(|(serial, _)| *serial == self.serial)
-        {
-            running.remove(&self.key);
-        }
+        self.running.shard(self.key.0).remove(&self.key);
     }
 }

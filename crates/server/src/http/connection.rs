@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trunkline_service::Caller;
 
+use super::socket::{Socket, Writes};
 use super::timer::{Clock, CoarseTimer};
 use super::{Http, Path};
 
@@ -35,11 +36,19 @@ pub(super) struct Stopping {
 }
 
 impl Stopping {
+    /// Tells whether [`stop`](Self::stop) was called.
+    pub(super) fn has_begun(&self) -> bool {
+        self.now.load(Ordering::Acquire)
+    }
+
     pub(super) fn stop(&self) {
         self.now.store(true, Ordering::Release);
         self.token.cancel();
     }
 }
+
+/// Ticks of a connection's clock in which its peer may take nothing of what is written: six are the time for a head.
+const STALLED: u32 = 6;
 
 /// One connection's handle on what its requests need.
 struct Peer {
@@ -126,16 +135,23 @@ impl Http {
                 Ok::<_, Infallible>(response)
             }
         });
-        let stream = TokioIo::new(stream);
+        let (socket, writes) = Socket::new(stream);
+        let stream = TokioIo::new(socket);
         let result = match version {
             Version::Http1 => {
                 let connection = pin!(self.http1(&clock).serve_connection(stream, service));
-                self.drive(connection, http1::Connection::graceful_shutdown, &peer, &clock).await
+                self.drive(connection, http1::Connection::graceful_shutdown, &peer, (&clock, &writes)).await
             }
             // Boxed, so that it does not make every connection as large as it is.
             Version::Http2 => {
                 let mut connection = Box::pin(self.http2().serve_connection(stream, service));
-                self.drive(connection.as_mut(), http2::Connection::graceful_shutdown, &peer, &clock).await
+                self.drive(
+                    connection.as_mut(),
+                    http2::Connection::graceful_shutdown,
+                    &peer,
+                    (&clock, &writes),
+                )
+                .await
             }
         };
         if let Err(error) = result {
@@ -143,17 +159,18 @@ impl Http {
         }
     }
 
-    /// Drives a connection to its end, and towards it once the edge stops.
+    /// Drives a connection to its end, and towards it once the edge stops; a peer that reads nothing is cut off.
     async fn drive<C: Future<Output = hyper::Result<()>>>(
         &self,
         mut connection: Pin<&mut C>,
         end: impl Fn(Pin<&mut C>),
         peer: &Peer,
-        clock: &Clock,
+        (clock, writes): (&Clock, &Writes),
     ) -> hyper::Result<()> {
         let mut told = pin!(self.stopping.token.cancelled());
         let mut tick = pin!(tokio::time::sleep(clock.tick()));
         let (mut registered, mut answered) = (false, 0);
+        let (mut stalled, mut waiting) = (0, None);
         poll_fn(|context| {
             loop {
                 if let Poll::Ready(result) = connection.as_mut().poll(context) {
@@ -176,6 +193,12 @@ impl Http {
                     return Poll::Pending;
                 }
                 clock.advance();
+                let before = std::mem::replace(&mut waiting, writes.waiting_since());
+                stalled = if waiting.is_some() && waiting == before { stalled + 1 } else { 0 };
+                if stalled == STALLED {
+                    tracing::debug!("a client took nothing of its answer in time");
+                    return Poll::Ready(Ok(()));
+                }
                 tick.as_mut().reset(Instant::now() + clock.tick());
             }
         })

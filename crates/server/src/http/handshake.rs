@@ -3,11 +3,14 @@
 //! Spec: 2025-11-25 basic/transports#streamable-http and its predecessors.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tokio::time::Instant;
 use trunkline_protocol::{Code, Envelope, Message, Method, Refusal, Revision, revision, write};
+use trunkline_service::seal::now;
 use trunkline_service::shared::{Follow, Followed, Topic};
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind};
 
@@ -23,6 +26,9 @@ use crate::admit;
 use crate::batch::{self, Part};
 use crate::legacy::replay::{self, Place};
 use crate::legacy::{Call, Session, Standing, UnknownSession, may_tell, take_answer};
+
+/// The longest that a stand-alone stream lasts, in seconds; sessions end before.
+const MAX_STANDING: u64 = 7 * 24 * 60 * 60;
 
 /// Why a request has no session.
 pub(super) enum NoSession {
@@ -74,7 +80,12 @@ impl Http {
         let shared = self.live.shared();
         let (caller, message) = (Arc::clone(form.caller), (body, *envelope, method));
         let call = Call::new(endpoint, shared, session.clone(), caller, message, outlet);
-        match self.calls.start(shared, &session, &id, work(call), events) {
+        let endpoint = Arc::clone(&call.endpoint);
+        let started = match self.calls.start(shared, &session, &id, work(call), events) {
+            Ok(started) => started,
+            Err(failure) => return failed(&endpoint, &id, failure, form),
+        };
+        match started {
             Started::Ended(done, events) => ended(done, events, form),
             Started::Running(mut pieces) => match pieces.recv().await {
                 // Cancelled by a notification: nothing is owed.
@@ -128,7 +139,7 @@ impl Http {
         if kind == Message::Response {
             take_answer(&**self.live.shared(), &session, body).await;
         } else if method == Method::Cancelled {
-            self.calls.cancel(session.number, envelope.request_id.raw(body));
+            self.calls.cancel(self.live.shared(), session.number, envelope.request_id.raw(body));
         }
         empty(StatusCode::ACCEPTED)
     }
@@ -166,7 +177,7 @@ impl Http {
         match part {
             Part::Nothing => None,
             Part::Cancel(id) => {
-                self.calls.cancel(session.number, &id);
+                self.calls.cancel(shared, session.number, &id);
                 None
             }
             Part::Answered(body) => {
@@ -175,8 +186,12 @@ impl Http {
             }
             Part::Answer(answer) => Some(answer),
             Part::Call(call) => {
-                let id = call.id();
-                self.calls.run(shared, session, &id, work(*call)).await.map(|done| done.message)
+                let (id, endpoint) = (call.id(), Arc::clone(&call.endpoint));
+                let ended = self.calls.run(shared, session, &id, work(*call)).await;
+                let refused = |failure| {
+                    Some(done(&endpoint, &id, session.revision, &Err(failure), admit::next_log_id()))
+                };
+                ended.unwrap_or_else(refused).map(|done| done.message)
             }
         }
     }
@@ -229,9 +244,14 @@ impl Http {
 
     fn standing(&self, session: Session, caller: &Arc<Caller>, after: Option<u64>) -> Response<Answer> {
         let (number, revision) = (session.number, session.revision);
-        let (seat, closing) = self.streams.take(number, &self.stopping.token);
-        match Standing::open(&self.live, session, Arc::clone(caller), closing, after) {
-            Ok(standing) => answer::events(Events::written(notices(standing, seat))),
+        let closing = self.stopping.token.child_token();
+        let left = Duration::from_secs(session.expires.saturating_sub(now()).min(MAX_STANDING));
+        match Standing::open(&self.live, session, Arc::clone(caller), closing.clone(), after) {
+            // Only now: the stream before goes on if this one cannot be.
+            Ok(standing) => {
+                let seat = self.streams.take(number, closing);
+                answer::events(Events::written(notices(standing, seat, Instant::now() + left)))
+            }
             Err(failure) if status_of(&failure, revision) == StatusCode::OK => {
                 refusal(StatusCode::BAD_REQUEST, failure.kind().row().code, failure.public())
             }
@@ -250,10 +270,10 @@ impl Http {
     }
 }
 
-/// The notices of a stand-alone stream as events.
-fn notices(standing: Standing, seat: Seat) -> impl Stream<Item = Bytes> + Send + 'static {
-    futures_util::stream::unfold((standing, seat), |(mut standing, seat)| async move {
-        let (position, message) = standing.next().await?;
+/// The notices of a stand-alone stream as events, for as long as its session lasts.
+fn notices(standing: Standing, seat: Seat, until: Instant) -> impl Stream<Item = Bytes> + Send + 'static {
+    futures_util::stream::unfold((standing, seat), move |(mut standing, seat)| async move {
+        let (position, message) = tokio::time::timeout_at(until, standing.next()).await.ok()??;
         Some((replay::event(Some(Place::Standing(position)), &message).into(), (standing, seat)))
     })
 }

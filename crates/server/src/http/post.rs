@@ -379,7 +379,7 @@ async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B, max: usize) {
 }
 
 fn too_large(max: usize) -> Response<Answer> {
-    let text = format!("the body is larger than {max} bytes, the most that `max-body` allows");
+    let text = format!("the body is larger than {max} bytes, the most that is taken");
     refusal(StatusCode::PAYLOAD_TOO_LARGE, Code::INVALID_REQUEST, &text)
 }
 

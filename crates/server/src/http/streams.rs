@@ -26,16 +26,14 @@ impl Streams {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the place of a session's stream, ending the one that had it. The token ends the new one, and is cancelled with
-    /// `stopping`.
-    pub(super) fn take(&self, session: u128, stopping: &CancellationToken) -> (Place, CancellationToken) {
-        let closing = stopping.child_token();
+    /// Takes the place of a session's stream, ending the one that had it. `closing` ends the new one.
+    pub(super) fn take(&self, session: u128, closing: CancellationToken) -> Place {
         let mut open = self.open();
         if let Some(before) = open.insert(session, closing.clone()) {
             before.cancel();
         }
         drop(open);
-        (Place { streams: self.clone(), session, closing: closing.clone() }, closing)
+        Place { streams: self.clone(), session, closing }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use trunkline_protocol::{Kind, member, write};
 use trunkline_service::seal::random;
@@ -26,6 +27,10 @@ const MAX_ROUNDS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a service that asks to be called again is left alone: first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Room, in KiB, for the calls of this process that wait for answers and what they asked; over it nothing more is asked.
+static WAITING: Semaphore = Semaphore::const_new(256 * 1024);
+/// KiB that a waiting call takes besides.
+const WAITING_KIB: u32 = 8;
 /// How much of an error that a client answers with is shown, in characters.
 const MAX_SHOWN: usize = 200;
 
@@ -109,7 +114,7 @@ impl From<CannotAsk> for Stop {
 impl Asking<'_> {
     async fn answer(mut self, mut reply: Reply) -> Outcome {
         loop {
-            let input = match self.round(&reply).await {
+            let input = match self.round(reply).await {
                 Ok(input) => input,
                 Err(Stop(text)) => return refused(self.call.method, text),
             };
@@ -129,8 +134,10 @@ impl Asking<'_> {
     }
 
     /// Asks all of a round that was not agreed to before, and returns what the client came up with.
-    async fn round(&mut self, reply: &Reply) -> Result<Input, Stop> {
-        let round = Round::read(reply, self.call)?;
+    async fn round(&mut self, reply: Reply) -> Result<Input, Stop> {
+        let round = Round::read(&reply, self.call)?;
+        // Nothing that is as large as a request is kept twice while people think.
+        drop(reply);
         self.tell_completed(Some(&round)).await;
         let (known, asked): (Vec<_>, Vec<_>) =
             round.questions.into_iter().partition(|(_, question)| self.has_opened(question));
@@ -171,18 +178,25 @@ impl Asking<'_> {
         let Some(outlet) = call.outlet() else {
             let what = questions.first().map_or("something", |(_, question)| question.what());
             return Err(Stop(format!(
-                "this needs {what}, but the client takes no event stream to be asked on; let `Accept` allow text/event-stream"
+                "this needs {what}, but there is no event stream to ask on: send the call by itself, not in a batch, and let `Accept` allow text/event-stream"
             )));
         };
         let parked = questions.into_iter().map(|(key, question)| Parked::open(call, key, question));
         let mut parked = try_join_all(parked).await?;
-        let asked: Vec<Bytes> = parked.iter().map(|one| one.question.message(&one.id)).collect();
+        let asked: Vec<Bytes> = parked.iter_mut().map(Parked::take_message).collect();
+        let bytes = call.body.len() + asked.iter().map(Bytes::len).sum::<usize>();
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).saturating_add(WAITING_KIB);
+        let Ok(_room) = WAITING.try_acquire_many(kib) else { return Err(no_room()) };
         for message in asked {
             outlet.send(Event::Message(message)).await;
         }
         let answers = tokio::select! {
+            biased;
             answers = tokio::time::timeout_at(self.until, join_all(parked.iter_mut().map(Parked::answer))) => answers,
             () = ended(call) => return Err(Stop("the session was ended".to_owned())),
+            () = outlet.closing().cancelled() => {
+                return Err(Stop("the server is stopping and takes no more answers; call again".to_owned()));
+            }
         };
         let Ok(answers) = answers else {
             let late: Vec<Bytes> = parked.iter().map(|one| no_longer(&one.id)).collect();
@@ -241,6 +255,10 @@ fn no_longer(id: &str) -> Bytes {
     .into()
 }
 
+fn no_room() -> Stop {
+    Stop("too many questions wait for an answer already; try again later".to_owned())
+}
+
 fn too_late(what: &str) -> Stop {
     Stop(format!("this needs {what}, and it did not come within {} minutes", PATIENCE.as_secs() / 60))
 }
@@ -261,12 +279,12 @@ fn object(answers: &[(String, Bytes)]) -> Bytes {
 /// Comes true when the session was ended, on whatever node.
 async fn ended(call: &Call) {
     let number = call.session.number;
-    let mut changes = call.shared.changes(None);
+    let mut changes = call.shared.session_changes(number);
     while !call.shared.is_ended(number) {
         loop {
             match changes.next().await {
-                Followed::Message(_, change)
-                    if Change::from_bytes(&change) != Some(Change::Session(number)) => {}
+                Followed::Message(_, change) if !matches!(Change::from_bytes(&change), Some(Change::Session(session, _)) if session == number) =>
+                    {}
                 Followed::Closed => return std::future::pending().await,
                 _ => break,
             }
@@ -294,7 +312,6 @@ impl Drop for Parked<'_> {
 
 impl<'a> Parked<'a> {
     async fn open(call: &'a Call, key: String, question: Question) -> Result<Self, Stop> {
-        let no_room = || Stop("too many questions wait for an answer already; try again later".to_owned());
         let mut number = [0; 16];
         random(&mut number).map_err(|_| no_room())?;
         let number = u128::from_be_bytes(number);
@@ -303,6 +320,11 @@ impl<'a> Parked<'a> {
         call.shared.open(topic, keep).await.map_err(|_| no_room())?;
         let Some(answers) = call.shared.follow(topic, Some(0)) else { return Err(no_room()) };
         Ok(Self { key, question, id: format!("{number:032x}"), topic, answers, shared: &call.shared })
+    }
+
+    /// Returns the request, which is not kept.
+    fn take_message(&mut self) -> Bytes {
+        self.question.take_message(&self.id)
     }
 
     async fn answer(&mut self) -> Bytes {

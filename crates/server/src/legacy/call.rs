@@ -79,7 +79,8 @@ impl Call {
             }
             // The stand-alone stream is what sessions have in its place.
             Method::SubscriptionsListen => {
-                (Err(Failure::new(FailureKind::MethodNotFound, "method not found")), admit::next_log_id())
+                let failure = admit::method_not_found(self.method.as_str().as_bytes(), "");
+                (Err(failure), admit::next_log_id())
             }
             method => {
                 let (outcome, log_id) = asking::answer(self).await;

@@ -49,9 +49,9 @@ impl Question {
         Ok(Self { wanted, method, params })
     }
 
-    /// Returns the whole request under the id, which also names the elicitation of a URL.
-    pub(super) fn message(&self, id: &str) -> Bytes {
-        let mut params = self.params.clone();
+    /// Returns the whole request under the id, which also names the elicitation of a URL; its params are not kept.
+    pub(super) fn take_message(&mut self, id: &str) -> Bytes {
+        let mut params = std::mem::take(&mut self.params);
         if matches!(self.wanted, Wanted::Url(_)) {
             params.insert("elicitationId".to_owned(), id.into());
         }
@@ -113,11 +113,14 @@ fn simplify(schema: &mut Value, revision: Revision) -> Result<(), CannotAsk> {
         }
         let Some(property) = property.as_object_mut() else { continue };
         if let Some(Value::Array(choices)) = property.remove("oneOf") {
-            let column = |name: &str| -> Value {
-                choices.iter().map(|choice| choice.get(name).cloned().unwrap_or_default()).collect()
+            let value = |choice: &Value| choice.get("const").cloned().unwrap_or_default();
+            // A name must be a text; a choice without one is shown as what it is.
+            let name = |choice: &Value| match choice.get("title") {
+                Some(Value::String(title)) => Value::from(title.as_str()),
+                _ => value(choice),
             };
-            property.insert("enum".to_owned(), column("const"));
-            property.insert("enumNames".to_owned(), column("title"));
+            property.insert("enum".to_owned(), choices.iter().map(value).collect());
+            property.insert("enumNames".to_owned(), choices.iter().map(name).collect());
         }
     }
     Ok(())
@@ -160,8 +163,8 @@ mod tests {
     use super::*;
 
     fn read(method: &str, params: Value, revision: Revision) -> Result<Value, CannotAsk> {
-        let question = Question::read(&json!({ "method": method, "params": params }), revision)?;
-        let message: Value = serde_json::from_slice(&question.message("q")).unwrap();
+        let mut question = Question::read(&json!({ "method": method, "params": params }), revision)?;
+        let message: Value = serde_json::from_slice(&question.take_message("q")).unwrap();
         assert_eq!((&message["id"], &message["method"]), (&"q".into(), &method.into()));
         Ok(message["params"].clone())
     }
@@ -181,6 +184,13 @@ mod tests {
         assert!(old.get("mode").is_none());
         let new = read("elicitation/create", form(titled.clone()), Revision::V2025_11_25).unwrap();
         assert_eq!(new["requestedSchema"]["properties"]["p"], titled);
+    }
+
+    #[test]
+    fn a_choice_without_a_title_is_named_by_its_value() {
+        let mixed = json!({ "type": "string", "oneOf": [{ "const": "a" }, { "const": "b", "title": "B" }] });
+        let old = read("elicitation/create", form(mixed), Revision::V2025_06_18).unwrap();
+        assert_eq!(old["requestedSchema"]["properties"]["p"]["enumNames"], json!(["a", "B"]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use trunkline_service::shared::SettingsChange;
 use trunkline_service::{Failure, FailureKind, Outcome, Reply};
 
 use super::call::Call;
+use crate::admit;
 
 /// Answers `logging/setLevel`, `resources/subscribe` or `resources/unsubscribe`.
 pub(super) async fn change(call: &Call) -> Outcome {
@@ -29,7 +30,7 @@ pub(super) async fn change(call: &Call) -> Outcome {
 
 fn level(call: &Call) -> Result<LogLevel, Failure> {
     if call.endpoint.capabilities.get("logging").is_none() {
-        return Err(no_method("this server sends no log messages"));
+        return Err(no_method(call, "this server sends no log messages"));
     }
     let level = member_at(&call.body, call.envelope.params, "level").text(&call.body);
     level.and_then(|name| LogLevel::parse(&name)).ok_or_else(|| {
@@ -49,7 +50,7 @@ enum Known {
 fn resource(call: &Call, known: Known) -> Result<Box<str>, Failure> {
     let resources = call.endpoint.capabilities.get("resources");
     if resources.and_then(|resources| resources.get("subscribe")) != Some(&true.into()) {
-        return Err(no_method("no resource of this server tells of changes"));
+        return Err(no_method(call, "no resource of this server tells of changes"));
     }
     let Some(uri) = call.envelope.uri.text(&call.body) else {
         return Err(Failure::new(
@@ -66,6 +67,6 @@ fn resource(call: &Call, known: Known) -> Result<Box<str>, Failure> {
     Ok(uri.into())
 }
 
-fn no_method(why: &str) -> Failure {
-    Failure::new(FailureKind::MethodNotFound, format!("method not found: {why}"))
+fn no_method(call: &Call, why: &str) -> Failure {
+    admit::method_not_found(call.method.as_str().as_bytes(), &format!(": {why}"))
 }

@@ -35,6 +35,9 @@ pub(crate) struct Standing {
     session: Session,
     caller: Arc<Caller>,
     closing: CancellationToken,
+    /// What else everybody is told of.
+    lists: Box<dyn Follow>,
+    /// What became of the session.
     changes: Box<dyn Follow>,
     now: Listen,
     /// The subscription before, the position it goes on to, and the time until which it may.
@@ -50,7 +53,8 @@ impl fmt::Debug for Standing {
 /// What a stand-alone stream comes upon.
 enum Next {
     Notice(u64, Bytes),
-    Log(Followed),
+    List(Followed),
+    Session(Followed),
     Faded,
     Ended,
 }
@@ -69,9 +73,9 @@ impl Standing {
         after: Option<u64>,
     ) -> Result<Self, Failure> {
         // From before the settings are read, so that no change of them falls in between.
-        let changes = live.shared().changes(None);
+        let (lists, changes) = (live.shared().changes(None), live.shared().session_changes(session.number));
         let now = Listen::open(live, &session, &caller, &closing, after)?;
-        Ok(Self { live: live.clone(), session, caller, closing, changes, now, fading: None })
+        Ok(Self { live: live.clone(), session, caller, closing, lists, changes, now, fading: None })
     }
 
     /// Waits for the next notice, with its position; `None` when the stream ended.
@@ -83,15 +87,25 @@ impl Standing {
             match self.step().await {
                 Next::Notice(position, message) => return Some((position, message)),
                 Next::Faded => self.fading = None,
-                Next::Ended | Next::Log(Followed::Closed) => return None,
-                Next::Log(Followed::Lagged(position)) => self.renew(position)?,
-                Next::Log(Followed::Message(position, change)) => match Change::from_bytes(&change) {
-                    Some(Change::Session(number)) if number == self.session.number => self.renew(position)?,
+                Next::Ended | Next::List(Followed::Closed) | Next::Session(Followed::Closed) => return None,
+                // Since when is not known any more; from here on is right again.
+                Next::Session(Followed::Lagged(_)) => self.renew(None)?,
+                Next::Session(Followed::Message(_, change)) => match Change::from_bytes(&change) {
+                    Some(Change::Session(number, at)) if number == self.session.number => {
+                        self.renew(Some(at))?;
+                    }
+                    _ => {}
+                },
+                Next::List(Followed::Lagged(position)) if !self.now.is_of(&self.live) => {
+                    self.renew(Some(position))?;
+                }
+                Next::List(Followed::Lagged(_)) => {}
+                Next::List(Followed::Message(position, change)) => match Change::from_bytes(&change) {
                     // A list that changes may be the sign of a reload: what was agreed on before holds no longer.
                     Some(Change::Tools | Change::Prompts | Change::Resources)
                         if !self.now.is_of(&self.live) =>
                     {
-                        self.renew(position)?;
+                        self.renew(Some(position))?;
                     }
                     _ => {}
                 },
@@ -100,7 +114,7 @@ impl Standing {
     }
 
     async fn step(&mut self) -> Next {
-        let Self { changes, now, fading, .. } = self;
+        let Self { lists, changes, now, fading, .. } = self;
         let faded = async {
             match fading {
                 Some((listen, upto, until)) => match tokio::time::timeout_at(*until, listen.next()).await {
@@ -113,7 +127,8 @@ impl Standing {
         tokio::select! {
             biased;
             next = faded => next,
-            followed = changes.next() => Next::Log(followed),
+            followed = changes.next() => Next::Session(followed),
+            followed = lists.next() => Next::List(followed),
             notice = now.next() => match notice {
                 Some((position, message)) => Next::Notice(position, message),
                 None => Next::Ended,
@@ -121,16 +136,16 @@ impl Standing {
         }
     }
 
-    /// Takes up what the session set up to that position in the log; `None` when it was ended.
-    fn renew(&mut self, position: u64) -> Option<()> {
+    /// Takes up what the session set up to that position in the log, or now; `None` when it was ended.
+    fn renew(&mut self, position: Option<u64>) -> Option<()> {
         if self.live.shared().is_ended(self.session.number) {
             return None;
         }
         // Where there is no room for another one, the old one goes on.
-        let new = Listen::open(&self.live, &self.session, &self.caller, &self.closing, Some(position));
+        let new = Listen::open(&self.live, &self.session, &self.caller, &self.closing, position);
         if let Ok(new) = new {
             let old = std::mem::replace(&mut self.now, new);
-            self.fading = Some((old, position, Instant::now() + FADE));
+            self.fading = position.map(|position| (old, position, Instant::now() + FADE));
         }
         Some(())
     }

@@ -13,12 +13,13 @@ const MAX_VALUES: usize = 100;
 /// A completion in the making.
 pub type CompletionFuture = Pin<Box<dyn Future<Output = Result<Completion, Failure>> + Send + 'static>>;
 
-/// Suggestions, best first.
+/// Suggestions, best first. Spec: 2026-07-28 schema#completeresult
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Completion {
     /// The values; what is over 100 is cut off.
     pub values: Vec<String>,
-    /// How many there are in all, where that is known. The number of values given, if not said and cut.
+    /// How many there are in all, where that is known; less than the values given counts as their number. The number of values
+    /// given, if not said, unless [`has_more`](Self::has_more) says that it is unknown.
     pub total: Option<u64>,
     /// There are more than were given.
     pub has_more: bool,
@@ -109,7 +110,7 @@ impl<C: IntoCompletion, E: Into<Failure>> IntoCompletion for Result<C, E> {
     }
 }
 
-/// What is known while an argument is being typed.
+/// What is known while an argument is being typed. Spec: 2026-07-28 schema#completerequest
 #[derive(Debug, Clone)]
 pub struct CompletionContext {
     ctx: Context,

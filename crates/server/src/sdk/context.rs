@@ -19,7 +19,7 @@ pub use news::TraceContext;
 pub(crate) use values::missing_argument;
 
 use super::dialogue::{Facilities, Slot};
-use super::unit::{Core, PromptUnit, ResourceUnit, Shard, ToolUnit};
+use super::unit::{Core, OutputCheck, PromptUnit, ResourceUnit, Shard, ToolUnit};
 use super::{ServerHandle, ToolError};
 
 /// One call of a tool, a prompt or a resource. Cheap to clone; may be moved into whatever the call starts.
@@ -234,9 +234,14 @@ impl Context {
     /// # Errors
     /// `Internal`: what does not fit is the server's fault, told to its log and not to the client.
     pub(crate) fn check_output(&self, json: &[u8]) -> Result<(), Failure> {
-        let Some((unit, validator)) = self.tool().and_then(|unit| Some((unit, unit.output.as_ref()?))) else {
+        let Some((unit, (validator, check))) =
+            self.tool().and_then(|unit| Some((unit, unit.output.as_ref()?)))
+        else {
             return Ok(());
         };
+        if *check == OutputCheck::WithNull && memchr::memmem::find(json, b"null").is_none() {
+            return Ok(());
+        }
         let value = serde_json::from_slice(json).map_err(|error| unfit(&unit.name, error.to_string()))?;
         if validator.is_valid(&value) {
             return Ok(());

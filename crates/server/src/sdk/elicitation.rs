@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::address::problem_of_page;
 use super::dialogue::capability::Need;
 use super::dialogue::flatten::flatten;
 use super::dialogue::form::Form;
@@ -251,8 +252,13 @@ impl Future for UrlElicitation {
 
 async fn ask_url(parts: UrlParts) -> Consent {
     let UrlParts { ctx, message, url, key } = parts;
-    let params = json!({ "mode": "url", "message": message, "url": url });
-    let question = Question { key, need: Need::Url, method: "elicitation/create", params };
+    let question = match problem_of_page(&url) {
+        Some(problem) => Err(format!("the address to be opened cannot be used: {problem}")),
+        None => {
+            let params = json!({ "mode": "url", "message": message, "url": url });
+            Ok(Question { key, need: Need::Url, method: "elicitation/create", params })
+        }
+    };
     let read = |answer: &RawValue| {
         let result: ElicitResult = serde_json::from_str(answer.get()).ok()?;
         Some(match result.action {
@@ -261,7 +267,7 @@ async fn ask_url(parts: UrlParts) -> Consent {
             Action::Cancel => Consent::Cancelled,
         })
     };
-    ask(&ctx, Ok(question), read).await
+    ask(&ctx, question, read).await
 }
 
 impl Context {
@@ -285,7 +291,8 @@ impl Context {
 
     /// Asks the user to open an address, for what must not pass through the client: credentials, payments, consent.
     ///
-    /// The address must be the same when the function runs again: draw a token for it in a [`step`](Self::step). A client that
+    /// `url` is an absolute `https:` or `http:` address without credentials, of at most 2048 bytes; another one fails the call and
+    /// says why. It must be the same when the function runs again: draw a token for it in a [`step`](Self::step). A client that
     /// declared no addresses ends the call with -32021; [`can_elicit_url`](Self::can_elicit_url) tells before.
     /// Spec: 2026-07-28 client/elicitation#url-mode.
     ///

@@ -12,7 +12,7 @@ pub struct Icon {
     theme: Option<Theme>,
 }
 
-/// The background an icon is made for.
+/// The background an icon is made for. Spec: 2026-07-28 schema#icon
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
     /// A light background.
@@ -22,7 +22,8 @@ pub enum Theme {
 }
 
 impl Icon {
-    /// Makes an icon from its address: an `https:` or `data:` URI.
+    /// Makes an icon from its address: an absolute `https:` address without credentials, or a `data:` URI. Anything else shows
+    /// when the server is built, as [`BuildProblem::BadIcon`](super::BuildProblem::BadIcon).
     pub fn new(src: impl Into<Cow<'static, str>>) -> Self {
         Self { src: src.into(), mime_type: None, sizes: Vec::new(), theme: None }
     }
@@ -43,6 +44,13 @@ impl Icon {
     pub fn theme(mut self, theme: Theme) -> Self {
         self.theme = Some(theme);
         self
+    }
+}
+
+impl Icon {
+    /// Says what keeps clients from showing it.
+    pub(crate) fn problem(&self) -> Option<String> {
+        super::address::problem_of_icon(&self.src)
     }
 }
 

@@ -81,7 +81,7 @@ impl Prompt for Arc<dyn Prompt> {
     }
 }
 
-/// One argument of a prompt; a string on the wire.
+/// One argument of a prompt; a string on the wire. Spec: 2026-07-28 schema#promptargument
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct PromptArgument {
@@ -123,7 +123,7 @@ impl PromptArgument {
     }
 }
 
-/// Describes a prompt.
+/// Describes a prompt. Spec: 2026-07-28 schema#prompt
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PromptSpec {
@@ -187,7 +187,7 @@ impl PromptSpec {
     }
 }
 
-/// One message of a prompt: exactly one block of content.
+/// One message of a prompt: exactly one block of content. Spec: 2026-07-28 schema#promptmessage
 #[derive(Debug)]
 #[must_use]
 pub struct PromptMessage {
@@ -214,7 +214,7 @@ impl PromptMessage {
     }
 }
 
-/// The messages of a prompt.
+/// The messages of a prompt. Spec: 2026-07-28 schema#getpromptresult
 #[derive(Debug, Default)]
 #[must_use]
 pub struct PromptMessages {

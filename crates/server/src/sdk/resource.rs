@@ -86,6 +86,7 @@ impl Resource for Arc<dyn Resource> {
 }
 
 /// Describes a resource, or, when the URI has variables in braces, all resources of a template.
+/// Spec: 2026-07-28 schema#resource, schema#resourcetemplate
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ResourceSpec {
@@ -196,7 +197,7 @@ impl ResourceSpec {
 
 pub(crate) const NOT_CACHED: Hints = Hints { ttl_ms: 0, scope: CacheScope::Private };
 
-/// What was read: one or several contents, each with its URI.
+/// What was read: one or several contents, each with its URI. Spec: 2026-07-28 schema#readresourceresult
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Contents {

@@ -29,7 +29,7 @@ pub struct CreateMessage {
     tool_choice: Option<ToolChoice>,
 }
 
-/// A message to or from a model.
+/// A message to or from a model. Spec: 2026-07-28 schema#samplingmessage
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingMessage {
     /// Who speaks.
@@ -87,6 +87,7 @@ pub enum SamplingBlock {
 }
 
 /// A tool the model may call while it answers; it is run by you, not by the client.
+/// Spec: 2026-07-28 schema#tool
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingTool {
     /// The name it is called by.
@@ -97,7 +98,7 @@ pub struct SamplingTool {
     pub input_schema: Value,
 }
 
-/// Whether the model may, must or must not call tools.
+/// Whether the model may, must or must not call tools. Spec: 2026-07-28 schema#toolchoice
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ToolChoice {
@@ -145,7 +146,7 @@ pub struct SamplingResult {
     pub stop_reason: Option<StopReason>,
 }
 
-/// Why a model stopped.
+/// Why a model stopped. Spec: 2026-07-28 schema#createmessageresult
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {

@@ -189,6 +189,9 @@ impl Server {
 
     /// Adds an icon.
     pub fn icon(mut self, icon: Icon) -> Self {
+        if let Some(reason) = icon.problem() {
+            self.early.push(BuildProblem::BadIcon { what: "the server".to_owned(), reason });
+        }
         self.info.icons.push(icon.into());
         self
     }
@@ -236,7 +239,8 @@ impl Server {
         self
     }
 
-    /// Says how many requests may be in flight; over it they are answered 503 at once. Default: 1024.
+    /// Says how many requests may be in flight; over it they are answered 503 at once. Zero refuses all. Default:
+    /// 1024.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.options.max_in_flight = requests;
         self
@@ -249,6 +253,7 @@ impl Server {
     }
 
     /// Says how many tools, prompts or resources one page of a list has. Default: 250; not every host asks for a second page.
+    /// Zero counts as one.
     pub fn page_size(mut self, size: usize) -> Self {
         self.options.page_size = size;
         self
@@ -260,7 +265,7 @@ impl Server {
         self
     }
 
-    /// Says how long clients may keep lists. Default: one minute.
+    /// Says how long clients may keep lists, in whole milliseconds; zero asks them to fetch a list each time. Default: one minute.
     pub fn list_ttl(mut self, ttl: Duration) -> Self {
         self.options.list_ttl = ttl;
         self
@@ -342,7 +347,7 @@ impl Server {
         self
     }
 
-    /// Says how long requests in flight may go on when the server is told to stop. Default: 10 s.
+    /// Says how long requests in flight and tasks may go on when the server is told to stop; zero stops them at once. Default: 10 s.
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.serving.shutdown_grace = grace;
         self

@@ -23,6 +23,7 @@
 //!
 //! Spec: SEP-2663
 
+mod callers;
 mod context;
 mod record;
 mod run;
@@ -31,10 +32,9 @@ mod shared_store;
 mod store;
 mod time;
 
-use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,7 @@ use trunkline_service::router::TaskNotices;
 use trunkline_service::shared::{Change, Later, Shared, Topic};
 use trunkline_service::{Caller, Failure, FailureKind, Service};
 
+use self::callers::Callers;
 pub use self::context::NoTask;
 pub(crate) use self::context::Prepared;
 use self::record::owner_of;
@@ -57,21 +58,28 @@ pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// How often a write is tried when others write too.
 const TRIES: u32 = 16;
+/// How long a stopped task may take to write that into its record.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 /// The longest that a task exists, whatever is set: no clock overflows.
 const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// The bounds of a server's tasks.
+/// The bounds of a server's tasks. Spec: SEP-2663 task-creation
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskOptions {
     /// How long a task and its result exist, counted from its start; at most ten years. One hour unless set.
     pub ttl: Duration,
-    /// How often clients are told to ask. One second unless set.
+    /// How often clients are told to ask, in whole milliseconds; less counts as one. One second unless set.
     pub poll_interval: Duration,
     /// Most tasks that run on this node at a time; further calls run within their request. 1024 unless set.
     pub max_running: usize,
     /// Most of these for one caller. 256 unless set.
     pub max_per_caller: usize,
+    /// Most ended tasks of one caller whose records this node keeps until their time is over: the one that ended first is
+    /// forgotten for the next. At least one is kept. 256 unless set.
+    pub max_kept: usize,
+    /// Most bytes that the outcomes of these have together; at least one is kept. 32 MiB unless set.
+    pub max_kept_bytes: usize,
     /// Most bytes of one result; a task with a larger one fails. 4 MiB unless set.
     pub max_result: usize,
     /// Most bytes of the answers of one `tasks/update`. 256 KiB unless set.
@@ -85,6 +93,8 @@ impl Default for TaskOptions {
             poll_interval: Duration::from_secs(1),
             max_running: 1024,
             max_per_caller: 256,
+            max_kept: 256,
+            max_kept_bytes: 32 << 20,
             max_result: 4 << 20,
             max_answers: 256 << 10,
         }
@@ -120,6 +130,20 @@ impl TaskOptions {
         self
     }
 
+    /// Sets the most ended tasks of one caller whose records this node keeps. Zero counts as one.
+    #[must_use]
+    pub fn max_kept(mut self, tasks: usize) -> Self {
+        self.max_kept = tasks;
+        self
+    }
+
+    /// Sets the most bytes that the outcomes of one caller's ended tasks have together.
+    #[must_use]
+    pub fn max_kept_bytes(mut self, bytes: usize) -> Self {
+        self.max_kept_bytes = bytes;
+        self
+    }
+
     /// Sets the most bytes of one result.
     #[must_use]
     pub fn max_result(mut self, bytes: usize) -> Self {
@@ -128,7 +152,7 @@ impl TaskOptions {
     }
 }
 
-/// The tasks of one server on one node.
+/// The tasks of one server on one node. Spec: SEP-2663
 pub struct Tasks {
     options: TaskOptions,
     store: Arc<dyn TaskStore>,
@@ -136,8 +160,7 @@ pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
     running: AtomicUsize,
-    /// How many of these each caller has.
-    callers: Mutex<HashMap<String, usize>>,
+    callers: Callers,
 }
 
 impl fmt::Debug for Tasks {
@@ -161,7 +184,7 @@ impl Tasks {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             running: AtomicUsize::new(0),
-            callers: Mutex::default(),
+            callers: Callers::default(),
         })
     }
 
@@ -183,16 +206,27 @@ impl Tasks {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Stops every task that runs here: their records say that they failed. Waits for that at most `grace`.
+    /// Takes no new tasks and lets those that run here end by themselves within `grace`. What still runs then is stopped, and
+    /// its record says that it failed.
     ///
     /// # Cancel safety
-    /// Tasks stop even if this is dropped.
+    /// When this is dropped, what still runs is stopped at once.
     pub async fn shutdown(&self, grace: Duration) {
-        self.stop.cancel();
         self.tracker.close();
-        if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
+        let stop = self.stop.clone().drop_guard();
+        if tokio::time::timeout(grace, self.tracker.wait()).await.is_ok() {
+            return;
+        }
+        drop(stop);
+        if tokio::time::timeout(LAST_WRITE, self.tracker.wait()).await.is_err() {
             tracing::warn!(tasks = self.running(), "tasks did not stop in time");
         }
+    }
+
+    /// Takes no new tasks and stops those that run here; nothing is waited for.
+    pub(super) fn abandon(&self) {
+        self.tracker.close();
+        self.stop.cancel();
     }
 
     /// Tells the listeners, and the node that runs the task when another one changed it.
@@ -218,6 +252,8 @@ impl Tasks {
             record.end(TaskStatus::Failed, Some(run::error(&lost())));
             match self.store.update(&record, version).await {
                 Ok(_) => self.tell(id, true).await,
+                // It has failed, be there room to write that down or not.
+                Err(StoreError::NoRoom) => return Ok(Some((version, record))),
                 // Somebody else saw it too, or its node is back.
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error),

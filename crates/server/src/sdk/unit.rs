@@ -65,8 +65,17 @@ pub(crate) struct ToolUnit {
     pub(crate) tool: Arc<dyn Tool>,
     pub(crate) plan: Plan,
     /// What `structuredContent` is checked against, where its type does not see to that.
-    pub(crate) output: Option<Validator>,
+    pub(crate) output: Option<(Validator, OutputCheck)>,
     pub(crate) task: TaskMode,
+}
+
+/// Which results are checked against the tool's output schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputCheck {
+    /// Every one.
+    Always,
+    /// Those with a `null` in them.
+    WithNull,
 }
 
 /// A prompt as it is asked for.

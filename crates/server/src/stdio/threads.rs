@@ -26,10 +26,15 @@ pub(super) fn read(mut input: impl Read, max_line: usize, chunks: &mpsc::Sender<
     }
 }
 
-/// Writes what comes, all that waits in one piece.
+/// Bytes that are put together for one write; one chunk may pass it.
+const JOINED: usize = 256 * 1024;
+
+/// Writes what comes, small pieces that wait in one.
 pub(super) fn write_all(mut output: impl Write, mut chunks: mpsc::Receiver<Vec<u8>>) {
     while let Some(mut chunk) = chunks.blocking_recv() {
-        while let Ok(more) = chunks.try_recv() {
+        while chunk.len() < JOINED
+            && let Ok(more) = chunks.try_recv()
+        {
             chunk.extend_from_slice(&more);
         }
         if output.write_all(&chunk).and_then(|()| output.flush()).is_err() {

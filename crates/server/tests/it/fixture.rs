@@ -17,8 +17,8 @@ use trunkline_service::layers::Bounded;
 use trunkline_service::seal::Sealer;
 use trunkline_service::shared::InMemory;
 use trunkline_service::{
-    Annotations, Answer, Catalog, Endpoint, Reply, Request, Router, RouterOptions, ServerInfo, Service,
-    Shared, ToolDefinition, ToolName, ready,
+    Annotations, Answer, Catalog, Endpoint, Failure, FailureKind, Reply, Request, Router, RouterOptions,
+    ServerInfo, Service, Shared, ToolDefinition, ToolName, ready,
 };
 use trunkline_testkit::spec::Spec;
 
@@ -114,6 +114,22 @@ pub(crate) fn live_with(page_size: usize) -> (Live, Arc<Seen>) {
 /// An endpoint with the first `tools` of the fixture's tools, in the place of the one that is served.
 pub(crate) fn endpoint_of(live: &Live, tools: usize) -> Endpoint {
     endpoint(&Arc::default(), live.shared(), tools, 250)
+}
+
+/// The fixture's endpoint, for one of several nodes.
+pub(crate) fn endpoint_with(seen: &Arc<Seen>, shared: &Arc<dyn Shared>) -> Endpoint {
+    endpoint(seen, shared, 5, 250)
+}
+
+/// An endpoint that refuses every request.
+pub(crate) fn deaf(live: &Live) -> Endpoint {
+    struct Deaf;
+    impl Service for Deaf {
+        fn call(&self, _: Request) -> Answer<'_> {
+            ready(Err(Failure::new(FailureKind::InvalidRequest, "nothing is heard here")))
+        }
+    }
+    Endpoint { service: Arc::new(Deaf), ..endpoint_of(live, 1) }
 }
 
 fn endpoint(seen: &Arc<Seen>, shared: &Arc<dyn Shared>, tools: usize, page_size: usize) -> Endpoint {

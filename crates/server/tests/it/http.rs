@@ -200,6 +200,16 @@ async fn ht_07_header_and_body_disagree() {
         answer.json()["error"]["data"],
         json!({ "supported": ["2026-07-28"], "requested": "2030-01-01" })
     );
+    // Named as it was sent, or not at all.
+    for (length, code) in [(256, -32022), (257, -32602)] {
+        let long = "9".repeat(length);
+        let body = echo.replace("2026-07-28", &long);
+        let answer = post(http.address, &body, &[("MCP-Protocol-Version", &long)]).await;
+        assert_eq!((answer.status, answer.code()), (400, code), "{answer:?}");
+        if code == -32022 {
+            assert_eq!(answer.json()["error"]["data"]["requested"], long);
+        }
+    }
     let answer = post(http.address, &future, &[]).await;
     assert_eq!((answer.status, answer.code()), (400, -32020), "known header, unknown body");
     let answer = post(http.address, &modern("1", "no/such", ""), &[]).await;
@@ -465,4 +475,27 @@ async fn the_version_of_http_is_told_by_the_first_bytes_however_they_come() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut_off() {
+    let mut hasty = options();
+    hasty.head_timeout = Duration::from_millis(600);
+    let http = serve_http_with(live(), hasty).await;
+    let body = call("1", "echo", &format!(r#"{{"text":"{}"}}"#, "x".repeat(MAX_BODY - 1000)));
+    let headers = modern_headers(&body, &[]);
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut slow = Connection::open_narrow(http.address).await;
+    let mut idle = Connection::open(http.address).await;
+    // Both read nothing for a while; what the second leaves is so little that the system takes it.
+    slow.send("POST", "/mcp", &headers, body.as_bytes()).await;
+    let quick = call("2", "noargs", "{}");
+    let quick_headers = modern_headers(&quick, &[]);
+    let quick_headers: Vec<(&str, &str)> =
+        quick_headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    idle.send("POST", "/mcp", &quick_headers, quick.as_bytes()).await;
+    tokio::time::sleep(Duration::from_millis(2000)).await;
+    assert!(slow.is_cut_short().await, "the whole answer was kept for it");
+    assert_eq!(idle.answer().await.status, 200);
 }

@@ -266,6 +266,23 @@ async fn an_answer_arrives_at_another_node_and_the_stream_goes_on_there() {
     let mut waiting = Stream::post_legacy(here.address, &id, &call("2", "ask", "{}")).await;
     waiting.message().await.unwrap();
     request(there.address, "DELETE", "/mcp", &[("Mcp-Session-Id", &id)], b"").await;
+    if let Some(last) = waiting.message().await {
+        assert!(text(&last).contains("session was ended"), "{last}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_for_an_answer_ends_at_once_with_the_server() {
+    let mut http = serve_http_with(rich::live(), options()).await;
+    let id = session(&http, "2025-11-25").await;
+    let mut waiting = Stream::post_legacy(http.address, &id, &call("1", "ask", "{}")).await;
+    waiting.message().await.unwrap();
+    let started = std::time::Instant::now();
+    http.stop.cancel();
     let last = waiting.message().await.unwrap();
-    assert!(text(&last).contains("session was ended"), "{last}");
+    check("2025-11-25", "tools/call", &last);
+    assert_eq!(last["result"]["isError"], true, "{last}");
+    assert!(text(&last).contains("stopping"), "{last}");
+    http.ended.take().unwrap().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }

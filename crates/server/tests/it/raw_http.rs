@@ -55,6 +55,13 @@ impl Connection {
         Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
     }
 
+    /// Opens a connection whose end here takes little that nobody reads.
+    pub(crate) async fn open_narrow(address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Self { stream: socket.connect(address).await.unwrap(), buffer: Vec::new() }
+    }
+
     pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
         let mut text = format!("{method} {path} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -73,6 +80,13 @@ impl Connection {
         let mut answer = self.head().await;
         answer.body = String::from_utf8(self.body(&answer).await).unwrap();
         answer
+    }
+
+    /// Reads an answer with a length; tells whether the connection ended before that was there.
+    pub(crate) async fn is_cut_short(&mut self) -> bool {
+        let head = self.head().await;
+        let length: usize = head.header("content-length").unwrap().parse().unwrap();
+        self.read_until(|buffer| (buffer.len() >= length).then_some(0)).await.is_none()
     }
 
     async fn body(&mut self, head: &Answer) -> Vec<u8> {

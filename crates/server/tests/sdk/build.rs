@@ -50,10 +50,12 @@ async fn every_problem_is_told_at_once() {
         )
         .tool(DynTool::new("header").input_schema(header).handler(|_| async {}))
         .resource(DynResource::new("x://{", "bad").handler(|_| async { "" }))
+        .prompt(DynPrompt::new("p").icon(Icon::new("http://example.com/i.png")).handler(|_| async { "" }))
+        .icon(Icon::new("i.png"))
         .build()
         .unwrap_err();
     let told = error.to_string();
-    assert_eq!(error.problems().len(), 8, "{told}");
+    assert_eq!(error.problems().len(), 10, "{told}");
     for expected in [
         "two tools are named `twice`",
         "the tool `wants` asks for state of type `u32`, which the server was not given; add `.state(..)`",
@@ -63,6 +65,8 @@ async fn every_problem_is_told_at_once() {
         "the input schema of the tool `remote` cannot be used",
         "the tool `header` would be dropped by clients",
         "the resource template `x://{` cannot be read",
+        "an icon of the prompt `p` cannot be used: it is neither an `https:` address nor a `data:` URI",
+        "an icon of the server cannot be used",
     ] {
         assert!(told.contains(expected), "{expected}\n{told}");
     }

@@ -92,6 +92,40 @@ impl Tool for Panics {
 }
 
 #[tokio::test]
+async fn sd_01_a_panic_over_stdio_fails_its_call_and_nothing_else() {
+    let mut server = Server::new("t", "1").tool(DynTool::new("fine").handler(|_: Context| async { "fine" }));
+    let names = ["at_once", "before", "after", "overflow", "fine"];
+    for name in &names[..4] {
+        server = server.tool(Panics(name));
+    }
+    let server = server.build().unwrap();
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let mut input = String::new();
+    for (id, name) in names.iter().enumerate() {
+        let params = json!({ "name": name, "_meta": meta });
+        let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params });
+        input.push_str(&format!("{call}\n"));
+    }
+    let (output, cancel) = (Lines::default(), CancellationToken::new());
+    let (live, options) = (server.live().clone(), server.stdio_options());
+    let input = std::io::Cursor::new(input);
+    trunkline_server::stdio::serve_on(live, options, cancel, input, output.clone()).await.unwrap();
+    let written = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+    assert!(!written.contains("secret-path"), "{written}");
+    let mut answers: Vec<serde_json::Value> =
+        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    answers.sort_by_key(|answer| answer["id"].as_u64());
+    assert_eq!(answers.len(), names.len(), "{written}");
+    for answer in &answers[..4] {
+        assert_eq!(answer["error"]["code"], -32603, "{answer}");
+    }
+    assert_eq!(answers[4]["result"]["content"][0]["text"], "fine");
+}
+
+#[tokio::test]
 async fn sd_01_a_panic_is_answered_without_its_text_and_logged_with_the_tools_name() {
     let slow = DynTool::new("slow").handler(|_: Context| async {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -269,6 +269,40 @@ async fn a_question_of_a_task_of_its_own_ends_the_round_too() {
     assert_eq!(text(&done), "Ann");
 }
 
+/// A [`Name`] that takes its time to be read, and says when that begins.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it is only asked for")]
+struct Late {
+    name: String,
+}
+
+static READING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(0);
+
+impl<'de> Deserialize<'de> for Late {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        READING.add_permits(1);
+        // Long enough for the call to have looked whether its round is over.
+        let (_open, never) = std::sync::mpsc::channel::<()>();
+        let _ = never.recv_timeout(Duration::from_millis(100));
+        Name::deserialize(deserializer).map(|Name { name }| Self { name })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_ends_when_the_last_earlier_answer_is_read_by_a_task_of_its_own() {
+    let peer = Peer::new(Server::new("test", "1").tool(tool("t", |ctx| async move {
+        let (asking, mut tasks) = (ctx.clone(), tokio::task::JoinSet::new());
+        tasks.spawn(async move { asking.elicit::<Late>("Name?").key("early").await });
+        READING.acquire().await.map_err(|_| "closed")?.forget();
+        named(ctx.elicit::<Name>("Again?").key("later").await)
+    })));
+    let first = peer.call("t", json!({})).await;
+    let answer = json!({ "early": accept(json!({ "name": "Ann" })) });
+    let second = peer.answer("t", json!({}), &first, answer);
+    let second = tokio::time::timeout(Duration::from_secs(5), second).await.unwrap();
+    assert_eq!(second["inputRequests"].as_object().unwrap().keys().collect::<Vec<_>>(), ["later"]);
+}
+
 #[tokio::test]
 async fn a_question_nobody_waits_for_is_not_asked() {
     let peer = Peer::new(Server::new("test", "1").tool(tool("t", |ctx| async move {
@@ -395,6 +429,18 @@ async fn an_address_is_consented_to() {
         let done = peer.answer("t", json!({}), &asked, json!({ "login": { "action": action } })).await;
         assert_eq!(text(&done), expected);
     }
+}
+
+#[tokio::test]
+async fn an_address_nobody_should_open_fails_the_call_and_is_not_repeated() {
+    let peer = Peer::new(Server::new("test", "1").tool(tool("t", |ctx| async move {
+        ctx.elicit_url("Log in", "https://ann:hunter2@example.com/").await.accepted()?;
+        Ok(String::new())
+    })));
+    let failure = peer.send("t", json!({}), None, None).await.unwrap_err();
+    assert_eq!(failure["code"], -32603);
+    let told = failure["message"].as_str().unwrap();
+    assert!(told.contains("holds credentials") && !failure.to_string().contains("hunter2"), "{failure}");
 }
 
 #[tokio::test]

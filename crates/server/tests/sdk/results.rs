@@ -144,6 +144,25 @@ async fn sd_03_a_value_that_violates_the_schema_is_not_sent() {
 }
 
 #[tokio::test]
+async fn sd_03_a_number_that_json_cannot_say_is_not_sent_as_null() {
+    #[derive(Serialize, JsonSchema)]
+    struct Sum {
+        sum: f64,
+        note: Option<String>,
+    }
+    let tool =
+        DynTool::new("sum").input_schema(json!({ "type": "object" })).handler(|ctx: Context| async move {
+            let fits = String::from_utf8_lossy(ctx.raw_arguments()).contains("fits");
+            Json(Sum { sum: if fits { 1.5 } else { f64::INFINITY }, note: None })
+        });
+    let peer = Peer::new(Server::new("t", "1").tool(tool));
+    let fine = peer.call("sum", json!({ "fits": true })).await;
+    assert_eq!(fine["structuredContent"], json!({ "sum": 1.5, "note": null }));
+    let error = peer.request("tools/call", json!({ "name": "sum", "arguments": {} })).await.unwrap_err();
+    assert_eq!(error["code"], -32603, "{error}");
+}
+
+#[tokio::test]
 async fn sd_03_lists_and_scalars_are_for_modern_callers() {
     let tool = DynTool::new("list").handler(|_: Context| async { Json(vec![1, 2]) });
     let modern = Peer::new(Server::new("t", "1").tool(tool));

@@ -303,6 +303,45 @@ async fn an_answer_that_does_not_fit_is_asked_for_under_a_key_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_question_whose_answers_never_fit_fails_its_task() {
+    let nodes = nodes();
+    let id = create(&nodes.one, "confirm").await;
+    let mut last = until(&nodes.one, &id, "input_required").await;
+    for round in 1..=40 {
+        let key = last["inputRequests"].as_object().unwrap().keys().next().unwrap().clone();
+        let expected = if round == 1 { "sure".to_owned() } else { format!("sure-{round}") };
+        assert_eq!(key, expected);
+        update(&nodes.one, &id, json!({ key.as_str(): { "action": "nonsense" } })).await;
+        last = loop {
+            let now = get(&nodes.one, &id).await;
+            if now["status"] == "failed"
+                || now["inputRequests"].as_object().is_some_and(|open| !open.contains_key(&key))
+            {
+                break now;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        if last["status"] == "failed" {
+            assert_eq!((round, &last["error"]["code"]), (33, &json!(-32602)), "{last}");
+            return;
+        }
+    }
+    panic!("it goes on: {last}");
+}
+
+#[tokio::test]
+async fn a_long_status_is_cut() {
+    let talker = tool("talker", TaskMode::Required, |ctx| async move {
+        ctx.task_status("ä".repeat(4_000_000));
+        Ok("done".to_owned())
+    });
+    let peer = Peer::new(Server::new("test", "1").tool(talker)).declaring(TASKS.clone());
+    let id = create(&peer, "talker").await;
+    let done = until(&peer, &id, "completed").await;
+    assert_eq!(done["statusMessage"].as_str().map(str::len), Some(1024));
+}
+
+#[tokio::test]
 async fn rounds_come_before_the_task_and_there_is_one_task_only() {
     let nodes = nodes();
     let asked = nodes.one.call("asks-first", json!({})).await;
@@ -343,7 +382,7 @@ async fn a_task_is_unknown_to_everyone_but_its_caller() {
 #[tokio::test]
 async fn every_change_is_announced_and_told_in_full() {
     let nodes = nodes();
-    let mut changes = nodes.shared.changes(None);
+    let mut changes = nodes.shared.task_changes();
     let id = create(&nodes.one, "confirm").await;
     let mut statuses = Vec::new();
     while statuses.last().map(String::as_str) != Some("completed") {
@@ -399,10 +438,58 @@ async fn a_shutdown_fails_what_runs_and_leaves_nothing_running() {
     let nodes = nodes();
     let id = create(&nodes.one, "slow").await;
     eventually(|| nodes.world.held.load(Ordering::SeqCst) == 1).await;
-    nodes.tasks.shutdown(Duration::from_secs(5)).await;
+    nodes.tasks.shutdown(Duration::from_millis(50)).await;
     assert_eq!((nodes.world.held.load(Ordering::SeqCst), nodes.tasks.running()), (0, 0));
     let failed = get(&nodes.two, &id).await;
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!(-32603)));
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_what_runs_end_within_the_grace_and_begins_nothing_new() {
+    let nodes = nodes();
+    let id = create(&nodes.one, "slow").await;
+    eventually(|| nodes.world.held.load(Ordering::SeqCst) == 1).await;
+    let mut shutdown = Box::pin(nodes.tasks.shutdown(Duration::from_secs(60)));
+    assert!((&mut shutdown).now_or_never().is_none());
+    assert_eq!(nodes.one.send("failing", json!({}), None, None).await.unwrap_err()["code"], 503);
+    assert_eq!(get(&nodes.one, &id).await["status"], "working", "the rest of the server goes on");
+    nodes.world.gate.add_permits(1);
+    shutdown.await;
+    assert_eq!(get(&nodes.two, &id).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn what_runs_ends_with_its_server_and_with_a_shutdown_nobody_waits_for() {
+    let nodes = nodes();
+    let dropped = create(&nodes.one, "slow").await;
+    eventually(|| nodes.world.held.load(Ordering::SeqCst) == 1).await;
+    drop(nodes.one);
+    eventually(|| nodes.world.held.load(Ordering::SeqCst) == 0 && nodes.tasks.running() == 0).await;
+    assert_eq!(get(&nodes.two, &dropped).await["status"], "failed");
+    let nodes = nodes_with(TaskOptions::default());
+    create(&nodes.one, "slow").await;
+    eventually(|| nodes.world.held.load(Ordering::SeqCst) == 1).await;
+    assert!(nodes.tasks.shutdown(Duration::from_secs(60)).now_or_never().is_none());
+    eventually(|| nodes.world.held.load(Ordering::SeqCst) == 0).await;
+}
+
+#[tokio::test]
+async fn of_the_ended_tasks_of_a_caller_the_first_are_forgotten_over_the_bound() {
+    let nodes = nodes_with(TaskOptions::default().max_kept(2));
+    let (ann, mut ids) = (nodes.one.as_caller("ann"), Vec::new());
+    let hers = create(&ann, "failing").await;
+    for _ in 0..3 {
+        let id = create(&nodes.one, "failing").await;
+        until(&nodes.one, &id, "completed").await;
+        eventually(|| nodes.tasks.running() == 0).await;
+        ids.push(id);
+    }
+    let gone = nodes.two.request("tasks/get", json!({ "taskId": ids[0] })).await.unwrap_err();
+    assert_eq!(gone["code"], -32602);
+    for kept in &ids[1..] {
+        assert_eq!(get(&nodes.two, kept).await["status"], "completed");
+    }
+    until(&ann, &hers, "completed").await;
 }
 
 #[tokio::test]

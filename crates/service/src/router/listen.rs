@@ -24,6 +24,8 @@ use crate::{Outcome, catalog::Catalog};
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 /// Most resources, and most tasks, of one subscription.
 const MAX_NAMES: usize = 256;
+/// The longest URI, task id and request id of a subscription, in bytes: they are kept as long as it lasts.
+const MAX_NAME: usize = 2048;
 
 /// Tells of tasks that subscriptions follow.
 pub trait TaskNotices: Send + Sync + 'static {
@@ -146,6 +148,14 @@ fn read_filter(request: &Request) -> Result<Filter, Failure> {
         return Err(invalid(
             "one subscription holds at most 256 resources and 256 tasks; open another one for more",
         ));
+    }
+    let names = filter.resource_subscriptions.iter().chain(&filter.task_ids);
+    if names
+        .map(|name| name.len())
+        .chain([member(request.body(), "id").raw(request.body()).len()])
+        .any(|length| length > MAX_NAME)
+    {
+        return Err(invalid("a URI, a task id or the `id` of a subscription is longer than 2048 bytes"));
     }
     let declares_tasks = || {
         let capabilities = request.client_capabilities();

@@ -21,6 +21,8 @@ const MAX_CHANGES: usize = 1024;
 const MAX_CHANGE_BYTES: usize = 1 << 20;
 /// Most bytes of all topics together: over it a topic keeps its last message only, and none is opened.
 const MAX_TOPIC_BYTES: usize = 64 << 20;
+/// Most topics of one legacy session at a time, so that one client does not take the room of all.
+const MAX_TOPICS_OF_SESSION: usize = 128;
 /// Most topics at a time.
 const MAX_TOPICS: usize = 16_384;
 
@@ -39,6 +41,8 @@ pub struct InMemory {
 #[derive(Debug, Default)]
 struct Topics {
     open: HashMap<Topic, Open>,
+    /// How many each session has.
+    of_session: HashMap<u128, usize>,
     /// When expired ones are looked for next.
     sweep: Option<Instant>,
 }
@@ -48,7 +52,34 @@ impl Topics {
     fn sweep(&mut self, now: Instant, at_once: bool) {
         if at_once || self.sweep.is_none_or(|at| at <= now) {
             self.open.retain(|_, open| open.until > now);
+            self.of_session.clear();
+            for session in self.open.keys().filter_map(Topic::session) {
+                *self.of_session.entry(session).or_default() += 1;
+            }
             self.sweep = Some(now + SWEEP);
+        }
+    }
+
+    /// Counts a topic of a session; `false` when it has too many.
+    fn count(&mut self, topic: Topic) -> bool {
+        let Some(session) = topic.session() else { return true };
+        let count = self.of_session.entry(session).or_default();
+        if *count >= MAX_TOPICS_OF_SESSION {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    fn remove(&mut self, topic: Topic) {
+        if self.open.remove(&topic).is_some()
+            && let Some(session) = topic.session()
+            && let Some(count) = self.of_session.get_mut(&session)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.of_session.remove(&session);
+            }
         }
     }
 }
@@ -93,7 +124,7 @@ impl InMemory {
         if topics.open.get(&topic).is_some_and(|open| open.until > now) {
             return Ok(());
         }
-        if topics.open.len() >= MAX_TOPICS || self.topic_bytes.is_spent() {
+        if topics.open.len() >= MAX_TOPICS || self.topic_bytes.is_spent() || !topics.count(topic) {
             return Err(NoRoom);
         }
         let log = Arc::new(Log::new(keep.messages, keep.bytes, Arc::clone(&self.topic_bytes)));
@@ -187,7 +218,7 @@ impl Shared for InMemory {
         open.log.close();
         open.until = open.until.min(now + open.closed_for);
         if open.closed_for.is_zero() {
-            topics.open.remove(&topic);
+            topics.remove(topic);
         }
     }
 
@@ -269,12 +300,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_session_does_not_take_the_room_of_all() {
+        let shared = InMemory::default();
+        let keep = Keep { closed_for: Duration::ZERO, ..KEEP };
+        for number in 0..MAX_TOPICS_OF_SESSION as u128 {
+            shared.open(Topic::Answer(1, number), keep).await.unwrap();
+        }
+        assert_eq!(shared.open(Topic::Answer(1, u128::MAX), keep).await, Err(NoRoom));
+        assert!(shared.open(Topic::Answer(2, 0), keep).await.is_ok());
+        shared.close(Topic::Answer(1, 0));
+        assert!(shared.open(Topic::Answer(1, u128::MAX), keep).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn streams_together_keep_a_bounded_number_of_bytes() {
         let shared = InMemory::default();
         let keep = Keep { messages: 64, bytes: 4 << 20, ..KEEP };
         let mut opened = 0;
         for number in 0..200 {
-            let topic = Topic::Stream(1, number);
+            let topic = Topic::Stream(number, number);
             if shared.open(topic, keep).await.is_ok() {
                 opened += 1;
                 for _ in 0..4 {

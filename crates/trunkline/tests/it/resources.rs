@@ -19,7 +19,7 @@ async fn note(
     if id == 0 { Err(ResourceError::NotFound) } else { Ok(format!("{user} {id} {page:?}")) }
 }
 
-#[resource("notes://count")]
+#[resource("notes://count", ttl = "5m", public, size = 1, priority = 0.5, audience = "user")]
 fn counted() -> Json<u8> {
     Json(3)
 }
@@ -50,6 +50,20 @@ async fn fixed_ones_and_templates_are_listed_apart() {
         (&note["uriTemplate"], &note["name"]),
         (&json!("notes://{user}/{id}{?page}"), &json!("one note"))
     );
+}
+
+#[tokio::test]
+async fn hints_are_listed_and_sent_with_what_is_read() {
+    let list = tester().request("resources/list", json!({})).await.unwrap();
+    let counted = &list["resources"][1];
+    assert_eq!(
+        (&counted["size"], &counted["annotations"]),
+        (&json!(1), &json!({ "audience": ["user"], "priority": 0.5 }))
+    );
+    let read = tester().read("notes://count").await.unwrap();
+    assert_eq!((&read["ttlMs"], &read["cacheScope"]), (&json!(300_000), &json!("public")));
+    let read = tester().read("notes://today").await.unwrap();
+    assert_eq!((&read["ttlMs"], &read["cacheScope"]), (&json!(0), &json!("private")));
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
-//! Plays the dialogues of `transcripts/` against the real program over its pipes, and compares what it says with what is there.
+//! Plays the dialogues of `transcripts/` against the real program, over its pipes or HTTP, and compares what it says with what is there.
 //!
 //! `UPDATE_TRANSCRIPTS=1 cargo nextest run -p trunkline-example-everything --test transcripts` writes the server's side anew;
 //! `transcripts/README.md` says how to read and write these files.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first fault")]
 
+mod check;
+mod exchange;
+mod http;
 mod pattern;
 mod player;
 mod script;
@@ -13,6 +16,7 @@ mod show;
 use std::path::{Path, PathBuf};
 use std::{env, fs, thread};
 
+use http::HttpPlayer;
 use player::Player;
 use script::Script;
 use trunkline_testkit::spec::Spec;
@@ -72,8 +76,14 @@ fn play(revision: &str, path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let mut script = Script::parse(&text).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
     let spec = Spec::find();
-    let faults = Player::start(&script.arguments, revision, spec.as_ref()).play(&mut script, update());
-    if update() {
+    let over_http = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("http-"));
+    let faults = if over_http {
+        HttpPlayer::start(&script.arguments, revision, spec.as_ref()).play(&mut script, update())
+    } else {
+        Player::start(&script.arguments, revision, spec.as_ref()).play(&mut script, update())
+    };
+    // A dialogue that broke off would leave half a file.
+    if update() && faults.is_empty() {
         fs::write(path, script.to_string()).unwrap();
     }
     let name = format!("{revision}/{}", path.file_name().unwrap_or_default().display());

@@ -136,6 +136,10 @@ impl Names {
             "nextCursor" => "cursor",
             "taskId" => "task",
             "question" => "question",
+            "elicitationId" => "elicitation",
+            // Of HTTP.
+            "mcp-session-id" => "session",
+            "event" => "event",
             "createdAt" | "lastUpdatedAt" => return Some(ANY.to_owned()),
             _ => return None,
         };

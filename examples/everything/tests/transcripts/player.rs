@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use trunkline_testkit::spec::Spec;
 
+use crate::check::Check;
 use crate::pattern::Names;
 use crate::script::{Entry, Script};
 
 /// How long an expected message may take.
-const LATEST: Duration = Duration::from_secs(10);
+pub(crate) const LATEST: Duration = Duration::from_secs(10);
 /// While a transcript is written: silence of this length means that the server has said all.
-const SILENCE: Duration = Duration::from_millis(400);
+pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 
 /// A server and what is known of the dialogue with it.
 pub(crate) struct Player<'a> {
@@ -23,11 +24,7 @@ pub(crate) struct Player<'a> {
     input: Option<ChildStdin>,
     said: Receiver<String>,
     names: Names,
-    /// Method and id of each request so far: its result is checked by the method.
-    asked: Vec<(Value, String)>,
-    revision: &'a str,
-    spec: Option<&'a Spec>,
-    faults: Vec<String>,
+    check: Check<'a>,
 }
 
 impl<'a> Player<'a> {
@@ -42,19 +39,18 @@ impl<'a> Player<'a> {
         let output = BufReader::new(server.stdout.take().unwrap());
         let (tell, said) = sync_channel(10_000);
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        let (names, asked, faults) = Default::default();
-        Self { server, input, said, names, asked, revision, spec, faults }
+        Self { server, input, said, names: Names::default(), check: Check::new(revision, spec) }
     }
 
     /// Plays to the end and returns what was wrong; `update` writes what the server said into the script instead.
     pub(crate) fn play(mut self, script: &mut Script, update: bool) -> Vec<String> {
         let result = if update { self.rewrite(script) } else { self.compare(&script.entries) };
         if let Err(fault) = result {
-            self.faults.push(fault);
+            self.check.faults.push(fault);
             let _ = self.server.kill();
         }
         self.finish();
-        self.faults
+        self.check.faults
     }
 
     fn compare(&mut self, entries: &[Entry]) -> Result<(), String> {
@@ -129,13 +125,7 @@ impl<'a> Player<'a> {
         match entry {
             Entry::Client(message) => {
                 let filled = self.names.filled(message)?;
-                for one in filled.as_array().map_or(std::slice::from_ref(&filled), Vec::as_slice) {
-                    if let (Some(id), Some(method)) =
-                        (one.get("id"), one.get("method").and_then(Value::as_str))
-                    {
-                        self.asked.push((id.clone(), method.to_owned()));
-                    }
-                }
+                self.check.asked(&filled);
                 let line = filled.as_str().map_or_else(|| filled.to_string(), str::to_owned);
                 let input = self.input.as_mut().ok_or("the server's input is closed")?;
                 writeln!(input, "{line}").map_err(|error| format!("the server does not listen: {error}"))
@@ -145,45 +135,30 @@ impl<'a> Player<'a> {
                 Ok(())
             }
             Entry::Text(_) | Entry::Server(_) | Entry::AnyOrder(_) | Entry::Poll(_) => Ok(()),
+            other => Err(format!("{other:?} is of HTTP; such a file is called `http-*.txt`")),
         }
     }
 
     /// The next message of the server, checked against the schema.
     fn hear(&mut self) -> Result<Value, String> {
         match self.said.recv_timeout(LATEST) {
-            Ok(line) => self.checked(&line),
+            Ok(line) => self.check.message(&line),
             Err(RecvTimeoutError::Timeout) => Err(format!("the server says nothing for {LATEST:?}")),
             Err(RecvTimeoutError::Disconnected) => Err("the server ended".to_owned()),
         }
-    }
-
-    fn checked(&mut self, line: &str) -> Result<Value, String> {
-        let message: Value = serde_json::from_str(line).map_err(|error| format!("{error} in {line}"))?;
-        for one in message.as_array().map_or(std::slice::from_ref(&message), Vec::as_slice) {
-            let asked = self.asked.iter().rfind(|(id, _)| Some(id) == one.get("id"));
-            let mut method = asked.map_or("", |(_, method)| method.as_str());
-            // The extension's results are in no schema but as results: what `tasks/get` is checked as.
-            if one.pointer("/result/resultType").is_some_and(|kind| kind == "task") {
-                method = "tasks/get";
-            }
-            if let Some(Err(fault)) = self.spec.map(|spec| spec.check(self.revision, method, one)) {
-                self.faults.push(format!("{fault}\n    in {one}"));
-            }
-        }
-        Ok(message)
     }
 
     /// Closes the server's input; it must end well and say nothing more.
     fn finish(&mut self) {
         drop(self.input.take());
         while let Ok(line) = self.said.recv_timeout(LATEST) {
-            if self.faults.is_empty() {
-                self.faults.push(format!("the server says more than is written: {line}"));
+            if self.check.faults.is_empty() {
+                self.check.faults.push(format!("the server says more than is written: {line}"));
             }
         }
         match self.server.wait() {
-            Ok(status) if status.success() || !self.faults.is_empty() => {}
-            ended => self.faults.push(format!("the server ended with {ended:?}")),
+            Ok(status) if status.success() || !self.check.faults.is_empty() => {}
+            ended => self.check.faults.push(format!("the server ended with {ended:?}")),
         }
     }
 
@@ -233,7 +208,7 @@ impl<'a> Player<'a> {
         let mut heard = Vec::new();
         loop {
             match self.said.recv_timeout(if heard.is_empty() { first } else { SILENCE }) {
-                Ok(line) => heard.push(self.checked(&line)?),
+                Ok(line) => heard.push(self.check.message(&line)?),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return Err("the server ended".to_owned()),
             }

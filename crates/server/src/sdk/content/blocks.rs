@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-/// Who speaks, or whom content is for.
+/// Who speaks, or whom content is for. Spec: 2026-07-28 schema#role
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The person in front of the client.
@@ -100,7 +100,7 @@ macro_rules! extras {
     };
 }
 
-/// A block of text.
+/// A block of text. Spec: 2026-07-28 schema#textcontent
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Text {
@@ -117,7 +117,7 @@ impl Text {
 
 extras!(Text);
 
-/// A picture.
+/// A picture. Spec: 2026-07-28 schema#imagecontent
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Image {
@@ -135,7 +135,7 @@ impl Image {
 
 extras!(Image);
 
-/// A sound.
+/// A sound. Spec: 2026-07-28 schema#audiocontent
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Audio {
@@ -162,7 +162,7 @@ pub(crate) enum Held {
     Blob(Bytes),
 }
 
-/// The contents of a resource as part of a result.
+/// The contents of a resource as part of a result. Spec: 2026-07-28 schema#embeddedresource
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct EmbeddedResource {
@@ -193,6 +193,7 @@ impl EmbeddedResource {
 extras!(EmbeddedResource);
 
 /// A link to a resource that the client may read. Clients of 2025-03-26, which know no links, get it as text.
+/// Spec: 2026-07-28 schema#resourcelink
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct ResourceLink {
@@ -246,7 +247,7 @@ impl ResourceLink {
 
 extras!(ResourceLink);
 
-/// A block of any kind.
+/// A block of any kind. Spec: 2026-07-28 schema#contentblock
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Content {

@@ -96,9 +96,14 @@ pub(crate) async fn ask<O>(
         if let Some(output) = read(&answer) {
             dialogue.accept(number, answer);
             drop(place);
+            // Another question may be all that is left of the round, and whoever asked this one need not be the call itself.
+            ctx.slot().wake();
             return output;
         }
-        dialogue.ask_again(number);
+        if !dialogue.ask_again(number) {
+            drop(place);
+            return give_up(ctx, Failure::new(FailureKind::InvalidParams, UNUSABLE)).await;
+        }
         ctx.slot().wake();
     }
 }
@@ -111,6 +116,8 @@ pub(crate) async fn give_up<O>(ctx: &Context, failure: Failure) -> O {
 }
 
 const INSIDE_STEP: &str = "a question is asked inside a step, where it cannot be answered: the round ends when no step runs; ask it before or after the step";
+
+const UNUSABLE: &str = "no answer to a question was of use: each must have an `action` and `content` that fits the `requestedSchema`";
 
 /// The failure of a tool that asks in a way no client could answer: its author's mistake, and nobody else's.
 fn misuse(text: String) -> Failure {

@@ -52,6 +52,11 @@ struct Inner {
     status: Option<String>,
 }
 
+/// Bytes of a status text that are kept.
+const MAX_STATUS: usize = 1024;
+/// Answers to one question that may be of no use before the call ends.
+const MAX_UNUSABLE: u32 = 32;
+
 /// One question of this run.
 #[derive(Debug)]
 struct Asked {
@@ -60,6 +65,8 @@ struct Asked {
     fingerprint: u64,
     phase: Phase,
     waker: Option<Waker>,
+    /// Answers that did not fit.
+    unusable: u32,
 }
 
 #[derive(Debug)]
@@ -191,7 +198,7 @@ impl Dialogue {
             self.changed.notify_one();
         }
         inner.keys.insert(key.clone());
-        inner.asked.push(Asked { key, request, fingerprint, phase, waker: None });
+        inner.asked.push(Asked { key, request, fingerprint, phase, waker: None, unusable: 0 });
         Ok(inner.asked.len() - 1)
     }
 
@@ -220,17 +227,28 @@ impl Dialogue {
         }
     }
 
-    /// Asks again, as the answer did not fit. In a task a key is never used twice, so the question gets another.
-    pub(super) fn ask_again(&self, number: usize) {
+    /// Asks again, as the answer did not fit. In a task a key is never used twice, so the question gets another. `false` when it
+    /// was asked too often.
+    pub(super) fn ask_again(&self, number: usize) -> bool {
         let in_task = self.in_task();
         let mut inner = self.inner();
-        let Some(old) = inner.asked.get(number).map(|asked| asked.key.clone()) else { return };
-        let key = if in_task { unused(&old, |key| inner.keys.contains(key)) } else { old };
-        inner.keys.insert(key.clone());
-        if let Some(asked) = inner.asked.get_mut(number) {
-            (asked.key, asked.phase) = (key, Phase::Open);
+        let Inner { asked, keys, .. } = &mut *inner;
+        let Some(asked) = asked.get_mut(number) else { return false };
+        if asked.unusable == MAX_UNUSABLE {
+            return false;
         }
+        if in_task {
+            let first = match asked.unusable {
+                0 => asked.key.as_str(),
+                _ => asked.key.rsplit_once('-').map_or(asked.key.as_str(), |(first, _)| first),
+            };
+            asked.key = unused(first, |key| keys.contains(key));
+        }
+        asked.unusable += 1;
+        asked.phase = Phase::Open;
+        keys.insert(asked.key.clone());
         self.changed.notify_one();
+        true
     }
 
     /// Takes a question back that nobody waits for any more; `false` when it was answered.
@@ -300,7 +318,8 @@ impl Dialogue {
 
     // --- The status of a task ---
 
-    pub(crate) fn set_status(&self, text: String) {
+    pub(crate) fn set_status(&self, mut text: String) {
+        text.truncate(text.floor_char_boundary(MAX_STATUS));
         self.inner().status = Some(text);
         self.changed.notify_one();
     }

@@ -58,6 +58,14 @@ pub enum BuildProblem {
         /// What is wrong with its schema.
         reason: String,
     },
+    /// An icon is at an address that clients do not show.
+    #[error("an icon of {what} cannot be used: {reason}")]
+    BadIcon {
+        /// Whose it is: the tool `x`.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A template of resources cannot be read.
     #[error("the resource template `{template}` cannot be read: {source}")]
     BadTemplate {

@@ -26,7 +26,7 @@ pub struct Extension {
 /// Makes what an extension brings, anew for each state of the server.
 pub(super) type Source = Arc<dyn Fn(&Arc<Sealer>) -> ExtensionParts + Send + Sync>;
 
-/// Resources and methods of an extension that has services of its own.
+/// Resources and methods of an extension that has services of its own. Spec: 2026-07-28 extensions
 #[derive(Default)]
 pub struct ExtensionParts {
     /// Resources, listed after those of the server.

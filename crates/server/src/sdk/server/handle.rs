@@ -96,18 +96,19 @@ impl ServerHandle {
         })?)
     }
 
-    /// Ends the server: streams without end get their last message, calls in flight and tasks may finish within the grace. A
+    /// Ends the server: streams without end get their last message, calls in flight and tasks may finish within the
+    /// [grace](super::Server::shutdown_grace); then they are stopped, and the record of such a task says that it failed. A
     /// server that listens by itself returns then; one that is part of an axum application answers no more streams, so that the
     /// application can end. Nothing when it has stopped already.
     ///
     /// # Cancel safety
-    /// The server is told when the future is first polled; what is left of the grace is not waited for when it is dropped.
+    /// The server is told when the future is first polled. Dropped later, a server that listens by itself goes on ending; of one
+    /// that is part of an axum application, the tasks are stopped at once.
     pub async fn stop(&self) {
         let Some(hub) = self.0.upgrade() else { return };
         hub.stop.cancel();
         if let Some(edge) = hub.mounted.get().and_then(Weak::upgrade) {
-            edge.stop().await;
-            hub.stop_tasks().await;
+            tokio::join!(edge.stop(), hub.stop_tasks(hub.grace));
         }
     }
 

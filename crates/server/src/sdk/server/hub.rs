@@ -114,10 +114,10 @@ impl Hub {
         hub
     }
 
-    /// Stops tasks, which get the grace to end by themselves.
-    pub(super) async fn stop_tasks(&self) {
+    /// Ends the tasks: they get `grace` to end by themselves, and are stopped then.
+    pub(super) async fn stop_tasks(&self, grace: Duration) {
         if let Some(tasks) = &self.assembly.core.facilities.tasks {
-            tasks.shutdown(self.grace).await;
+            tasks.shutdown(grace).await;
         }
     }
 
@@ -143,6 +143,16 @@ impl Hub {
             *registry = next;
         }
         Ok(changed)
+    }
+}
+
+impl Drop for Hub {
+    /// Nothing outlives its server: tasks hold on to what they use, and would go on without it.
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(tasks) = &self.assembly.core.facilities.tasks {
+            tasks.abandon();
+        }
     }
 }
 

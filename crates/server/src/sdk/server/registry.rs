@@ -13,7 +13,7 @@ use trunkline_service::{ToolDefinition, ToolName};
 use super::error::BuildProblem;
 use crate::sdk::arguments::Plan;
 use crate::sdk::schema::{self, Need, Origin, Schema};
-use crate::sdk::unit::{PromptUnit, ResourceUnit, States, ToolUnit};
+use crate::sdk::unit::{OutputCheck, PromptUnit, ResourceUnit, States, ToolUnit};
 use crate::sdk::{Icon, Prompt, Resource, ResourceSpec, SchemaProfile, Tool, ToolSpec};
 
 /// Something that is called, and how it is listed.
@@ -64,6 +64,7 @@ impl Maker<'_> {
     pub(super) fn tool(&mut self, registry: &mut Registry, tool: Arc<dyn Tool>) {
         let spec = tool.spec();
         self.states("tool", &spec.name, &spec.states);
+        self.icons("tool", &spec.name, &spec.icons);
         let name = ToolName::new(&spec.name).map_err(|error| self.problems.push(error.into())).ok();
         if registry.tools.iter().any(|known| *known.unit.name == *spec.name) {
             self.problems.push(BuildProblem::NameClash { kind: "tools", name: spec.name.to_string() });
@@ -77,8 +78,8 @@ impl Maker<'_> {
             self.problems.push(BuildProblem::BadSchema { tool: spec.name.to_string(), which, reason });
         };
         let plan = Plan::new(input, spec.checks_first).map_err(|reason| bad("input", reason)).ok();
-        let checked = spec.output.as_ref().filter(|schema| schema.need == Need::Always);
-        let output = checked.map(|schema| schema::compile(&schema.json)).transpose();
+        let output = spec.output.as_ref().and_then(|schema| Some((schema, output_check(schema)?)));
+        let output = output.map(|(schema, when)| Ok((schema::compile(&schema.json)?, when))).transpose();
         let output = output.map_err(|reason| bad("output", reason)).ok();
         if let (Some(name), Some(plan), Some(output)) = (name, plan, output) {
             let unit = ToolUnit { name: (*spec.name).into(), tool, plan, output, task: spec.task };
@@ -98,6 +99,7 @@ impl Maker<'_> {
     pub(super) fn prompt(&mut self, registry: &mut Registry, prompt: Arc<dyn Prompt>) {
         let spec = prompt.spec();
         self.states("prompt", &spec.name, &spec.states);
+        self.icons("prompt", &spec.name, &spec.icons);
         if registry.prompts.iter().any(|known| *known.unit.name == *spec.name) {
             self.problems.push(BuildProblem::NameClash { kind: "prompts", name: spec.name.to_string() });
         }
@@ -127,6 +129,7 @@ impl Maker<'_> {
     pub(super) fn resource(&mut self, registry: &mut Registry, resource: Arc<dyn Resource>) {
         let spec = resource.spec();
         self.states("resource", &spec.uri, &spec.states);
+        self.icons("resource", &spec.uri, &spec.icons);
         if registry.resources.iter().any(|known| known.definition.uri() == spec.uri) {
             self.problems.push(BuildProblem::NameClash { kind: "resources", name: spec.uri.to_string() });
         }
@@ -156,6 +159,23 @@ impl Maker<'_> {
         for (_, state) in wanted.iter().filter(|(id, _)| !self.states.has(*id)) {
             self.problems.push(BuildProblem::MissingState { what: format!("the {kind} `{name}`"), state });
         }
+    }
+
+    fn icons(&mut self, kind: &str, name: &str, icons: &[Icon]) {
+        for reason in icons.iter().filter_map(Icon::problem) {
+            self.problems.push(BuildProblem::BadIcon { what: format!("the {kind} `{name}`"), reason });
+        }
+    }
+}
+
+/// Tells when results have to be checked against a schema; `None` for never, as their type sees to it.
+fn output_check(schema: &Schema) -> Option<OutputCheck> {
+    // JSON has no word for NaN and infinity: they are written as `null`, which the schema of a number does not allow.
+    let may_lie = || schema.json.to_string().contains(r#""number""#);
+    match schema.need {
+        Need::Always => Some(OutputCheck::Always),
+        _ if may_lie() => Some(OutputCheck::WithNull),
+        _ => None,
     }
 }
 

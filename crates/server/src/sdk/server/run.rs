@@ -22,6 +22,9 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`].
+    ///
+    /// # Cancel safety
+    /// As [`BuiltServer::run`].
     pub async fn run(self, address: impl ToSocketAddrs + Send) -> Result<(), ServeError> {
         self.build()?.run(address).await
     }
@@ -30,6 +33,9 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`].
+    ///
+    /// # Cancel safety
+    /// As [`BuiltServer::run_stdio`].
     pub async fn run_stdio(self) -> Result<(), ServeError> {
         self.build()?.run_stdio().await
     }
@@ -68,14 +74,14 @@ impl BuiltServer {
         Arc::new(Living(self.hub))
     }
 
-    /// Serves HTTP at `address` until Ctrl-C or SIGTERM, then lets requests in flight finish within the grace.
+    /// Serves HTTP at `address` until Ctrl-C or SIGTERM, then lets requests in flight and tasks finish within the grace.
     ///
     /// # Errors
     /// [`ServeError::Unauthenticated`] for an address that is not loopback, unless
     /// [`Server::danger_allow_unauthenticated`] was said; [`ServeError::Bind`] when the address is taken.
     ///
     /// # Cancel safety
-    /// Dropping the future closes every connection at once.
+    /// Dropping the future closes every connection and stops every task at once.
     pub async fn run(self, address: impl ToSocketAddrs + Send) -> Result<(), ServeError> {
         let cancel = CancellationToken::new();
         let stop = cancel.clone();
@@ -88,7 +94,7 @@ impl BuiltServer {
     /// As [`run`](Self::run).
     ///
     /// # Cancel safety
-    /// Dropping the future closes every connection at once.
+    /// Dropping the future closes every connection and stops every task at once.
     pub async fn serve_on(
         self,
         address: impl ToSocketAddrs + Send,
@@ -106,13 +112,13 @@ impl BuiltServer {
         self.serve_listener(listener, cancel).await
     }
 
-    /// Serves HTTP on a listener until `cancel`, then lets requests in flight finish within the grace.
+    /// Serves HTTP on a listener until `cancel`, then lets requests in flight and tasks finish within the grace.
     ///
     /// # Errors
     /// As [`run`](Self::run).
     ///
     /// # Cancel safety
-    /// Dropping the future closes every connection at once.
+    /// Dropping the future closes every connection and stops every task at once.
     pub async fn serve_listener(
         self,
         listener: TcpListener,
@@ -122,25 +128,23 @@ impl BuiltServer {
         self.check_address(address)?;
         tracing::info!(url = %format_args!("http://{address}{}", self.serving.path), "serving");
         let edge = Http::new(self.hub.live.clone(), self.http_options());
-        let served = self.until_stopped(&cancel, |ends| edge.serve(listener, ends)).await;
-        self.hub.stop_tasks().await;
-        Ok(served?)
+        Ok(self.until_stopped(&cancel, |ends| edge.serve(listener, ends)).await?)
     }
 
     /// Serves stdin and stdout until stdin ends, or Ctrl-C or SIGTERM comes.
     ///
     /// # Errors
     /// [`ServeError::Io`] when reading or writing fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops every call and stops every task at once. A line that was read half way is lost.
     pub async fn run_stdio(self) -> Result<(), ServeError> {
         let cancel = CancellationToken::new();
         let options = self.stdio_options();
         let live = self.hub.live.clone();
         tracing::info!("serving stdio");
-        let served = async {
-            let served = self.until_stopped(&cancel, |ends| stdio::serve(live, options, ends)).await;
-            self.hub.stop_tasks().await;
-            Ok(served?)
-        };
+        let served =
+            async { Ok(self.until_stopped(&cancel, |ends| stdio::serve(live, options, ends)).await?) };
         until_told(served, cancel.clone()).await
     }
 
@@ -150,7 +154,7 @@ impl BuiltServer {
         self.hub.assembly.core.facilities.tasks.as_ref()
     }
 
-    /// Serves until `cancel`, or until the handle says stop.
+    /// Serves until `cancel`, or until the handle says stop; then calls and tasks may finish within the grace.
     async fn until_stopped<F>(
         &self,
         cancel: &CancellationToken,
@@ -162,12 +166,16 @@ impl BuiltServer {
         let ends = CancellationToken::new();
         let mut served = std::pin::pin!(serve(ends.clone()));
         tokio::select! {
-            served = &mut served => return served,
+            served = &mut served => {
+                // The end of stdin: whoever closed it does not wait long.
+                self.hub.stop_tasks(self.hub.grace.min(stdio::MAX_GRACE)).await;
+                return served;
+            }
             () = cancel.cancelled() => {}
             () = self.hub.stop.cancelled() => {}
         }
         ends.cancel();
-        served.await
+        tokio::join!(served, self.hub.stop_tasks(self.hub.grace)).0
     }
 
     /// Returns how an HTTP edge for this server behaves.

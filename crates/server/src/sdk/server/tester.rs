@@ -111,6 +111,9 @@ impl Tester {
     ///
     /// # Errors
     /// What the request failed with; a tool that reports an error is a [`Called`] with [`is_error`](Called::is_error).
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the request.
     pub async fn call(&self, tool: &str, arguments: Value) -> Result<Called, Failure> {
         self.request("tools/call", json!({ "name": tool, "arguments": arguments })).await.map(Called)
     }
@@ -119,6 +122,9 @@ impl Tester {
     ///
     /// # Errors
     /// What the request failed with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the request.
     pub async fn prompt(&self, name: &str, arguments: Value) -> Result<Value, Failure> {
         self.request("prompts/get", json!({ "name": name, "arguments": arguments })).await
     }
@@ -127,6 +133,9 @@ impl Tester {
     ///
     /// # Errors
     /// What the request failed with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the request.
     pub async fn read(&self, uri: &str) -> Result<Value, Failure> {
         self.request("resources/read", json!({ "uri": uri })).await
     }
@@ -135,6 +144,9 @@ impl Tester {
     ///
     /// # Errors
     /// What the request failed with; `InvalidParams` for parameters that are no object.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the request.
     pub async fn request(&self, method: &str, params: Value) -> Result<Value, Failure> {
         let mut input = None;
         for _ in 0..MAX_ROUNDS {

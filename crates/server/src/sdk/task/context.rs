@@ -1,9 +1,8 @@
 //! How a call becomes a task, and what it can say as one.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -51,19 +50,13 @@ pub(super) struct Start {
 /// One of the places for running tasks; free again when dropped.
 pub(super) struct Place {
     tasks: Arc<Tasks>,
-    owner: String,
+    pub(super) owner: String,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.tasks.running.fetch_sub(1, Ordering::Relaxed);
-        let mut callers = self.tasks.callers();
-        match callers.get_mut(&self.owner) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                callers.remove(&self.owner);
-            }
-        }
+        self.tasks.callers.end(&self.owner);
     }
 }
 
@@ -105,22 +98,12 @@ impl Drop for Prepared {
 }
 
 impl Tasks {
-    fn callers(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        // Nothing in here panics half way.
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take_place(self: &Arc<Self>, owner: &str) -> Result<Place, NoTask> {
         let running = self.running.fetch_add(1, Ordering::Relaxed);
-        let of_caller = {
-            let mut callers = self.callers();
-            let count = callers.entry(owner.to_owned()).or_default();
-            *count += 1;
-            *count
-        };
+        let of_caller = self.callers.begin(owner);
         let place = Place { tasks: Arc::clone(self), owner: owner.to_owned() };
         let is_full = running >= self.options.max_running || of_caller > self.options.max_per_caller;
-        if is_full || self.stop.is_cancelled() { Err(NoTask::NoRoom) } else { Ok(place) }
+        if is_full || self.tracker.is_closed() { Err(NoTask::NoRoom) } else { Ok(place) }
     }
 
     /// Records a task of that owner. Owned by the tracker, so that a call that is dropped meanwhile leaves nothing behind.
@@ -204,7 +187,7 @@ impl Context {
     }
 
     /// Sets the text that tells a task's client how it goes. Nothing when the call is no task. Texts may be skipped when they
-    /// follow fast; the last one stays.
+    /// follow fast; the last one stays. Of a long one the first 1024 bytes are kept.
     pub fn task_status(&self, text: impl Into<String>) {
         if let Some(dialogue) = self.slot().made().filter(|dialogue| dialogue.in_task()) {
             dialogue.set_status(text.into());

@@ -14,7 +14,7 @@ use trunkline_service::seal::{Unsealable, random};
 
 use super::time::{iso8601, now_ms};
 
-/// The id of a task: 128 random bits, written as 32 hexadecimal digits.
+/// The id of a task: 128 random bits, written as 32 hexadecimal digits. Spec: SEP-2663
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(u128);
 
@@ -119,7 +119,7 @@ const VOUCH_MS: u64 = 15_000;
 /// After how long a silent node counts as gone: clocks of nodes may differ by most of it.
 const LOST_MS: u64 = 90_000;
 
-/// Everything that is known of a task. Stores keep it whole; it is JSON for those that keep text.
+/// Everything that is known of a task. Stores keep it whole; it is JSON for those that keep text. Spec: SEP-2663
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TaskRecord {
     /// Its id.

@@ -12,6 +12,7 @@ use trunkline_protocol::{Revision, write};
 use trunkline_service::shared::{Follow, Followed, Topic};
 use trunkline_service::{Failure, FailureKind, Outcome, Reply, ReplyKind};
 
+use super::callers::Kept;
 use super::context::Start;
 use super::record::{TaskId, TaskRecord, TaskStatus};
 use super::store::StoreError;
@@ -42,13 +43,18 @@ pub(super) async fn run(start: Start, ctx: Context, future: ToolFuture) {
     let ended = task.follow(&mut work, &mut words, Instant::now() + left).await;
     // The function goes first: once the record is final, nothing of it runs any more.
     drop(work);
-    match ended {
-        Ended::Outcome(outcome) => task.finish(outcome).await,
-        Ended::Gone => {}
-        Ended::Expired => {
-            if let Err(error) = tasks.store.remove(id).await {
-                tracing::warn!(%error, "an expired task is still recorded");
-            }
+    let kept = |bytes| Kept { id, bytes, expires_ms };
+    let gone = match ended {
+        Ended::Outcome(outcome) => {
+            let bytes = task.finish(outcome).await;
+            tasks.callers.keep(&place.owner, kept(bytes), &tasks.options)
+        }
+        Ended::Gone => tasks.callers.keep(&place.owner, kept(0), &tasks.options),
+        Ended::Expired => vec![id],
+    };
+    for id in gone {
+        if let Err(error) = tasks.store.remove(id).await {
+            tracing::warn!(%error, "a task whose time is over is still recorded");
         }
     }
     tasks.shared.close(Topic::Task(id.number()));
@@ -131,8 +137,8 @@ impl Running<'_> {
         true
     }
 
-    /// Keeps how the task ended, exactly as the call would have returned it.
-    async fn finish(&self, outcome: Outcome) {
+    /// Keeps how the task ended, exactly as the call would have returned it, and returns how many bytes that takes.
+    async fn finish(&self, outcome: Outcome) -> usize {
         let (mut status, mut raw) = encode(outcome, self.tasks.options.max_result);
         for _ in 0..2 {
             let done = self
@@ -143,7 +149,7 @@ impl Running<'_> {
                 })
                 .await;
             match done {
-                Ok(_) => return,
+                Ok(_) => return raw.get().len(),
                 Err(error) => {
                     tracing::error!(%error, "the result of a task could not be kept");
                     let text = "the result of this task could not be kept";
@@ -151,6 +157,7 @@ impl Running<'_> {
                 }
             }
         }
+        0
     }
 
     /// Changes the record, again if others wrote it meanwhile. `Ok(false)` when it is final or gone.

@@ -11,7 +11,7 @@ use super::record::{TaskId, TaskRecord};
 ///
 /// A record has a version that changes with every write; a write names the version it was made from, so that two nodes never
 /// undo each other. A record may be forgotten once [`TaskRecord::expires_ms`] has passed, and must be kept until then: what
-/// `create` took is found by every node from then on.
+/// `create` took is found by every node from then on. Spec: SEP-2663
 ///
 /// # Cancel safety
 /// A dropped future may or may not have done its work.

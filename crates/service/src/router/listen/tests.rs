@@ -168,6 +168,7 @@ async fn what_is_no_filter_is_refused() {
         ("null", -32602),
         (r#"{"toolsListChanged":1}"#, -32602),
         (r#"{"taskIds":["a"]}"#, -32021),
+        (&format!(r#"{{"resourceSubscriptions":["x://{}"]}}"#, "a".repeat(2048)), -32602),
     ] {
         let request = listening(Revision::LATEST, filter, 1, None).request.unwrap();
         let failure = router.listen(request).await.unwrap_err();
