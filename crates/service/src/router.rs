@@ -137,12 +137,14 @@ impl Router {
 
     /// Compares `Mcp-Param-*` headers with the arguments they mirror.
     fn check_param_headers(&self, number: u32, request: &Request) -> Result<(), Failure> {
-        let came: &[(Box<str>, Bytes)] = match (self.catalog.param_headers(number), request.param_headers()) {
-            ([], _) | (_, ParamHeaders::NotUsed) => return Ok(()),
-            (_, ParamHeaders::None) => &[],
-            (_, ParamHeaders::Some(headers)) => headers,
+        let wanted = self.catalog.param_headers(number);
+        let came: &[(Box<str>, Bytes)] = match request.param_headers() {
+            _ if wanted.is_empty() => return Ok(()),
+            ParamHeaders::NotUsed => return Ok(()),
+            ParamHeaders::None => &[],
+            ParamHeaders::Some(headers) => headers,
         };
-        for wanted in self.catalog.param_headers(number) {
+        for wanted in wanted {
             let short = wanted.header.strip_prefix("mcp-param-").unwrap_or(&wanted.header);
             let values: Vec<&[u8]> =
                 came.iter().filter(|(name, _)| **name == *short).map(|(_, value)| &**value).collect();

@@ -10,7 +10,7 @@ use trunkline_service::{Failure, FailureKind, Outcome, Reply};
 
 use super::completion::nothing;
 use super::content::{IntoPart, PartWriter};
-use super::markers::{ByFunction, ByValue};
+use super::markers::given_as_value_or_function;
 use super::{CompletionContext, CompletionFuture, Context, Icon, PromptError, Role, ToolFuture};
 
 /// Something clients can get messages from by name. Written by `#[prompt]`, or made from a closure with
@@ -49,23 +49,7 @@ pub trait IntoPrompt<M> {
     fn into_prompt(self) -> Self::Prompt;
 }
 
-#[diagnostic::do_not_recommend]
-impl<T: Prompt> IntoPrompt<ByValue> for T {
-    type Prompt = T;
-
-    fn into_prompt(self) -> T {
-        self
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: Fn() -> T, T: Prompt> IntoPrompt<ByFunction> for F {
-    type Prompt = T;
-
-    fn into_prompt(self) -> T {
-        self()
-    }
-}
+given_as_value_or_function!(IntoPrompt, Prompt, into_prompt);
 
 impl Prompt for Arc<dyn Prompt> {
     fn spec(&self) -> PromptSpec {

@@ -12,7 +12,7 @@ use trunkline_service::{CacheScope, Failure, FailureKind, Hints, Outcome, Reply}
 
 use super::completion::nothing;
 use super::content::{Held, resource_contents};
-use super::markers::{ByFunction, ByValue};
+use super::markers::given_as_value_or_function;
 use super::{
     CompletionContext, CompletionFuture, ContentAnnotations, Context, Icon, Json, ResourceError, ToolFuture,
 };
@@ -53,23 +53,7 @@ pub trait IntoResource<M> {
     fn into_resource(self) -> Self::Resource;
 }
 
-#[diagnostic::do_not_recommend]
-impl<T: Resource> IntoResource<ByValue> for T {
-    type Resource = T;
-
-    fn into_resource(self) -> T {
-        self
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: Fn() -> T, T: Resource> IntoResource<ByFunction> for F {
-    type Resource = T;
-
-    fn into_resource(self) -> T {
-        self()
-    }
-}
+given_as_value_or_function!(IntoResource, Resource, into_resource);
 
 impl Resource for Arc<dyn Resource> {
     fn spec(&self) -> ResourceSpec {

@@ -51,7 +51,7 @@ use self::record::owner_of;
 pub use self::record::{TaskId, TaskRecord, TaskStatus};
 pub use self::shared_store::SharedTasks;
 pub use self::store::{StoreError, TaskStore};
-use self::time::now_ms;
+use trunkline_service::seal::now_ms;
 
 /// The id of the extension, as it stands in capabilities.
 pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";

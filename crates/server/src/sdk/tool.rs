@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 use trunkline_service::Outcome;
 
-use super::markers::{ByFunction, ByValue};
+use super::markers::given_as_value_or_function;
 use super::schema::Schema;
 use super::{Context, Icon, IntoToolResult};
 
@@ -60,23 +60,7 @@ pub trait IntoTool<M> {
     fn into_tool(self) -> Self::Tool;
 }
 
-#[diagnostic::do_not_recommend]
-impl<T: Tool> IntoTool<ByValue> for T {
-    type Tool = T;
-
-    fn into_tool(self) -> T {
-        self
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: Fn() -> T, T: Tool> IntoTool<ByFunction> for F {
-    type Tool = T;
-
-    fn into_tool(self) -> T {
-        self()
-    }
-}
+given_as_value_or_function!(IntoTool, Tool, into_tool);
 
 /// Whether a tool may run as a task of the tasks extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

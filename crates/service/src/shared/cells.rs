@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::{Cell, NoRoom, PutError};
+use crate::seal::now_ms;
 
 /// Most cells.
 const MAX_CELLS: usize = 65_536;
@@ -88,11 +88,6 @@ impl Table {
         self.cells.retain(|_, value| value.expires_ms > now);
         self.bytes = self.cells.values().map(|value| value.bytes.len()).sum();
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -69,19 +69,24 @@ impl Shard {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes what is known of a session, which may come to take `more` bytes than before.
     fn with<T>(
         &self,
         session: u128,
         expires: u64,
+        more: usize,
         change: impl FnOnce(&mut Note) -> Result<T, NoRoom>,
     ) -> Result<T, NoRoom> {
         let mut notes = self.notes();
-        if notes.by_session.len() >= MAX_SESSIONS || notes.bytes >= MAX_BYTES {
-            notes.forget_expired();
-        }
         let known = notes.by_session.contains_key(&session);
-        if notes.by_session.len() >= MAX_SESSIONS && !known {
-            return Err(NoRoom);
+        let is_full = |notes: &Notes| {
+            notes.by_session.len() >= MAX_SESSIONS && !known || notes.bytes + more > MAX_BYTES
+        };
+        if is_full(&notes) {
+            notes.forget_expired();
+            if is_full(&notes) {
+                return Err(NoRoom);
+            }
         }
         let note = notes.by_session.entry(session).or_default();
         note.expires = expires;
@@ -95,10 +100,6 @@ impl Shard {
         }
         self.count.store(notes.by_session.len(), Ordering::Release);
         done
-    }
-
-    fn has_room(&self, bytes: usize) -> bool {
-        self.notes().bytes + bytes <= MAX_BYTES
     }
 
     fn look<T>(&self, session: u128, look: impl FnOnce(&Note) -> Option<T>) -> Option<T> {
@@ -116,7 +117,7 @@ impl Sessions {
     }
 
     pub(super) fn end(&self, session: u128, expires: u64) -> Result<bool, NoRoom> {
-        self.shard(session).with(session, expires, |note| {
+        self.shard(session).with(session, expires, 0, |note| {
             note.settings = None;
             Ok(!std::mem::replace(&mut note.ended, true))
         })
@@ -131,15 +132,11 @@ impl Sessions {
     }
 
     pub(super) fn change(&self, session: u128, expires: u64, change: SettingsChange) -> Result<(), NoRoom> {
-        if let SettingsChange::Subscribe(uri) = &change
-            && !self.shard(session).has_room(uri.len() + OVERHEAD)
-        {
-            self.shard(session).notes().forget_expired();
-            if !self.shard(session).has_room(uri.len() + OVERHEAD) {
-                return Err(NoRoom);
-            }
-        }
-        self.shard(session).with(session, expires, |note| {
+        let more = match &change {
+            SettingsChange::Subscribe(uri) => uri.len() + OVERHEAD,
+            SettingsChange::Level(_) | SettingsChange::Unsubscribe(_) => 0,
+        };
+        self.shard(session).with(session, expires, more, |note| {
             let mut settings = note.settings.as_deref().cloned().unwrap_or_default();
             match change {
                 SettingsChange::Level(level) => settings.level = Some(level),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::TaskOptions;
 use super::record::TaskId;
-use super::time::now_ms;
+use trunkline_service::seal::now_ms;
 
 /// Ended tasks between two looks for callers of whom nothing is left.
 const SWEEP_AFTER: usize = 256;

@@ -12,7 +12,9 @@ use trunkline_protocol::write;
 use trunkline_service::Caller;
 use trunkline_service::seal::{Unsealable, random};
 
-use super::time::{iso8601, now_ms};
+use trunkline_service::seal::now_ms;
+
+use super::time::iso8601;
 
 /// The id of a task: 128 random bits, written as 32 hexadecimal digits. Spec: SEP-2663
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -16,10 +16,10 @@ use super::callers::Kept;
 use super::context::Start;
 use super::record::{TaskId, TaskRecord, TaskStatus};
 use super::store::StoreError;
-use super::time::now_ms;
 use super::{TRIES, Tasks};
 use crate::sdk::dialogue::state::{Dialogue, End};
 use crate::sdk::{Context, ToolFuture};
+use trunkline_service::seal::now_ms;
 
 /// How often a task looks at its record unasked: word of another node may get lost.
 const LOOK: Duration = Duration::from_secs(5);

@@ -1,13 +1,5 @@
 //! Instants of task records: milliseconds since 1970, written as ISO 8601 in UTC.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Returns the milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Writes an instant as `2026-11-25T10:30:00.123Z`.
 pub(super) fn iso8601(ms: u64) -> String {
     let (seconds, millis) = (ms / 1000, ms % 1000);
