@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_service::catalog::{CatalogError, Entry, PAGE_SIZE};
+use trunkline_service::catalog::{CatalogError, PAGE_SIZE, Parts};
 use trunkline_service::layers::{Bounded, InFlight};
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
@@ -55,7 +55,7 @@ pub(crate) fn sealer(server: &Server) -> Result<Arc<Sealer>, Unsealable> {
 }
 
 /// Makes every connector of the file, keeping those of `old` that did not change, with their connections.
-pub(crate) fn connectors(config: &mut Config, old: &[Served]) -> Vec<Served> {
+pub(crate) fn connectors(config: &mut Config, old: &[Served], sealer: &Arc<Sealer>) -> Vec<Served> {
     let made = config.connectors.drain(..).map(|connector| {
         let known = old.iter().find(|served| served.name == connector.name && served.own == connector.own);
         let (name, kind) = (connector.name.clone(), connector.database.kind());
@@ -63,7 +63,7 @@ pub(crate) fn connectors(config: &mut Config, old: &[Served]) -> Vec<Served> {
         let source = match known {
             Some(served) if served.tools == tools => Arc::clone(&served.source),
             Some(served) => served.source.with_tools(connector),
-            None => sources::make(connector),
+            None => sources::make(connector, sealer),
         };
         Served { name, kind, source, own, tools }
     });
@@ -80,12 +80,17 @@ pub(crate) fn endpoint(
     served: &[Served],
     lasting: &Lasting,
 ) -> Result<Endpoint, CatalogError> {
-    let mut entries: Vec<Entry> =
-        served.iter().flat_map(|served| sources::entries(&*served.source)).collect();
-    entries.sort_by_key(|entry| {
+    let mut parts = Parts::default();
+    for served in served {
+        let more = served.source.parts();
+        parts.tools.extend(more.tools);
+        parts.resources.extend(more.resources);
+        parts.templates.extend(more.templates);
+    }
+    parts.tools.sort_by_key(|entry| {
         order.iter().position(|name| name == entry.definition.name.as_str()).unwrap_or(usize::MAX)
     });
-    let catalog = Arc::new(Catalog::new(entries, PAGE_SIZE, &lasting.sealer)?);
+    let catalog = Arc::new(Catalog::of(parts, PAGE_SIZE, &lasting.sealer)?);
     let info = ServerInfo::new(server.name.clone(), env!("CARGO_PKG_VERSION"));
     // A list that is about to change must not be kept.
     let settled = served.iter().all(|served| served.source.is_ready());

@@ -28,6 +28,7 @@ pub(crate) use document::Document;
 use interpolate::Environment;
 use secret::Hidden;
 pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
+use trunkline_sql::Severity;
 
 /// Everything a config file decides.
 #[derive(Debug, Default)]
@@ -109,7 +110,7 @@ pub(crate) fn load_text(
 fn syntax(error: &toml::de::Error, text: &str) -> Diagnostic {
     let span = error.span().unwrap_or(text.len()..text.len());
     let message = format!("this is not TOML: {}", error.message().lines().collect::<Vec<_>>().join(", "));
-    Diagnostic { key: String::new(), span, message, help: None, unavailable: false }
+    Diagnostic { key: String::new(), span, message, help: None, severity: Severity::Wrong }
 }
 
 /// Takes the table apart.
@@ -211,7 +212,7 @@ impl Reader<'_> {
                 span,
                 message,
                 help,
-                unavailable: false,
+                severity: Severity::Wrong,
             });
         }
     }
@@ -247,7 +248,7 @@ impl Reader<'_> {
                             span,
                             message: bad.message,
                             help: bad.help,
-                            unavailable: false,
+                            severity: Severity::Wrong,
                         });
                     }
                     *text = String::new().into();

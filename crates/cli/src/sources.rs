@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_postgres::Postgres;
-use trunkline_service::catalog::Entry;
+use trunkline_service::catalog::{Entry, Parts};
+use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
 use trunkline_sql::connector::SqlConnector;
 use trunkline_sql::{
@@ -31,12 +32,13 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
     /// Returns the tools as known now.
     fn definitions(&self) -> Vec<ToolDefinition>;
+    /// Returns all that the connector adds to the catalog: its tools in the order of
+    /// [`definitions`](Self::definitions), its resources and their templates.
+    fn parts(&self) -> Parts;
     /// Tells whether every statement is prepared.
     fn is_ready(&self) -> bool;
     /// Returns a number that rises when the definitions change.
     fn generation(&self) -> u64;
-    /// Returns the service that answers for the tools.
-    fn service(&self) -> Arc<dyn Service>;
     /// Makes a connector on the same database, connections kept, with what the file now says of its tools.
     fn with_tools(&self, config: Connector) -> Arc<dyn Source>;
 }
@@ -47,6 +49,7 @@ struct SqlSource<D: Database> {
     name: String,
     database: Arc<D>,
     connector: Arc<SqlConnector<Kept<D>>>,
+    sealer: Arc<Sealer>,
 }
 
 /// A database shared by the connector of now and the one a reload makes.
@@ -100,24 +103,17 @@ impl Reach for Postgres {
     }
 }
 
-/// Makes a source; nothing is connected yet.
-pub(crate) fn make(config: Connector) -> Arc<dyn Source> {
+/// Makes a source; nothing is connected yet. What a connector hands to clients to come back with is sealed by `sealer`.
+pub(crate) fn make(config: Connector, sealer: &Arc<Sealer>) -> Arc<dyn Source> {
     let Connector { name, database, options, tools, .. } = config;
     match database {
         DatabaseConfig::Sqlite(database) => {
-            Arc::new(SqlSource::new(name, Arc::new(database), options, tools))
+            Arc::new(SqlSource::new(name, Arc::new(database), options, tools, sealer))
         }
         DatabaseConfig::Postgres(database) => {
-            Arc::new(SqlSource::new(name, Arc::new(database), options, tools))
+            Arc::new(SqlSource::new(name, Arc::new(database), options, tools, sealer))
         }
     }
-}
-
-/// Returns the catalog entries of a source.
-pub(crate) fn entries(source: &dyn Source) -> Vec<Entry> {
-    let service = source.service();
-    let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
-    (0..).zip(source.definitions()).map(entry).collect()
 }
 
 /// How long a connector may take to answer when it is examined.
@@ -136,10 +132,7 @@ pub(crate) async fn examine(source: &dyn Source, name: &str) -> Vec<Problem> {
 }
 
 fn unanswered(name: &str, why: &str) -> Problem {
-    let mut problem =
-        Problem::new(&["connectors", name], format!("connector `{name}` does not answer: {why}"));
-    problem.unavailable = true;
-    problem
+    Problem::new(&["connectors", name], format!("connector `{name}` does not answer: {why}")).unavailable()
 }
 
 impl<D: Reach> SqlSource<D> {
@@ -148,9 +141,10 @@ impl<D: Reach> SqlSource<D> {
         database: Arc<D>,
         options: trunkline_sql::options::Options,
         tools: Vec<trunkline_sql::tool::Tool>,
+        sealer: &Arc<Sealer>,
     ) -> Self {
         let connector = SqlConnector::new(&name, Kept(Arc::clone(&database)), options, tools);
-        Self { name, database, connector }
+        Self { name, database, connector, sealer: Arc::clone(sealer) }
     }
 }
 
@@ -179,12 +173,15 @@ impl<D: Reach> Source for SqlSource<D> {
         self.connector.generation()
     }
 
-    fn service(&self) -> Arc<dyn Service> {
-        let connector: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
-        connector
+    fn parts(&self) -> Parts {
+        let service: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
+        let service: Arc<dyn Service> = service;
+        let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
+        Parts { tools: (0..).zip(self.definitions()).map(entry).collect(), ..Parts::default() }
     }
 
     fn with_tools(&self, config: Connector) -> Arc<dyn Source> {
-        Arc::new(Self::new(self.name.clone(), Arc::clone(&self.database), config.options, config.tools))
+        let (name, database) = (self.name.clone(), Arc::clone(&self.database));
+        Arc::new(Self::new(name, database, config.options, config.tools, &self.sealer))
     }
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::Sealer;
+use trunkline_sql::Severity;
 
 use crate::assemble::{self, Lasting, Served};
 use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Loaded, Server};
@@ -57,7 +58,7 @@ impl Supervisor {
         sealer: Arc<Sealer>,
     ) -> Result<Self, (Vec<Diagnostic>, Document)> {
         let Loaded { document, mut config, .. } = loaded;
-        let served = assemble::connectors(&mut config, &[]);
+        let served = assemble::connectors(&mut config, &[], &sealer);
         let clashes = assemble::clashes(&config.tools, &served, &document);
         if !clashes.is_empty() {
             return Err((clashes, document));
@@ -184,7 +185,7 @@ impl Supervisor {
     ) -> Result<(Config, Vec<Served>, Document), (Vec<Diagnostic>, Document)> {
         let Loaded { document, mut config, mut problems } = loaded;
         let old = self.served.load_full();
-        let served = assemble::connectors(&mut config, &old);
+        let served = assemble::connectors(&mut config, &old, &self.lasting.sealer);
         problems.extend(assemble::clashes(&config.tools, &served, &document));
         if !problems.is_empty() {
             return Err((problems, document));
@@ -198,7 +199,15 @@ impl Supervisor {
             .flatten()
             .map(|problem| Diagnostic::from_problem(problem, &document))
             .collect();
-        if found.is_empty() { Ok((config, served, document)) } else { Err((found, document)) }
+        let (warnings, found): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|problem| problem.severity == Severity::Warning);
+        if !found.is_empty() {
+            return Err((found, document));
+        }
+        if !warnings.is_empty() {
+            self.voice.wrong("this works, and should be looked at", &warnings, &document);
+        }
+        Ok((config, served, document))
     }
 
     fn swap(&mut self, config: Config, served: Vec<Served>, document: Document) {
@@ -253,6 +262,9 @@ async fn learn(served: Served, document: Arc<Document>, voice: Voice) {
     loop {
         let problems = served.source.learn().await;
         if served.source.is_ready() {
+            let is_warning = |problem: &&trunkline_sql::Problem| problem.severity == Severity::Warning;
+            let warnings: Vec<_> = problems.iter().filter(is_warning).cloned().collect();
+            tell(&warnings, &served.name, &document, voice);
             if !told.is_empty() {
                 voice.say(&format!("connector {} is ready", served.name));
             }
@@ -268,7 +280,10 @@ async fn learn(served: Served, document: Arc<Document>, voice: Voice) {
 }
 
 fn tell(problems: &[trunkline_sql::Problem], name: &str, document: &Document, voice: Voice) {
-    let (down, wrong): (Vec<_>, Vec<_>) = problems.iter().cloned().partition(|problem| problem.unavailable);
+    let of = |severity| problems.iter().filter(move |problem| problem.severity == severity).cloned();
+    let placed = |severity| of(severity).map(|problem| Diagnostic::from_problem(problem, document)).collect();
+    let down: Vec<_> = of(Severity::Unavailable).collect();
+    let (wrong, warnings): (Vec<_>, Vec<_>) = (placed(Severity::Wrong), placed(Severity::Warning));
     if let Some(problem) = down.first() {
         voice.warn(&format!(
             "connector {name} is not ready; trying again: {}",
@@ -276,9 +291,10 @@ fn tell(problems: &[trunkline_sql::Problem], name: &str, document: &Document, vo
         ));
     }
     if !wrong.is_empty() {
-        let wrong: Vec<_> =
-            wrong.into_iter().map(|problem| Diagnostic::from_problem(problem, document)).collect();
         voice.wrong("these tools answer with an error until this is corrected", &wrong, document);
+    }
+    if !warnings.is_empty() {
+        voice.wrong("this works, and should be looked at", &warnings, document);
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use trunkline_protocol::{Method, Revision};
 use trunkline_service::Endpoint;
 use trunkline_service::seal::Sealer;
+use trunkline_sql::Severity;
 
 use super::Output;
 use crate::assemble::{self, Lasting, Served};
@@ -48,7 +49,8 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let Loaded { document, mut config, mut problems } = loaded;
-    let served = assemble::connectors(&mut config, &[]);
+    let lasting = Lasting::new(Arc::new(Sealer::random()?));
+    let served = assemble::connectors(&mut config, &[], &lasting.sealer);
     if !args.offline {
         let examined =
             join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name))).await;
@@ -60,14 +62,17 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     problems.sort_by_key(|problem| problem.span.start);
     match args.output {
         Output::Json => {
-            let problems: Vec<Value> = problems.iter().map(|problem| problem.to_json(&document)).collect();
-            output::result(&json!({ "problems": problems }).to_string());
+            let (warnings, problems): (Vec<_>, Vec<_>) =
+                problems.iter().partition(|problem| problem.severity == Severity::Warning);
+            let told = |all: &[&Diagnostic]| -> Vec<Value> {
+                all.iter().map(|problem| problem.to_json(&document)).collect()
+            };
+            output::result(&json!({ "problems": told(&problems), "warnings": told(&warnings) }).to_string());
         }
         Output::Text => {
             if !problems.is_empty() {
                 output::diagnostics(&problems, &document);
             }
-            let lasting = Lasting::new(Arc::new(Sealer::random()?));
             if let Ok(endpoint) = assemble::endpoint(&config.server, &config.tools, &served, &lasting) {
                 output::result(&summary(&endpoint, &served, &problems));
             }
@@ -77,10 +82,13 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn code(problems: &[Diagnostic]) -> ExitCode {
-    match problems {
-        [] => ExitCode::SUCCESS,
-        all if all.iter().all(|problem| problem.unavailable) => Code::Unavailable.into(),
-        _ => Code::Configuration.into(),
+    let has = |severity| problems.iter().any(|problem| problem.severity == severity);
+    if has(Severity::Wrong) {
+        Code::Configuration.into()
+    } else if has(Severity::Unavailable) {
+        Code::Unavailable.into()
+    } else {
+        ExitCode::SUCCESS
     }
 }
 

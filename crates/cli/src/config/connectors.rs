@@ -14,7 +14,7 @@ use trunkline_service::ToolName;
 use trunkline_sql::file::ToolFile;
 use trunkline_sql::options::Options;
 use trunkline_sql::tool::Tool;
-use trunkline_sql::{Database, Dialect, Problem, SchemaProfile};
+use trunkline_sql::{Database, Dialect, Problem, SchemaProfile, Severity};
 use trunkline_sqlite::Sqlite;
 use trunkline_sqlite::file::SqliteFile;
 
@@ -166,7 +166,13 @@ impl Reader<'_> {
             let message = format!("`{name}` is no connector name");
             let help =
                 Some("use a lower case letter, then at most 31 lower case letters or digits".to_owned());
-            self.problems.push(Diagnostic { key: key_of(&path), span, message, help, unavailable: false });
+            self.problems.push(Diagnostic {
+                key: key_of(&path),
+                span,
+                message,
+                help,
+                severity: Severity::Wrong,
+            });
         }
         later::refuse(&mut table, &path, later::CONNECTOR_KEYS, &mut self.problems);
         let kind = later::text(&table, "type").map(str::to_owned);
@@ -247,7 +253,7 @@ impl Reader<'_> {
                 span,
                 message: error.to_string(),
                 help: None,
-                unavailable: false,
+                severity: Severity::Wrong,
             });
         }
         later::refuse(&mut table, &path, later::TOOL_KEYS, &mut self.problems);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use trunkline_sql::Problem;
+use trunkline_sql::{Problem, Severity};
 
 use super::document::Document;
 use super::secret::secret_at;
@@ -20,8 +20,8 @@ pub(crate) struct Diagnostic {
     pub(crate) message: String,
     /// What to do.
     pub(crate) help: Option<String>,
-    /// Nothing is wrong with the file: something did not answer.
-    pub(crate) unavailable: bool,
+    /// What it means for the file.
+    pub(crate) severity: Severity,
 }
 
 impl Diagnostic {
@@ -31,15 +31,15 @@ impl Diagnostic {
             Some(offset) => document.span_within(&problem.path, offset),
             None => document.span(&problem.path),
         };
-        let Problem { path, message, help, unavailable, .. } = problem;
+        let Problem { path, message, help, severity, .. } = problem;
         let (message, help) = (document.clean(message), help.map(|help| document.clean(help)));
-        Self { key: key_of(&path), span, message, help, unavailable }
+        Self { key: key_of(&path), span, message, help, severity }
     }
 
     /// Makes a problem of the key at `path`.
     pub(crate) fn at<S: AsRef<str>>(document: &Document, path: &[S], message: impl Into<String>) -> Self {
         let (span, message) = (document.span(path), message.into());
-        Self { key: key_of(path), span, message, help: None, unavailable: false }
+        Self { key: key_of(path), span, message, help: None, severity: Severity::Wrong }
     }
 
     /// Says what to do.

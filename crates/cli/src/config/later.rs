@@ -1,6 +1,7 @@
 //! Keys that belong to the file format but not to this version: refused by name, so that none is ever ignored.
 
 use toml::de::{DeTable, DeValue};
+use trunkline_sql::Severity;
 
 use super::diagnostic::{Diagnostic, key_of};
 
@@ -49,7 +50,7 @@ pub(crate) fn refuse(table: &mut DeTable<'_>, path: &[&str], later: &[&str], pro
                 span: key.span(),
                 message,
                 help,
-                unavailable: false,
+                severity: Severity::Wrong,
             });
         }
     }

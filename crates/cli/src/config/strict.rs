@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use trunkline_service::nearest;
+use trunkline_sql::Severity;
 
 use super::diagnostic::{Diagnostic, key_of};
 use super::secret::Hidden;
@@ -49,7 +50,7 @@ pub(crate) fn read<T: DeserializeOwned>(
             span: at,
             message: hidden.clean(message),
             help,
-            unavailable: false,
+            severity: Severity::Wrong,
         });
         match found {
             Some(found) => removed.extend(found.into_iter().next_back()),

@@ -97,13 +97,22 @@ impl Postgres {
         statement: &PostgresStatement,
         run: Run<W>,
     ) -> Result<Ran<W>, DatabaseError> {
-        let Run { values, mut rows, deadline } = run;
+        let Run { values, mut rows, deadline, behalf, page } = run;
         let started = Instant::now();
         let longest = started + self.statement_timeout + self.dialer.connect_timeout() + ANSWER_GRACE;
         let limit = deadline.map_or(longest, |deadline| longest.min(deadline.into()));
-        let call = Call { postgres: self, statement, values: &values, rows: &mut rows, limit, started };
+        let call = Call {
+            postgres: self,
+            statement,
+            values: &values,
+            rows: &mut rows,
+            behalf: &behalf,
+            page,
+            limit,
+            started,
+        };
         let affected = call.run().await?;
-        Ok(Ran { rows, affected })
+        Ok(Ran { rows, affected, kept: None })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, DatabaseError, Rows, Value};
+use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
 
 use crate::Postgres;
 use crate::bind::Bound;
@@ -26,6 +26,10 @@ pub(crate) struct Call<'a, W> {
     pub(crate) statement: &'a PostgresStatement,
     pub(crate) values: &'a [Value],
     pub(crate) rows: &'a mut W,
+    #[expect(dead_code, reason = "comes with row-level security")]
+    pub(crate) behalf: &'a Behalf,
+    #[expect(dead_code, reason = "comes with pages")]
+    pub(crate) page: Page,
     /// When the call is of no use any more; always set.
     pub(crate) limit: Instant,
     pub(crate) started: Instant,

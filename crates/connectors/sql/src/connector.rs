@@ -8,12 +8,12 @@ use arc_swap::ArcSwapOption;
 use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition};
 
 use crate::ad_hoc::AdHocTool;
-use crate::database::{Access, Database, DatabaseError, Dialect, Run};
+use crate::database::{Access, Behalf, Database, DatabaseError, Dialect, Run};
 use crate::explain::{self, Asked, Late};
 use crate::learn::{self, Learning, Unprepared};
 use crate::options::{AdHoc, Options, SchemaProfile};
 use crate::param::{BindError, Plan};
-use crate::problem::Problem;
+use crate::problem::{Problem, Severity};
 use crate::result::{RowWriter, Shape};
 use crate::schema;
 use crate::tool::Tool;
@@ -75,7 +75,7 @@ impl<D: Database> SqlConnector<D> {
                 Unprepared::Wrong(found) => problems.extend(found.iter().cloned()),
                 Unprepared::Database(error) => {
                     let problem = learn::problem(&self.name, &slot.tool, error);
-                    let unavailable = problem.unavailable;
+                    let unavailable = problem.severity == Severity::Unavailable;
                     problems.push(problem);
                     if unavailable {
                         break;
@@ -205,8 +205,9 @@ impl<D: Database> SqlConnector<D> {
             }
         };
         let rows = RowWriter::new(Arc::clone(&prepared.shape));
-        let ran =
-            self.database.run(&prepared.statement, Run { values, rows, deadline: Some(deadline) }).await?;
+        let run =
+            Run { deadline: Some(deadline), behalf: Behalf::of(request.caller()), ..Run::new(values, rows) };
+        let ran = self.database.run(&prepared.statement, run).await?;
         Ok(ran.rows.finish(ran.affected))
     }
 
@@ -230,8 +231,12 @@ impl<D: Database> SqlConnector<D> {
             ));
         }
         let rows = RowWriter::new(Arc::new(tool.shape(description.columns)));
-        match self.database.run(&statement, Run { values: Vec::new(), rows, deadline: Some(deadline) }).await
-        {
+        let run = Run {
+            deadline: Some(deadline),
+            behalf: Behalf::of(request.caller()),
+            ..Run::new(Vec::new(), rows)
+        };
+        match self.database.run(&statement, run).await {
             Ok(ran) => Ok(ran.rows.finish(None)),
             Err(error) => Ok(asked.ad_hoc_failed(&error, &source.sql)),
         }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
+
+use trunkline_service::Caller;
 
 use crate::value::{JsonKind, Value};
 
@@ -98,6 +101,78 @@ pub struct Run<W> {
     pub rows: W,
     /// After which the run is of no use; the statement is stopped then.
     pub deadline: Option<Instant>,
+    /// For whom it runs.
+    pub behalf: Behalf,
+    /// Which part of the result is wanted.
+    pub page: Page,
+}
+
+impl<W> Run<W> {
+    /// Makes a run from the first row on, for the local user and without a deadline.
+    #[must_use]
+    pub fn new(values: Vec<Value>, rows: W) -> Self {
+        Self { values, rows, deadline: None, behalf: Behalf::default(), page: Page::default() }
+    }
+}
+
+/// For whom a statement runs, and as whom the database is to see it. All of it holds for one transaction.
+#[derive(Clone)]
+pub struct Behalf {
+    /// The caller: a database with replicas shows it what it wrote itself.
+    pub caller: Arc<Caller>,
+    /// The role the statement runs as.
+    pub role: Option<String>,
+    /// Settings by name, for row-level security to read.
+    pub settings: Vec<(Arc<str>, String)>,
+}
+
+impl Behalf {
+    /// Runs for a caller, as the connector's own login.
+    #[must_use]
+    pub fn of(caller: &Arc<Caller>) -> Self {
+        Self { caller: Arc::clone(caller), role: None, settings: Vec::new() }
+    }
+
+    /// Whether nothing about the session differs from caller to caller.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.role.is_none() && self.settings.is_empty()
+    }
+}
+
+impl Default for Behalf {
+    fn default() -> Self {
+        Self::of(&Caller::local())
+    }
+}
+
+impl fmt::Debug for Behalf {
+    /// Tells names, never values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings: Vec<&str> = self.settings.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Behalf")
+            .field("has_role", &self.role.is_some())
+            .field("settings", &settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which part of a result is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Where an earlier page ended; `None` for the first.
+    pub resume: Option<Resume>,
+    /// Whether the rest may be asked for later, so that what is open may be kept for a while.
+    pub may_continue: bool,
+}
+
+/// Where an earlier page of a result ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// How many rows were sent.
+    pub sent: u64,
+    /// What the database kept of it, if it still has that.
+    pub kept: Option<u64>,
 }
 
 /// What came of a run.
@@ -107,6 +182,8 @@ pub struct Ran<W> {
     pub rows: W,
     /// How many rows a writing statement changed.
     pub affected: Option<u64>,
+    /// What the database keeps of a result that has more rows, for [`Resume::kept`].
+    pub kept: Option<u64>,
 }
 
 /// Where the rows of a result go: [`crate::result::RowWriter`], abstract so that databases can be tested without it.

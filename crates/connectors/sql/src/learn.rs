@@ -99,7 +99,7 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Unreachable { .. } => {
             let text = trunkline_service::Chain(error).to_string();
-            Problem { unavailable: true, ..Problem::new(&["connectors", connector], text) }
+            Problem::new(&["connectors", connector], text).unavailable()
         }
     }
 }

@@ -28,11 +28,11 @@ pub mod value;
 
 pub use connector::SqlConnector;
 pub use database::{
-    Access, BoxFuture, Column, Database, DatabaseError, Description, Dialect, ParameterType, Ran, Rows, Run,
-    StatementSource, WrittenType,
+    Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,
+    Ran, Resume, Rows, Run, StatementSource, WrittenType,
 };
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
-pub use problem::Problem;
+pub use problem::{Problem, Severity};
 pub use scan::Scanned;
 pub use sqlite_type::SqliteType;
 pub use tool::Tool;

@@ -11,8 +11,20 @@ pub struct Problem {
     pub message: String,
     /// What to write instead, when that can be said.
     pub help: Option<String>,
-    /// Nothing is wrong with the file: something did not answer. Makes exit code 69 instead of 78.
-    pub unavailable: bool,
+    /// What it means for the file.
+    pub severity: Severity,
+}
+
+/// What a problem means for the file it was found in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Severity {
+    /// The file is wrong (exit code 78).
+    #[default]
+    Wrong,
+    /// Nothing is wrong with the file: something did not answer (exit code 69).
+    Unavailable,
+    /// It works, and someone should know better: told by `check` and at the start, and changes no exit code.
+    Warning,
 }
 
 impl Problem {
@@ -20,13 +32,27 @@ impl Problem {
     #[must_use]
     pub fn new(path: &[&str], message: impl Into<String>) -> Self {
         let path = path.iter().map(|key| (*key).to_owned()).collect();
-        Self { path, offset: None, message: message.into(), help: None, unavailable: false }
+        Self { path, offset: None, message: message.into(), help: None, severity: Severity::Wrong }
     }
 
     /// Points at a byte within the value.
     #[must_use]
     pub fn at(mut self, offset: usize) -> Self {
         self.offset = Some(offset);
+        self
+    }
+
+    /// Makes it a warning.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Says that something did not answer.
+    #[must_use]
+    pub fn unavailable(mut self) -> Self {
+        self.severity = Severity::Unavailable;
         self
     }
 

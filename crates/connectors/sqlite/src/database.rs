@@ -110,7 +110,7 @@ impl Database for Sqlite {
     ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>> {
         let prepared = Arc::clone(&statement.0);
         Box::pin(async move {
-            let Run { values, mut rows, deadline } = run;
+            let Run { values, mut rows, deadline, .. } = run;
             if values.len() != prepared.parameters.len() {
                 return Err(error::wrong_count(values.len(), prepared.parameters.len()));
             }
@@ -122,7 +122,7 @@ impl Database for Sqlite {
                         }
                         execute(site, &prepared, &values, &mut rows)
                     })?;
-                    Ok(Ran { rows, affected })
+                    Ok(Ran { rows, affected, kept: None })
                 })
                 .await
         })

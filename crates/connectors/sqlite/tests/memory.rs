@@ -40,7 +40,7 @@ async fn run(database: &Sqlite, sql: &str, ad_hoc: bool) -> Result<u64, Database
         StatementSource { sql: sql.into(), parameters: Vec::new(), access: Access::ReadOnly, ad_hoc };
     let (statement, _) = database.prepare(&source).await?;
     let deadline = Some(Instant::now() + Duration::from_secs(20));
-    let ran = database.run(&statement, Run { values: Vec::new(), rows: Count::default(), deadline }).await?;
+    let ran = database.run(&statement, Run { deadline, ..Run::new(Vec::new(), Count::default()) }).await?;
     Ok(ran.rows.0)
 }
 

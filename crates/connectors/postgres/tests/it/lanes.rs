@@ -112,7 +112,7 @@ async fn deadline_and_statement_timeout_end_a_call() {
     );
     assert!(started.elapsed() < Duration::from_secs(2));
     let deadline = Some(Instant::now() + Duration::from_millis(100));
-    let call = postgres.run(&statement, Run { values: vec![], rows: Collector::default(), deadline });
+    let call = postgres.run(&statement, Run { deadline, ..Run::new(vec![], Collector::default()) });
     let error = call.await.unwrap_err();
     assert!(
         matches!(error, DatabaseError::TimedOut { after } if after < Duration::from_millis(150)),
@@ -132,7 +132,7 @@ async fn a_result_nobody_wants_to_its_end_holds_up_nobody() {
         let (statement, _) = prepare(&postgres, &sql).await;
         assert_eq!(statement.is_shared(), shared);
         let started = Instant::now();
-        let run = Run { values: vec![], rows: Collector::limited(10), deadline: None };
+        let run = Run::new(vec![], Collector::limited(10));
         assert_eq!(postgres.run(&statement, run).await.unwrap().rows.rows.len(), 10);
         assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
         for _ in 0..4 {

@@ -78,7 +78,7 @@ async fn pg_09_a_frozen_server_holds_no_call_past_its_deadline() {
         let started = Instant::now();
         let deadline = Some(started + Duration::from_millis(300));
         let values = vec![Value::Integer(1)];
-        let ran = postgres.run(statement, Run { values, rows: Collector::default(), deadline }).await;
+        let ran = postgres.run(statement, Run { deadline, ..Run::new(values, Collector::default()) }).await;
         assert!(ran.is_err());
         assert!(started.elapsed() < Duration::from_millis(600), "{:?}", started.elapsed());
     }
@@ -136,7 +136,7 @@ async fn call_until(postgres: &Postgres, statement: &PostgresStatement, end: Ins
     while Instant::now() < end {
         let started = Instant::now();
         let deadline = Some(started + Duration::from_secs(4));
-        let run = Run { values: vec![Value::Integer(1)], rows: Collector::default(), deadline };
+        let run = Run { deadline, ..Run::new(vec![Value::Integer(1)], Collector::default()) };
         match postgres.run(statement, run).await {
             Ok(_) => answered += 1,
             Err(

@@ -90,10 +90,8 @@ async fn a_write_is_committed_and_tells_how_many_rows_it_changed() {
         .unwrap();
     assert!(!insert.is_shared());
     let rows = Collector::limited(2);
-    let ran = postgres
-        .run(&insert, trunkline_sql::Run { values: vec![Value::Text("x".into())], rows, deadline: None })
-        .await
-        .unwrap();
+    let ran =
+        postgres.run(&insert, trunkline_sql::Run::new(vec![Value::Text("x".into())], rows)).await.unwrap();
     assert_eq!((ran.affected, ran.rows.rows.len()), (Some(5), 2));
     assert_eq!(database.client().await.value("select count(*) from t").await.unwrap(), "5");
     let again = run(&postgres, &insert, vec![Value::Text("x".into())]).await.unwrap_err();

@@ -130,7 +130,7 @@ pub(crate) async fn run(
     values: Vec<Value>,
 ) -> Result<Ran<Collector>, DatabaseError> {
     let deadline = Some(Instant::now() + Duration::from_secs(10));
-    database.run(statement, Run { values, rows: Collector::default(), deadline }).await
+    database.run(statement, Run { deadline, ..Run::new(values, Collector::default()) }).await
 }
 
 /// Prepares and runs a reading statement and returns its rows.

@@ -58,7 +58,7 @@ impl Database for Fake {
                 (0..*columns).for_each(|_| run.rows.integer(value));
                 let _ = run.rows.end_row();
             }
-            Ok(Ran { rows: run.rows, affected: Some(3) })
+            Ok(Ran { rows: run.rows, affected: Some(3), kept: None })
         })
     }
 }
@@ -208,7 +208,10 @@ async fn learning_tells_the_place_of_a_typo_and_what_did_not_answer() {
     assert_eq!(problems[0].help.as_deref(), Some("try name"));
     let problems = connector(sql, Options::default(), |_, _| Err(down()), |_, _| Ok(1)).learn().await;
     assert_eq!(problems[0].path, ["connectors", "shop"]);
-    assert!(problems[0].unavailable && problems[0].message.contains("refused"), "{problems:?}");
+    assert!(
+        problems[0].severity == Severity::Unavailable && problems[0].message.contains("refused"),
+        "{problems:?}"
+    );
     let problems =
         connector(sql, Options::default(), |_, _| Ok(described(&["a", "a"])), |_, _| Ok(1)).learn().await;
     assert!(problems[0].message.contains("two columns are named `a`"), "{problems:?}");

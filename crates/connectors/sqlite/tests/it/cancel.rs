@@ -15,9 +15,7 @@ async fn a_dropped_call_stops_its_statement_and_no_other() {
     let database = folder.database();
     let (endless, _) = prepare(&database, ENDLESS).await.unwrap();
     // Every connection is kept busy, so the next query can only be answered by one whose statement was stopped.
-    let calls = (0..4).map(|_| {
-        database.run(&endless, Run { values: Vec::new(), rows: Collected::default(), deadline: None })
-    });
+    let calls = (0..4).map(|_| database.run(&endless, Run::new(Vec::new(), Collected::default())));
     let all = futures_util::future::join_all(calls);
     assert!(tokio::time::timeout(Duration::from_millis(200), all).await.is_err());
     let dropped = Instant::now();
@@ -33,10 +31,9 @@ async fn a_call_dropped_at_any_moment_leaves_the_next_one_alone() {
     let database = folder.database();
     let (statement, _) = prepare(&database, "SELECT a FROM t").await.unwrap();
     for microseconds in 0..200 {
-        let call =
-            database.run(&statement, Run { values: Vec::new(), rows: Collected::default(), deadline: None });
+        let call = database.run(&statement, Run::new(Vec::new(), Collected::default()));
         let _ = tokio::time::timeout(Duration::from_micros(microseconds), call).await;
-        let run = Run { values: Vec::new(), rows: Collected::default(), deadline: None };
+        let run = Run::new(Vec::new(), Collected::default());
         assert_eq!(database.run(&statement, run).await.unwrap().rows.rows, [json!([7])]);
     }
 }
@@ -48,7 +45,7 @@ async fn a_statement_ends_at_its_deadline() {
     let (endless, _) = prepare(&database, ENDLESS).await.unwrap();
     let started = Instant::now();
     let deadline = Some(started + Duration::from_millis(150));
-    let run = Run { values: Vec::new(), rows: Collected::default(), deadline };
+    let run = Run { deadline, ..Run::new(Vec::new(), Collected::default()) };
     let error = database.run(&endless, run).await.unwrap_err();
     assert!(
         matches!(error, DatabaseError::TimedOut { after } if after <= Duration::from_millis(150)),
@@ -65,7 +62,7 @@ async fn a_call_that_finds_no_free_connection_says_so() {
     let (endless, _) = prepare(&database, ENDLESS).await.unwrap();
     let calls = [400, 400, 400, 400, 100].map(|milliseconds| {
         let deadline = Some(Instant::now() + Duration::from_millis(milliseconds));
-        database.run(&endless, Run { values: Vec::new(), rows: Collected::default(), deadline })
+        database.run(&endless, Run { deadline, ..Run::new(Vec::new(), Collected::default()) })
     });
     let mut outcomes = futures_util::future::join_all(calls).await;
     let last = outcomes.pop().unwrap();
@@ -85,7 +82,7 @@ async fn a_writer_of_rows_that_is_full_ends_the_statement() {
     let sql = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c";
     let (statement, _) = prepare(&database, sql).await.unwrap();
     let rows = Collected { most: Some(3), ..Collected::default() };
-    let ran = database.run(&statement, Run { values: Vec::new(), rows, deadline: None }).await.unwrap();
+    let ran = database.run(&statement, Run::new(Vec::new(), rows)).await.unwrap();
     assert_eq!(ran.rows.rows, [json!([1]), json!([2]), json!([3])]);
 }
 
@@ -94,7 +91,7 @@ async fn a_dropped_database_ends_its_threads() {
     let folder = Folder::with("CREATE TABLE t(a)");
     let database = folder.database();
     let (endless, _) = prepare(&database, ENDLESS).await.unwrap();
-    let run = Run { values: Vec::new(), rows: Collected::default(), deadline: None };
+    let run = Run::new(Vec::new(), Collected::default());
     let _ = tokio::time::timeout(Duration::from_millis(50), database.run(&endless, run)).await;
     let started = Instant::now();
     drop(database);

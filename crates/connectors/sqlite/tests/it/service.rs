@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use trunkline_protocol::{Method, Revision, envelope};
 use trunkline_service::{Caller, Request, Service};
 use trunkline_sql::file::ToolFile;
-use trunkline_sql::{Database, SqlConnector, Tool};
+use trunkline_sql::{Database, Severity, SqlConnector, Tool};
 use trunkline_sqlite::{Sqlite, SqliteFile};
 
 use crate::support::Folder;
@@ -102,7 +102,7 @@ async fn a_typo_is_a_problem_of_the_file_with_its_place() {
     let problems = connector.learn().await;
     let [problem] = problems.as_slice() else { panic!("{problems:?}") };
     assert_eq!(
-        (problem.path.join("."), problem.offset, problem.unavailable),
+        (problem.path.join("."), problem.offset, problem.severity == Severity::Unavailable),
         ("tools.typo.sql".into(), Some(25), false)
     );
     assert!(problem.message.contains("no such column: nmae"), "{problem:?}");
@@ -207,7 +207,7 @@ async fn a_tool_whose_database_comes_later_is_listed_and_recovers() {
     let folder = Folder::empty();
     let connector = connector(&folder, json!({}), &[("all", json!({ "sql": "select a from t" }))]);
     let problems = connector.learn().await;
-    assert!(problems.iter().all(|problem| problem.unavailable) && !problems.is_empty());
+    assert!(problems.iter().all(|problem| problem.severity == Severity::Unavailable) && !problems.is_empty());
     assert_eq!(connector.definitions().len(), 1);
     let (failed, text) = call(&connector, 0, "{}").await;
     assert!(failed && !text.as_str().unwrap().contains("a b.db"), "{text}");

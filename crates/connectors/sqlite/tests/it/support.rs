@@ -141,7 +141,7 @@ pub(crate) async fn run(
     values: Vec<Value>,
 ) -> Result<Ran<Collected>, DatabaseError> {
     let deadline = Some(Instant::now() + Duration::from_secs(20));
-    database.run(statement, Run { values, rows: Collected::default(), deadline }).await
+    database.run(statement, Run { deadline, ..Run::new(values, Collected::default()) }).await
 }
 
 /// Prepares and runs a statement that reads.

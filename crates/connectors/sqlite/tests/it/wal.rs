@@ -100,7 +100,7 @@ async fn rows_read_while_the_file_changed_are_not_used() {
             folder.fill("INSERT INTO t VALUES (9)");
         };
         let rows = Collected { cannot_restart, ..Collected::default() };
-        let call = database.run(&statement, Run { values: Vec::new(), rows, deadline: None });
+        let call = database.run(&statement, Run::new(Vec::new(), rows));
         let (outcome, ()) = futures_util::future::join(call, change).await;
         if cannot_restart {
             assert!(matches!(outcome, Err(DatabaseError::Unreachable { .. })), "{outcome:?}");

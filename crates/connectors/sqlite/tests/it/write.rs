@@ -45,7 +45,7 @@ async fn a_dropped_write_is_taken_back() {
     let database = folder.database();
     let sql = "INSERT INTO t WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000000) SELECT n FROM c";
     let (endless, _) = database.prepare(&source(sql, 0, Access::ReadWrite)).await.unwrap();
-    let call = database.run(&endless, Run { values: Vec::new(), rows: Collected::default(), deadline: None });
+    let call = database.run(&endless, Run::new(Vec::new(), Collected::default()));
     assert!(tokio::time::timeout(Duration::from_millis(100), call).await.is_err());
     let started = Instant::now();
     assert_eq!(write(&database, "INSERT INTO t VALUES (0)", Vec::new()).await.unwrap().affected, Some(1));
@@ -94,7 +94,7 @@ async fn a_lock_of_another_program_is_waited_for_until_the_deadline() {
     let started = Instant::now();
     let deadline = Some(started + Duration::from_millis(200));
     let error = database
-        .run(&insert, Run { values: Vec::new(), rows: Collected::default(), deadline })
+        .run(&insert, Run { deadline, ..Run::new(Vec::new(), Collected::default()) })
         .await
         .unwrap_err();
     assert!(matches!(error, DatabaseError::TimedOut { .. }), "{error:?}");
@@ -104,7 +104,7 @@ async fn a_lock_of_another_program_is_waited_for_until_the_deadline() {
         other.execute_batch("COMMIT").unwrap();
     };
     let deadline = Some(Instant::now() + Duration::from_secs(5));
-    let call = database.run(&insert, Run { values: Vec::new(), rows: Collected::default(), deadline });
+    let call = database.run(&insert, Run { deadline, ..Run::new(Vec::new(), Collected::default()) });
     let (ran, ()) = futures_util::future::join(call, release).await;
     assert_eq!(ran.unwrap().affected, Some(1));
 }
