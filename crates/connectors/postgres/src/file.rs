@@ -11,6 +11,7 @@ use trunkline_sql::file::{DurationText, SizeText};
 use trunkline_sql::{Access, AdHoc, Options, Problem, SharedKeys};
 
 use crate::Postgres;
+use crate::posture::{Guard, PostureRule};
 
 /// `[connectors.X]` with `type = "postgres"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -38,9 +39,17 @@ pub struct PostgresFile {
     /// Most bytes of one result, at most `"150KB"`. Default: `"40KB"`.
     #[serde(default)]
     pub max_bytes: Option<SizeText>,
-    /// Whether callers may bring their own SQL. Default: `off`, the only one in this version.
+    /// Whether there is a tool `<connector>_query` that runs one reading statement of the caller's own. Default: `off`.
     #[serde(default)]
     pub ad_hoc_sql: AdHoc,
+    /// Most that such a statement may cost by the database's own estimate, in the unit of `explain`. Default: no bound.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub max_cost: Option<f64>,
+    /// What happens when the login may do more than the connector needs: writes for a read-only one, or anything only a
+    /// superuser should. Default: `warn`.
+    #[serde(default)]
+    pub posture: PostureRule,
     /// How long a call may take in all. Default: what the server says.
     #[serde(default)]
     pub deadline: Option<DurationText>,
@@ -57,10 +66,17 @@ impl PostgresFile {
     pub fn resolve(self, name: &str) -> Result<(Postgres, Options), Vec<Problem>> {
         let at = |key: &'static str| ["connectors", name, key];
         let mut problems = Vec::new();
-        if self.ad_hoc_sql != AdHoc::Off {
-            let message = "not available in this version for type postgres (comes with a later version)";
-            problems.push(Problem::new(&at("ad-hoc-sql"), message).help("remove the key, or write \"off\""));
+        if let Some(cost) = self.max_cost {
+            if !(cost > 0.0 && cost.is_finite()) {
+                let message = format!("`max-cost` is {cost}; it has to be a number above 0");
+                let help = "write what `explain` says a dear but welcome statement costs, like 100000";
+                problems.push(Problem::new(&at("max-cost"), message).help(help));
+            } else if self.ad_hoc_sql == AdHoc::Off {
+                let message = "`max-cost` bounds callers' own statements, and `ad-hoc-sql` is off";
+                problems.push(Problem::new(&at("max-cost"), message).help("remove it, or write `ad-hoc-sql = \"read-only\"`"));
+            }
         }
+        let guard = Guard { access: self.access, posture: self.posture, max_cost: self.max_cost };
         let config = self.url.config().map_err(|(message, help)| {
             problems.push(Problem::new(&at("url"), message).help(help));
         });
@@ -77,7 +93,8 @@ impl PostgresFile {
         let (Ok(config), true) = (config, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
-        Ok((Postgres::new(&config, pool, connect_timeout, options.statement_timeout), options))
+        let postgres = Postgres::new(&config, pool, connect_timeout, options.statement_timeout).guarded(guard);
+        Ok((postgres, options))
     }
 }
 
@@ -203,10 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn ad_hoc_sql_is_refused_by_name() {
-        let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
-        assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
-        assert!(found[0].message.contains("later version"));
+    fn a_bound_on_cost_is_a_number_and_bounds_something() {
+        let max_cost = |rest: &str| problems(&format!("url = 'postgres://u@h/db'\n{rest}"));
+        for wrong in ["max-cost = 0\nad-hoc-sql = 'read-only'", "max-cost = inf\nad-hoc-sql = 'read-only'", "max-cost = 5.0"] {
+            let found = max_cost(wrong);
+            assert_eq!(found[0].path, ["connectors", "shop", "max-cost"], "{wrong}");
+            assert!(found[0].help.is_some());
+        }
+        assert_eq!(max_cost("max-cost = 5.0\nad-hoc-sql = 'read-only'"), []);
     }
 
     #[test]

@@ -11,8 +11,10 @@ mod dial;
 mod exclusive;
 mod fault;
 pub mod file;
+mod gate;
 mod nature;
 mod postgres;
+mod posture;
 mod prepare;
 mod run;
 mod shared;
@@ -21,4 +23,5 @@ mod types;
 
 pub use file::PostgresFile;
 pub use postgres::Postgres;
+pub use posture::PostureRule;
 pub use statement::PostgresStatement;

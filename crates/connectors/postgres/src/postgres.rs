@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Config;
 use trunkline_sql::{
-    BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+    BoxFuture, Database, DatabaseError, Description, Dialect, Problem, Ran, Rows, Run, StatementSource,
 };
 
-use crate::dial::{Dialer, shared_timeout};
+use crate::dial::{Dialer, chain, shared_timeout};
 use crate::exclusive::Pool;
+use crate::posture::{self, Guard, Posture, PostureRule};
 use crate::prepare::Learner;
 use crate::run::Call;
 use crate::shared::SharedLane;
@@ -24,6 +25,7 @@ pub struct Postgres {
     pub(crate) pool: Arc<Pool>,
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
+    pub(crate) guard: Guard,
 }
 
 impl Postgres {
@@ -41,7 +43,13 @@ impl Postgres {
             dialer,
             statement_timeout,
             shared_timeout,
+            guard: Guard::default(),
         }
+    }
+
+    /// Says what its login should be held to, and callers' own statements.
+    pub(crate) fn guarded(self, guard: Guard) -> Self {
+        Self { guard, ..self }
     }
 
     /// Connects, and runs nothing.
@@ -86,10 +94,42 @@ impl Postgres {
         let mut lease = self.pool.lease().await?;
         lease.begin();
         let learner =
-            Learner { dialer: &self.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
+            Learner { dialer: &self.dialer, lease: &mut lease, source, timeout: self.statement_timeout, max_cost: self.guard.max_cost };
         let learned = learner.learn().await;
         lease.finish();
         learned
+    }
+
+    /// Asks what the login may do.
+    async fn posture(&self) -> Result<Posture, DatabaseError> {
+        let mut lease = self.pool.lease().await?;
+        lease.begin();
+        let found = Posture::of(lease.session()?.client(), self.guard.access).await;
+        lease.finish();
+        found.map_err(|error| self.dialer.unreachable(chain(&error)))
+    }
+
+    /// Refuses to prepare anything for a login that may do too much, where the file says so.
+    async fn admit_login(&self) -> Result<(), DatabaseError> {
+        if self.guard.posture == PostureRule::Warn {
+            return Ok(());
+        }
+        match self.posture().await?.message(self.guard.access) {
+            Some(message) => Err(DatabaseError::Refused { message }),
+            None => Ok(()),
+        }
+    }
+
+    async fn findings(&self, connector: &str) -> Vec<Problem> {
+        let found = match self.posture().await {
+            Ok(posture) => posture,
+            Err(error) => {
+                return vec![Problem::new(&["connectors", connector], chain(&error)).unavailable()];
+            }
+        };
+        let Some(message) = found.message(self.guard.access) else { return Vec::new() };
+        let problem = Problem::new(&["connectors", connector, "url"], message).help(posture::HELP);
+        vec![if self.guard.posture == PostureRule::Warn { problem.warning() } else { problem }]
     }
 
     async fn call<W: Rows>(
@@ -127,11 +167,19 @@ impl Database for Postgres {
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>> {
         Box::pin(async move {
             let within = self.dialer.connect_timeout() + self.statement_timeout;
-            match tokio::time::timeout(within, self.learn(source)).await {
+            let learned = async {
+                self.admit_login().await?;
+                self.learn(source).await
+            };
+            match tokio::time::timeout(within, learned).await {
                 Ok(learned) => learned,
                 Err(_) => Err(self.dialer.unreachable(format!("no answer within {within:?}"))),
             }
         })
+    }
+
+    fn examine<'a>(&'a self, connector: &'a str) -> BoxFuture<'a, Vec<Problem>> {
+        Box::pin(self.findings(connector))
     }
 
     fn run<'a, W: Rows>(

@@ -1,6 +1,6 @@
 //! A database and its declared tools as a service: statements are prepared once and called by their number.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ pub struct SqlConnector<D: Database> {
     /// `Err` when it is wanted and its name is no tool name.
     ad_hoc: Option<Result<AdHocTool, Problem>>,
     generation: AtomicU64,
+    /// What [`Database::examine`] found, once it answered.
+    examined: Mutex<Option<Vec<Problem>>>,
 }
 
 /// A declared tool and what is known of it by now.
@@ -54,13 +56,13 @@ impl<D: Database> SqlConnector<D> {
         let ad_hoc = (options.ad_hoc == AdHoc::ReadOnly).then(|| AdHocTool::new(name, &options, D::DIALECT));
         let slot = |tool| Slot { tool, prepared: ArcSwapOption::empty(), learning: Learning::default() };
         let tools = tools.into_iter().map(slot).collect();
-        Arc::new(Self { name: name.into(), database, options, tools, ad_hoc, generation: AtomicU64::new(0) })
+        Arc::new(Self { name: name.into(), database, options, tools, ad_hoc, generation: AtomicU64::new(0), examined: Mutex::default() })
     }
 
     /// Prepares every statement that is not prepared yet and keeps what the database says of it.
     ///
     /// Returns what is wrong with the declared tools; and, marked as unavailable, that the database did not answer, after
-    /// which the other statements are not tried.
+    /// which the other statements are not tried. The database is examined once; what that found is told every time.
     ///
     /// # Cancel safety
     /// What was learned until then is kept.
@@ -69,6 +71,13 @@ impl<D: Database> SqlConnector<D> {
             Some(Err(problem)) => vec![problem.clone()],
             _ => Vec::new(),
         };
+        let examined = self.examined().await;
+        // Nothing is prepared for a login that is refused, and nothing on a database that does not answer.
+        let ends = examined.iter().any(|problem| problem.severity != Severity::Warning);
+        problems.extend(examined);
+        if ends {
+            return problems;
+        }
         for slot in &self.tools {
             let Err(unprepared) = self.prepared(slot).await else { continue };
             match &*unprepared {
@@ -84,6 +93,18 @@ impl<D: Database> SqlConnector<D> {
             }
         }
         problems
+    }
+
+    async fn examined(&self) -> Vec<Problem> {
+        let known = || self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().clone() {
+            return found;
+        }
+        let found = self.database.examine(&self.name).await;
+        if found.iter().all(|problem| problem.severity != Severity::Unavailable) {
+            *known() = Some(found.clone());
+        }
+        found
     }
 
     /// Returns the tools as they are known now: first the declared ones in their order, last the ad-hoc tool if it is on.

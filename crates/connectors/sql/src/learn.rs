@@ -92,6 +92,7 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
                 None => problem,
             }
         }
+        DatabaseError::Reported(report) => sql(&report.message),
         DatabaseError::Refused { message }
         | DatabaseError::Data { message, .. }
         | DatabaseError::Encoding { message } => sql(message),

@@ -28,7 +28,7 @@ pub mod value;
 
 pub use connector::SqlConnector;
 pub use database::{
-    Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,
+    Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType, Report,
     PlanMode, Ran, Resume, Rows, Run, StatementSource, WrittenType,
 };
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
@@ -36,4 +36,5 @@ pub use problem::{Problem, Severity};
 pub use scan::Scanned;
 pub use sqlite_type::SqliteType;
 pub use tool::Tool;
+pub use trunkline_service::nearest;
 pub use value::{JsonKind, Value};
