@@ -5,6 +5,7 @@
 mod lanes;
 mod outage;
 mod parameters;
+mod reset;
 mod safety;
 mod support;
 mod types;
