@@ -115,9 +115,22 @@ impl<W: Rows> Call<'_, W> {
             {
                 Ok(())
             }
-            Fault::Reported { error, .. } => Err(self.context(false).error(&error)),
+            Fault::Reported { error, .. } => Err(self.worded(&error)),
             Fault::Stalled { .. } => Err(self.out_of_time()),
             Fault::Final(error) => Err(error),
+        }
+    }
+
+    /// Words a fault of the exclusive lane. Where rights differ from caller to caller, one that is missing says nothing
+    /// against the statement.
+    fn worded(&self, error: &Error) -> DatabaseError {
+        match self.context(false).error(error) {
+            DatabaseError::Statement { message, code: Some(code), .. }
+                if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
+            {
+                DatabaseError::Data { message, code: Some(code) }
+            }
+            other => other,
         }
     }
 
@@ -391,6 +404,8 @@ async fn stream<W: Rows>(
     }
     Ok(End::Complete(stream.rows_affected()))
 }
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// One on each connection, all of which may have been closed together, and one on a fresh one.
 const SHARED_TRIES: u32 = 5;
