@@ -15,6 +15,7 @@ use crate::prepare::Learner;
 use crate::run::Call;
 use crate::shared::SharedLane;
 use crate::statement::PostgresStatement;
+use crate::transaction::{Bounds, Openings};
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct Postgres {
     pub(crate) pool: Arc<Pool>,
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
+    pub(crate) openings: Openings,
 }
 
 impl Postgres {
@@ -41,6 +43,7 @@ impl Postgres {
             dialer,
             statement_timeout,
             shared_timeout,
+            openings: Openings::new(Bounds::Startup, statement_timeout),
         }
     }
 

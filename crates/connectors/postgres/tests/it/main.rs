@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod behalf;
 mod lanes;
 mod outage;
 mod parameters;
+mod reset;
 mod safety;
 mod support;
 mod types;
