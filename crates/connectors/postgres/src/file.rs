@@ -93,7 +93,10 @@ impl PostgresFile {
     fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
         let at = |key: &'static str| ["connectors", name, key];
         if self.replicas.len() > MOST_REPLICAS {
-            let message = format!("`replicas` has {} addresses; at most {MOST_REPLICAS} are allowed", self.replicas.len());
+            let message = format!(
+                "`replicas` has {} addresses; at most {MOST_REPLICAS} are allowed",
+                self.replicas.len()
+            );
             problems.push(Problem::new(&at("replicas"), message).help("name a balancer in front of them"));
         }
         if self.replicas.is_empty() && self.max_lag.is_some() {

@@ -139,7 +139,8 @@ impl Nodes {
         if primary_left && self.primary.state() != NodeState::Down {
             return Some(&self.primary);
         }
-        let answering = |node: &Node, route: &Route| node.state() != NodeState::Down && !route.shaken.has(node);
+        let answering =
+            |node: &Node, route: &Route| node.state() != NodeState::Down && !route.shaken.has(node);
         if let Some(node) = self.replica(route, caller, answering) {
             return Some(node);
         }

@@ -164,7 +164,9 @@ impl Postgres {
         let limit = deadline.map_or(longest, |deadline| longest.min(deadline.into()));
         let mut route = Route::default();
         let node = match statement.access {
-            Access::ReadOnly if !statement.needs_primary() => self.nodes.first(&mut route, &behalf.caller).await,
+            Access::ReadOnly if !statement.needs_primary() => {
+                self.nodes.first(&mut route, &behalf.caller).await
+            }
             _ => self.primary(),
         };
         let call = Call {

@@ -5,6 +5,7 @@
 mod lanes;
 mod outage;
 mod parameters;
+mod replicas;
 mod safety;
 mod support;
 mod types;
