@@ -116,6 +116,11 @@ impl Dialer {
         self.connect_timeout
     }
 
+    /// Returns host and port, for the operator.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Returns the owner of this database's tasks.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks

@@ -12,6 +12,8 @@ use trunkline_sql::file::{DurationText, SizeText};
 use trunkline_sql::{Access, AdHoc, Options, Problem, SessionPlan, SharedKeys};
 
 use crate::Postgres;
+use crate::nodes::MOST_REPLICAS;
+use crate::postgres::Replicas;
 
 /// `[connectors.X]` with `type = "postgres"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -19,6 +21,13 @@ use crate::Postgres;
 pub struct PostgresFile {
     /// Where the database is and who logs in: `postgres://user:password@host:5432/database`. Shown nowhere once read.
     pub url: DatabaseUrl,
+    /// Servers that follow the one of `url` and are read from: their addresses, at most 16. Default: none.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub replicas: Vec<DatabaseUrl>,
+    /// How far behind a replica may be and still be read from. Default: `"2s"`.
+    #[serde(default)]
+    pub max_lag: Option<DurationText>,
     /// Most connections for statements that cannot share one: writes, long ones, those with volatile functions. Default: 8.
     /// Short reads share four more.
     #[serde(default)]
@@ -73,6 +82,7 @@ impl PostgresFile {
         let config = self.url.config().map_err(|(message, help)| {
             problems.push(Problem::new(&at("url"), message).help(help));
         });
+        let replicas = self.replicas(name, &mut problems);
         let shared = SharedKeys {
             access: self.access,
             statement_timeout: self.statement_timeout,
@@ -87,7 +97,33 @@ impl PostgresFile {
         let (Ok(config), true) = (config, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
-        Ok((Postgres::new(&config, pool, connect_timeout, options.statement_timeout), options))
+        Ok((Postgres::new(&config, &replicas, pool, connect_timeout, options.statement_timeout), options))
+    }
+
+    fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
+        let at = |key: &'static str| ["connectors", name, key];
+        if self.replicas.len() > MOST_REPLICAS {
+            let message = format!(
+                "`replicas` has {} addresses; at most {MOST_REPLICAS} are allowed",
+                self.replicas.len()
+            );
+            problems.push(Problem::new(&at("replicas"), message).help("name a balancer in front of them"));
+        }
+        if self.replicas.is_empty() && self.max_lag.is_some() {
+            let message = "`max-lag` bounds replicas, and there are none";
+            problems.push(Problem::new(&at("max-lag"), message).help("remove the key, or write `replicas`"));
+        }
+        let mut configs = Vec::with_capacity(self.replicas.len());
+        for (number, url) in (1..).zip(&self.replicas) {
+            match url.config() {
+                Ok(config) => configs.push(config),
+                Err((message, help)) => {
+                    let message = format!("replica {number}: {message}");
+                    problems.push(Problem::new(&at("replicas"), message).help(help));
+                }
+            }
+        }
+        Replicas { configs, max_lag: self.max_lag.map_or(DEFAULT_MAX_LAG, |text| text.0) }
     }
 }
 
@@ -172,6 +208,8 @@ const OPTIONS: &[&str] = &[
 
 const DEFAULT_POOL: usize = 8;
 
+const DEFAULT_MAX_LAG: Duration = Duration::from_secs(2);
+
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
@@ -210,6 +248,22 @@ mod tests {
         let found = problems("url = 'postgres://u@h/db'\nmax-rows = 0\nmax-bytes = '900MB'");
         let keys: Vec<_> = found.iter().map(|problem| problem.path.join(".")).collect();
         assert_eq!(keys, ["connectors.shop.max-rows", "connectors.shop.max-bytes"]);
+    }
+
+    #[test]
+    fn replicas_are_read_like_the_primary_and_told_by_their_number() {
+        let found = problems(
+            "url = 'postgres://u@h/db'\nreplicas = ['postgres://u@h/db', 'postgres://u:hunter2@h:port/db']",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
+        assert!(found[0].message.starts_with("replica 2: "), "{found:?}");
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+        let found = problems("url = 'postgres://u@h/db'\nmax-lag = '1s'");
+        assert_eq!(found[0].path, ["connectors", "shop", "max-lag"]);
+        let many = vec!["'postgres://u@h/db'"; MOST_REPLICAS + 1].join(", ");
+        let found = problems(&format!("url = 'postgres://u@h/db'\nreplicas = [{many}]"));
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod behalf;
 mod lanes;
 mod outage;
 mod parameters;
+mod replicas;
 mod reset;
 mod safety;
 mod support;
