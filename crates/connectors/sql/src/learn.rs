@@ -95,6 +95,9 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
         DatabaseError::Refused { message }
         | DatabaseError::Data { message, .. }
         | DatabaseError::Encoding { message } => sql(message),
+        DatabaseError::Rejected { message, hint, .. } => {
+            Problem::new(&["connectors", connector, "url"], message).help(hint)
+        }
         DatabaseError::TimedOut { .. }
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Unreachable { .. } => {

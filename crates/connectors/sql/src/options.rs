@@ -28,6 +28,8 @@ pub struct Options {
     /// How input schemas are told. What is sent is checked against all rules either way. Default:
     /// [`SchemaProfile::Portable`].
     pub schema: SchemaProfile,
+    /// What works and should be looked at all the same, told with what else is found when the connector is examined.
+    pub warnings: Vec<Problem>,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             deadline: None,
             prefix: None,
             schema: SchemaProfile::default(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -109,6 +112,7 @@ impl SharedKeys {
             deadline: self.deadline.map(|text| text.0),
             prefix: self.prefix,
             schema: defaults.schema,
+            warnings: Vec::new(),
         }
     }
 }
