@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
 mod safety;
 mod support;
+mod tls;
 mod types;
