@@ -9,6 +9,7 @@
 //! `writes` knows who wrote lately.
 
 mod bind;
+mod damper;
 mod decode;
 mod dial;
 mod exclusive;
@@ -23,8 +24,10 @@ mod probe;
 mod run;
 mod shared;
 mod statement;
+mod tls;
 mod transaction;
 mod types;
+mod url;
 mod writes;
 
 pub use file::PostgresFile;
