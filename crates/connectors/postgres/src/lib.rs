@@ -6,8 +6,11 @@
 //! `shared` and `exclusive` hold the connections, `dial` opens them.
 
 mod bind;
+mod catalogue;
 mod decode;
+mod describe;
 mod dial;
+mod domain;
 mod exclusive;
 mod fault;
 pub mod file;
