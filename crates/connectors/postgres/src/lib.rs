@@ -9,9 +9,12 @@
 //! `writes` knows who wrote lately.
 
 mod bind;
+mod catalogue;
 mod damper;
 mod decode;
+mod describe;
 mod dial;
+mod domain;
 mod exclusive;
 mod fault;
 pub mod file;
