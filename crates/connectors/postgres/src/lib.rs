@@ -17,6 +17,7 @@ mod prepare;
 mod run;
 mod shared;
 mod statement;
+mod survey;
 mod types;
 
 pub use file::PostgresFile;

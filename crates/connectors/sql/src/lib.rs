@@ -22,6 +22,7 @@ mod schema;
 mod shape;
 mod spec;
 mod sqlite_type;
+pub mod survey;
 mod table;
 pub mod tool;
 pub mod value;
