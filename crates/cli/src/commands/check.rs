@@ -119,7 +119,7 @@ impl Checked {
 
     /// Returns a call of the first tool, as `trunkline call` takes it.
     pub(super) fn first_tool(&self) -> Option<String> {
-        let name = self.config.tools.first()?;
+        let name = self.config.tools.iter().find(|name| !name.starts_with("get_"))?;
         Some(if name.starts_with("search_") {
             format!("{name} query=a limit=3")
         } else {

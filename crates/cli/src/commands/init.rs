@@ -353,7 +353,7 @@ fn tell(target: &Target, destination: &Destination, checked: &Checked, left_out:
             next.push_str(&format!("  export {variable}='...'   # the address you gave: the file reads it from there, and holds no password\n"));
         }
     }
-    next.push_str(&format!("  trunkline serve{option}\n"));
+    next.push_str(&format!("  trunkline check{option}\n  trunkline serve{option}\n"));
     if let Some(tool) = checked.first_tool() {
         next.push_str(&format!("  trunkline call http://127.0.0.1:3000/mcp {tool}\n"));
     }

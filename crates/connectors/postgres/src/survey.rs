@@ -8,7 +8,7 @@ use trunkline_sql::DatabaseError;
 use trunkline_sql::survey::{ColumnNature, Survey, Table, TableColumn, TableKind};
 
 use crate::Postgres;
-use crate::fault::Context;
+use crate::dial::chain;
 
 /// A look at more tables than this is cut, so that what is kept of it stays bounded.
 const MOST_TABLES: usize = 20_000;
@@ -63,9 +63,9 @@ impl Postgres {
     async fn told(&self, sql: &str) -> Result<Vec<SimpleQueryRow>, DatabaseError> {
         let mut lease = self.pool.lease().await?;
         lease.begin();
-        let asked = ask(lease.session()?.client(), sql).await.map_err(|error| {
-            let timeout = self.statement_timeout;
-            Context { dialer: &self.dialer, sent: sql, prefix: 0, length: sql.len(), timeout }.error(&error)
+        let asked = ask(lease.session()?.client(), sql).await.map_err(|error| match error.as_db_error() {
+            Some(report) => DatabaseError::Refused { message: report.message().to_owned() },
+            None => self.dialer.unreachable(chain(&error)),
         });
         lease.finish();
         asked
@@ -89,7 +89,8 @@ fn table(row: &SimpleQueryRow) -> Table {
         sql: text(row, "sql"),
         kind: if text(row, "kind") == "v" { TableKind::View } else { TableKind::Table },
         comment: optional(row, "comment"),
-        key: optional(row, "key").and_then(|key| serde_json::from_str(&key).ok()).unwrap_or_default(),
+        key: names(row, "key"),
+        references: names(row, "refers"),
         rows: number("rows"),
         referred: number("referred").and_then(|number| u32::try_from(number).ok()).unwrap_or_default(),
         columns: Vec::new(),
@@ -122,6 +123,11 @@ fn column(row: &SimpleQueryRow) -> TableColumn {
     }
 }
 
+/// Reads a list of names.
+fn names(row: &SimpleQueryRow, name: &str) -> Vec<String> {
+    optional(row, name).and_then(|names| serde_json::from_str(&names).ok()).unwrap_or_default()
+}
+
 fn optional(row: &SimpleQueryRow, name: &str) -> Option<String> {
     row.try_get(name).ok().flatten().map(str::to_owned)
 }
@@ -151,7 +157,11 @@ select n.nspname as schema, c.relname as name,
         from pg_catalog.pg_constraint p
         cross join lateral pg_catalog.unnest(p.conkey) with ordinality k (number, place)
         join pg_catalog.pg_attribute a on a.attrelid = p.conrelid and a.attnum = k.number
-        where p.conrelid = c.oid and p.contype = 'p') as key
+        where p.conrelid = c.oid and p.contype = 'p') as key,
+    (select pg_catalog.json_agg(distinct a.attname)
+        from pg_catalog.pg_constraint r
+        join pg_catalog.pg_attribute a on a.attrelid = r.conrelid and a.attnum = r.conkey[1]
+        where r.conrelid = c.oid and r.contype = 'f' and pg_catalog.array_length(r.conkey, 1) = 1) as refers
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f')

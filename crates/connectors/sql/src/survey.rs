@@ -28,6 +28,8 @@ pub struct Table {
     pub key: Vec<String>,
     /// How many rows it has, roughly; `None` where the database does not know.
     pub rows: Option<u64>,
+    /// The columns that refer to another table, each by itself.
+    pub references: Vec<String>,
     /// How many foreign keys lead to it.
     pub referred: u32,
     /// Its columns in their order; empty until they were asked for.

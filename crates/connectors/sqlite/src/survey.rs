@@ -65,7 +65,7 @@ fn survey(connection: &Connection) -> rusqlite::Result<Survey> {
     let mut statement = connection.prepare(
         "select name, type from pragma_table_list \
          where schema = 'main' and type in ('table', 'view', 'virtual') and name not like 'sqlite\\_%' escape '\\' \
-         order by name limit ?1",
+         order by name collate nocase, name limit ?1",
     )?;
     let most = i64::try_from(MOST_TABLES).unwrap_or(i64::MAX);
     let named = statement
@@ -77,9 +77,7 @@ fn survey(connection: &Connection) -> rusqlite::Result<Survey> {
     for (name, kind) in named.into_iter().take(MOST_TABLES) {
         let is_table = kind == "table";
         if is_table {
-            for other in
-                strings(connection, "select \"table\" from pragma_foreign_key_list(?1) where seq = 0", &name)?
-            {
+            for other in strings(connection, REFERRED, &name)? {
                 *referred.entry(other.to_lowercase()).or_default() += 1;
             }
         }
@@ -94,6 +92,7 @@ fn survey(connection: &Connection) -> rusqlite::Result<Survey> {
                 &name,
             )
             .unwrap_or_default(),
+            references: if is_table { strings(connection, REFERENCES, &name)? } else { Vec::new() },
             rows: is_table.then(|| rows(connection, &sql)).flatten(),
             referred: 0,
             columns: Vec::new(),
@@ -106,6 +105,12 @@ fn survey(connection: &Connection) -> rusqlite::Result<Survey> {
     }
     Ok(Survey { database: None, tables, is_cut })
 }
+
+/// The tables that a table refers to.
+const REFERRED: &str = "select \"table\" from pragma_foreign_key_list(?1) where seq = 0";
+
+/// The columns that refer to a table, each by itself.
+const REFERENCES: &str = "select distinct min(\"from\") from pragma_foreign_key_list(?1) group by id having count(*) = 1 order by 1";
 
 fn strings(connection: &Connection, sql: &str, of: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare_cached(sql)?;

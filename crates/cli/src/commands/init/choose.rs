@@ -154,6 +154,7 @@ mod tests {
             comment: None,
             key: vec!["id".to_owned()],
             rows: Some(rows),
+            references: Vec::new(),
             referred: 0,
             columns: Vec::new(),
         }

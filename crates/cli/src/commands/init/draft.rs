@@ -13,6 +13,8 @@ const MOST_COLUMNS: usize = 100;
 const MOST_IN_LIST: usize = 30;
 /// Most columns that one search looks through.
 const MOST_SEARCHED: usize = 10;
+/// Most columns that a list can be narrowed by.
+const MOST_FILTERS: usize = 4;
 /// Values longer than this many bytes on average are left out of lists.
 const WIDE: u32 = 400;
 /// Values longer than this are left out altogether: one of them is a whole result.
@@ -121,45 +123,27 @@ impl View<'_> {
         let name = self.name(verb, &self.words.many, names);
         let many = self.words.spoken(&self.words.many, self.table);
         let exact = if searched.is_empty() { None } else { self.exact() };
+        let filters = self.filters();
         let mut sql = self.select(&columns);
-        for (at, column) in searched.iter().enumerate() {
-            // Writing to a string cannot fail.
-            let _ = write!(sql, "\n{} {}", if at == 0 { "where" } else { "   or" }, self.like(column));
-        }
-        if let Some(column) = exact {
-            let _ = write!(sql, "\n   or {} = :query", self.as_text(column));
+        let conditions = self.conditions(&searched, exact, &filters);
+        if !conditions.is_empty() {
+            let _ = write!(sql, "\nwhere {}", conditions.join("\n  and "));
         }
         let order = self.order();
         if !order.is_empty() {
             let _ = write!(sql, "\norder by {}", wrapped(&order));
         }
         sql.push_str("\nlimit :limit");
-        let description = if searched.is_empty() {
-            let by = self
-                .key
-                .first()
-                .map(|column| format!(", ordered by {}", clean(&column.name)))
-                .unwrap_or_default();
-            format!("Lists {many}{by}.")
-        } else {
-            let parts = spoken_list(&searched, "or");
-            let exact =
-                exact.map(|column| format!(", or by exact {}", clean(&column.name))).unwrap_or_default();
-            format!("Searches {many} by a part of {parts}, in upper or lower case{exact}.")
-        };
         let explains = if self.key.is_empty() { columns.as_slice() } else { &[] };
-        let mut params = Vec::new();
-        if !searched.is_empty() {
-            params.push(Param::Given {
-                name: "query".to_owned(),
-                kind: Some("string"),
-                description: match exact {
-                    Some(column) => format!("A part of the text, or a whole {}", clean(&column.name)),
-                    None => "A part of the text".to_owned(),
-                },
-                rest: "min-length = 1, max-length = 200",
-            });
-            params.push(Param::Computed { name: "pattern", from: "'%' + like_escape(args.query) + '%'" });
+        let description = self.described(self.purpose(&many, &searched, exact, &filters), explains);
+        let mut params = if searched.is_empty() { Vec::new() } else { query(exact, filters.is_empty()) };
+        for column in &filters {
+            let description = match column.comment.as_deref().map(|comment| shorten(comment, 200)) {
+                Some(comment) if !comment.is_empty() => comment,
+                _ => format!("Only those of this {}", clean(&column.name)),
+            };
+            let (name, kind, rest) = (column.name.clone(), column.parameter, "required = false");
+            params.push(Param::Given { name, kind, description, rest });
         }
         params.push(Param::Given {
             name: "limit".to_owned(),
@@ -174,6 +158,62 @@ impl View<'_> {
             gives_row: false,
             params,
         })
+    }
+
+    /// What a list is for, in a sentence.
+    fn purpose(
+        &self,
+        many: &str,
+        searched: &[&TableColumn],
+        exact: Option<&TableColumn>,
+        filters: &[&TableColumn],
+    ) -> String {
+        let narrowed = match filters {
+            [] => String::new(),
+            _ => format!(" Can be narrowed by {}.", spoken_list(filters, "and")),
+        };
+        if searched.is_empty() {
+            let by = self.key.first().map(|column| format!(", ordered by {}", clean(&column.name)));
+            return format!("Lists {many}{}.{narrowed}", by.unwrap_or_default());
+        }
+        let parts = spoken_list(searched, "or");
+        let exact = exact.map(|column| format!(", or by the exact {}", clean(&column.name))).unwrap_or_default();
+        format!("Finds {many} by a part of the {parts}, upper and lower case alike{exact}.{narrowed}")
+    }
+
+    /// What a row of a list must be. Where a list can be narrowed, no text at all is a search too.
+    fn conditions(
+        &self,
+        searched: &[&TableColumn],
+        exact: Option<&TableColumn>,
+        filters: &[&TableColumn],
+    ) -> Vec<String> {
+        let mut any: Vec<String> = searched.iter().map(|column| self.like(column)).collect();
+        any.extend(exact.map(|column| format!("{} = :query", self.as_text(column))));
+        let mut all = Vec::new();
+        if !any.is_empty() && filters.is_empty() {
+            all.push(any.join("\n   or "));
+        } else if !any.is_empty() {
+            all.push(format!("(:query = ''\n    or {})", any.join("\n    or ")));
+        }
+        // The comparison comes first: it is what tells PostgreSQL the type of the parameter.
+        all.extend(filters.iter().map(|column| {
+            let (name, sql) = (&column.name, &column.sql);
+            format!("({sql} = :{name} or :{name} is null)")
+        }));
+        all
+    }
+
+    /// Columns that lead to other tables: by these people ask for rows.
+    fn filters(&self) -> Vec<&TableColumn> {
+        let is_name = |name: &str| {
+            !["query", "pattern", "limit", "cursor"].contains(&name) && parameters(&[name]) == [name]
+        };
+        let refers = self.shown.iter().copied().filter(|column| {
+            let is_whole_key = self.key.len() == 1 && self.is_key(column);
+            self.table.references.contains(&column.name) && !is_whole_key && is_name(&column.name)
+        });
+        refers.take(MOST_FILTERS).collect()
     }
 
     /// One row by its key.
@@ -322,6 +362,23 @@ impl View<'_> {
     }
 }
 
+/// The parameters of a search: the text, and the pattern made of it.
+fn query(exact: Option<&TableColumn>, is_needed: bool) -> Vec<Param> {
+    let description = match exact {
+        Some(column) => format!("A part of the text, or a whole {}", clean(&column.name)),
+        None => "A part of the text".to_owned(),
+    };
+    let (description, rest) = if is_needed {
+        (description, "min-length = 1, max-length = 200")
+    } else {
+        (format!("{description}; nothing for all"), "default = \"\", max-length = 200")
+    };
+    vec![
+        Param::Given { name: "query".to_owned(), kind: Some("string"), description, rest },
+        Param::Computed { name: "pattern", from: "'%' + like_escape(args.query) + '%'" },
+    ]
+}
+
 /// Whether a column may be shown at all; if not, why.
 fn may_show(column: &TableColumn, left_out: &mut Vec<String>) -> bool {
     let name = clean(&column.name);
@@ -440,6 +497,7 @@ mod tests {
             comment: Some("People who\nbought something".to_owned()),
             key: key.iter().map(|name| (*name).to_owned()).collect(),
             rows: Some(12345),
+            references: Vec::new(),
             referred: 0,
             columns,
         }

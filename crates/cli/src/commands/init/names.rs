@@ -113,7 +113,7 @@ pub(super) fn parameters(columns: &[&str]) -> Vec<String> {
 /// Returns the words with the last one in the plural: `customer` becomes `customers`, `customers` stays.
 pub(super) fn plural(words: &str) -> String {
     last_word(words, |word| {
-        if is_uncountable(word) || is_plural(word) {
+        if is_uncountable(word) || is_plural(word) || word.len() < 3 {
             return word.to_owned();
         }
         if let Some((_, many)) = IRREGULAR.iter().find(|(one, _)| *one == word) {
