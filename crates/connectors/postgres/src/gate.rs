@@ -20,8 +20,8 @@ use self::catalogue::{Denied, Odd, denied_function};
 use self::plan::{Plan, PlanText};
 use self::refusal::{Refusal, place};
 use self::words::{Form, Names, Words};
-use crate::exclusive::CLEAN;
 use crate::fault::Context;
+use crate::transaction;
 
 /// The gate on one connection, for one statement.
 #[derive(Debug)]
@@ -162,9 +162,9 @@ impl<'a> Gate<'a> {
         let (begun, rows, undone) = join!(
             client.batch_execute("begin read only"),
             client.query_typed(&sent, &[]),
-            client.batch_execute(CLEAN)
+            transaction::clean(client)
         );
-        let rows = begun.and(rows).and_then(|rows| undone.map(|()| rows));
+        let rows = begun.and(rows).and_then(|rows| undone.map(|_| rows));
         let rows = rows.map_err(|error| context.error(&error))?;
         let text = rows.first().and_then(|row| row.try_get::<_, PlanText>(0).ok());
         text.and_then(|text| Plan::read(&text.0)).ok_or_else(|| {
