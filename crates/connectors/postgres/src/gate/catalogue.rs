@@ -105,7 +105,7 @@ fn judge(name: &str, full: String, is_volatile: bool, at: usize) -> Option<Denie
     })
 }
 
-/// Each function of a name, as `schema.name(arguments)`; an aggregate is as volatile as the functions it is made of. Behind
+/// Each function of a name that SQL can call, as `schema.name(arguments)`; an aggregate is as volatile as the functions it is made of. Behind
 /// a dot only functions of one row count.
 const FUNCTIONS: &str = "\
     select p.proname::text, p.oid::pg_catalog.regprocedure::text, \
@@ -115,9 +115,10 @@ const FUNCTIONS: &str = "\
             where g.aggfnoid = p.oid and f.provolatile = 'v'), \
         p.proname::text = any($1) \
     from pg_catalog.pg_proc p \
-    where p.proname = any($1::text[]::name[]) \
+    where 'pg_catalog.internal'::pg_catalog.regtype <> all (p.proargtypes::pg_catalog.oid[]) \
+        and (p.proname = any($1::text[]::name[]) \
         or p.proname = any($2::text[]::name[]) and p.pronargs - p.pronargdefaults <= 1 and p.pronargs > 0 \
-            and p.proargtypes[0] in (select t.oid from pg_catalog.pg_type t where t.typtype in ('c', 'p')) \
+            and p.proargtypes[0] in (select t.oid from pg_catalog.pg_type t where t.typtype in ('c', 'p'))) \
     order by p.oid";
 
 const ODD: &str = "\
