@@ -151,7 +151,9 @@ impl Postgres {
             Learner { dialer: &node.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
         let learned = learner.learn().await;
         lease.finish();
-        learned.map(|(statement, description)| (statement.on_nodes(self.nodes.count()), description))
+        learned.map(|(statement, description)| {
+            (statement.on_nodes(self.nodes.count()).planned(source.plan), description)
+        })
     }
 
     fn connect_timeout(&self) -> Duration {

@@ -1,6 +1,7 @@
 //! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off,
 //! on another node where there is one.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
-use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
+use trunkline_sql::{Access, Behalf, DatabaseError, Page, PlanMode, Rows, Value};
 
 use crate::Postgres;
 use crate::bind::Bound;
@@ -174,7 +175,8 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_shared(&mut self) -> Result<End, Fault> {
         let node = self.place.node();
-        let picked = timeout_at(self.limit, node.shared.pick()).await;
+        let lane = node.shared_lane(self.statement.plan);
+        let picked = timeout_at(self.limit, lane.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
         let stalled = Instant::now() + self.postgres.shared_timeout + STALL_GRACE;
         let watch = session.watch();
@@ -209,7 +211,7 @@ impl<W: Rows> Call<'_, W> {
             Err(_) => {
                 tracing::warn!("a shared database connection does not answer and is replaced");
                 session.session().sever();
-                node.shared.sever_silent(&watch);
+                lane.sever_silent(&watch);
                 Err(Fault::Stalled { clean })
             }
         }
@@ -278,11 +280,11 @@ impl<W: Rows> Call<'_, W> {
     ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let opening = self.postgres.openings.text(Access::ReadOnly);
+        let opening = opening(self.postgres, self.statement);
         let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
-            let opened = transaction::open(client, opening, self.behalf, setter);
+            let opened = transaction::open(client, &opening, self.behalf, setter);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
             let mut work = pin!(async { join!(opened, rows) });
             let mut undo = pin!(async {
@@ -330,9 +332,9 @@ impl<W: Rows> Call<'_, W> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let opening = self.postgres.openings.text(Access::ReadWrite);
+        let opening = opening(self.postgres, self.statement);
         let (opened, outcome) = join!(
-            transaction::open(client, opening, self.behalf, setter),
+            transaction::open(client, &opening, self.behalf, setter),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
         let outcome = match opened {
@@ -395,6 +397,15 @@ async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
         SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().and_then(position),
         _ => None,
     })
+}
+
+/// Returns what opens a transaction of the statement.
+fn opening<'a>(postgres: &'a Postgres, statement: &PostgresStatement) -> Cow<'a, str> {
+    let text = postgres.openings.text(statement.access);
+    match statement.plan {
+        PlanMode::Auto => text.into(),
+        PlanMode::Generic => format!("{text}; set local plan_cache_mode = force_generic_plan").into(),
+    }
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {

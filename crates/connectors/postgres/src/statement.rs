@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use postgres_types::{Oid, Type};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, DatabaseError};
+use trunkline_sql::{Access, DatabaseError, PlanMode};
 
 use crate::decode::ColumnPlan;
 use crate::shared::{CONNECTIONS, SharedSession};
@@ -21,6 +21,8 @@ pub struct PostgresStatement {
     pub(crate) access: Access,
     /// What to prepare.
     pub(crate) recipe: Recipe,
+    /// How it is planned.
+    pub(crate) plan: PlanMode,
     /// How the rows are read.
     pub(crate) columns: Box<[ColumnPlan]>,
     /// Whether a run can leave something behind that outlives its transaction.
@@ -100,6 +102,7 @@ impl PostgresStatement {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             access,
             recipe,
+            plan: PlanMode::Auto,
             columns,
             leaves_traces,
             owner: Arc::new(()),
@@ -108,6 +111,12 @@ impl PostgresStatement {
             shared: places(1),
             needs_primary: AtomicBool::new(false),
         }
+    }
+
+    /// Has it planned like this.
+    pub(crate) fn planned(mut self, plan: PlanMode) -> Self {
+        self.plan = plan;
+        self
     }
 
     /// Makes room for the prepared forms of so many nodes.
