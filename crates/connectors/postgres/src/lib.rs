@@ -6,6 +6,7 @@
 //! `shared` and `exclusive` hold the connections, `dial` opens them.
 
 mod bind;
+mod damper;
 mod decode;
 mod dial;
 mod exclusive;
@@ -17,8 +18,10 @@ mod prepare;
 mod run;
 mod shared;
 mod statement;
+mod tls;
 mod transaction;
 mod types;
+mod url;
 
 pub use file::PostgresFile;
 pub use postgres::Postgres;

@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::Config;
 use trunkline_sql::{
     BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
 use crate::dial::{Dialer, shared_timeout};
 use crate::exclusive::Pool;
+use crate::file::PreparedMode;
 use crate::prepare::Learner;
 use crate::run::Call;
 use crate::shared::SharedLane;
 use crate::statement::PostgresStatement;
-use crate::transaction::{Bounds, Openings};
+use crate::transaction::Openings;
+use crate::url::Address;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -30,12 +31,13 @@ pub struct Postgres {
 
 impl Postgres {
     pub(crate) fn new(
-        config: &Config,
+        address: Address,
         pool: usize,
         connect_timeout: Duration,
         statement_timeout: Duration,
+        prepared: PreparedMode,
     ) -> Self {
-        let dialer = Arc::new(Dialer::new(config, statement_timeout, connect_timeout));
+        let dialer = Arc::new(Dialer::new(address, statement_timeout, connect_timeout, prepared));
         let shared_timeout = shared_timeout(statement_timeout);
         Self {
             shared: SharedLane::new(Arc::clone(&dialer), shared_timeout + STALLED_AFTER),
@@ -43,7 +45,7 @@ impl Postgres {
             dialer,
             statement_timeout,
             shared_timeout,
-            openings: Openings::new(Bounds::Startup, statement_timeout),
+            openings: Openings::new(statement_timeout),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::dial::Session;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_lost, is_stale, is_timeout};
 use crate::statement::{PostgresStatement, columns_changed};
-use crate::transaction::{self, Extent, Unopened};
+use crate::transaction::{self, Bounds, Extent, Setter, Unopened};
 
 /// One call of a statement.
 #[derive(Debug)]
@@ -251,11 +251,11 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: &Statement,
-        setter: Option<&Statement>,
+        setter: Option<&Setter>,
     ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let opening = self.postgres.openings.text(Access::ReadOnly);
+        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadOnly);
         let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
@@ -302,12 +302,12 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: &Statement,
-        setter: Option<&Statement>,
+        setter: Option<&Setter>,
     ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let opening = self.postgres.openings.text(Access::ReadWrite);
+        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadWrite);
         let (opened, outcome) = join!(
             transaction::open(client, opening, self.behalf, setter),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
@@ -358,18 +358,22 @@ async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<State
 }
 
 /// Returns what sets the role and the settings of the caller, if it has any.
-async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Statement>, Fault> {
+async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Setter>, Fault> {
     let Some(extent) = Extent::of(behalf) else { return Ok(None) };
     if let Some(setter) = lease.setter(extent) {
-        return Ok(Some(setter));
+        return Ok(Some(Setter::Prepared(setter)));
     }
-    let setter = extent.prepare(lease.session()?.client()).await;
+    let session = lease.session()?;
+    if session.is_pooled() {
+        return Ok(Some(extent.unprepared()));
+    }
+    let setter = extent.prepare(session.client()).await;
     if setter.is_err() {
         lease.finish();
     }
     let setter = setter.map_err(|error| Fault::Reported { error, clean: true })?;
     lease.keep_setter(extent, setter.clone());
-    Ok(Some(setter))
+    Ok(Some(Setter::Prepared(setter)))
 }
 
 /// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.

@@ -318,6 +318,17 @@ pub enum DatabaseError {
         /// Whether the statement may have reached it before: then nobody knows whether a write happened.
         sent: bool,
     },
+    /// The database answers and lets nobody in with what the file says: a wrong password, no such database.
+    #[error("{message}")]
+    Rejected {
+        /// What is refused; shows no part of the address.
+        message: String,
+        /// What to do about it.
+        hint: String,
+        /// What the attempt came to; for the operator only.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The stored value cannot be told in the form asked for; the message names row and column.
     #[error("{message}")]
     Encoding {
