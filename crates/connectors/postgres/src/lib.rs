@@ -22,7 +22,9 @@ mod tls;
 mod transaction;
 mod types;
 mod url;
+mod wait;
 
 pub use file::PostgresFile;
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;
+pub use wait::PoolWait;

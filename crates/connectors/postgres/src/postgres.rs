@@ -17,6 +17,7 @@ use crate::shared::SharedLane;
 use crate::statement::PostgresStatement;
 use crate::transaction::Openings;
 use crate::url::Address;
+use crate::wait::PoolWait;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -58,6 +59,12 @@ impl Postgres {
     /// Nothing is left behind.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         self.shared.pick().await.map(drop)
+    }
+
+    /// Tells how long calls waited for a connection of their own, as `pool` bounds those.
+    #[must_use]
+    pub fn pool_wait(&self) -> PoolWait {
+        self.pool.waited()
     }
 
     /// Waits until the statements of dropped calls were cancelled in the server, at most for `within`; to be called before

@@ -18,7 +18,7 @@ use crate::dial::Session;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_lost, is_stale, is_timeout};
 use crate::statement::{PostgresStatement, columns_changed};
-use crate::transaction::{self, Bounds, Extent, Setter, Unopened};
+use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
 
 /// One call of a statement.
 #[derive(Debug)]
@@ -240,9 +240,20 @@ impl<W: Rows> Call<'_, W> {
             }
         };
         let setter = setter(lease, self.behalf).await?;
-        match self.statement.access {
-            Access::ReadOnly => self.read(lease, &prepared, setter.as_ref()).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, &prepared, setter.as_ref()).await,
+        let access = self.statement.access;
+        let bounds = Bounds::of(lease.session()?);
+        let text = self.postgres.openings.text(bounds, access);
+        let opening = Opening { text, bounds, behalf: self.behalf, setter };
+        if let Err(unopened) = opening.ahead(lease.session()?.client()).await {
+            match transaction::roll_back(lease.session()?.client()).await {
+                Ok(_) => lease.finish(),
+                Err(_) => lease.close(),
+            }
+            return Err(unopened.into_fault(true));
+        }
+        match access {
+            Access::ReadOnly => self.read(lease, &prepared, &opening).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, &prepared, &opening).await,
         }
     }
 
@@ -251,15 +262,14 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: &Statement,
-        setter: Option<&Setter>,
+        opening: &Opening<'_>,
     ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadOnly);
         let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
-            let opened = transaction::open(client, opening, self.behalf, setter);
+            let opened = opening.along(client);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
             let mut work = pin!(async { join!(opened, rows) });
             let mut undo = pin!(async {
@@ -302,14 +312,13 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: &Statement,
-        setter: Option<&Setter>,
+        opening: &Opening<'_>,
     ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadWrite);
         let (opened, outcome) = join!(
-            transaction::open(client, opening, self.behalf, setter),
+            opening.along(client),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
         let outcome = match opened {
