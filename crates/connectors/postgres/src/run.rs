@@ -1,4 +1,5 @@
-//! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off.
+//! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off,
+//! on another node where there is one.
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
 use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
 
 use crate::Postgres;
@@ -17,8 +18,13 @@ use crate::decode::write_row;
 use crate::dial::Session;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_lost, is_stale, is_timeout};
+use crate::node::Place;
+use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed};
 use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
+use crate::writes::position;
+
+mod route;
 
 /// One call of a statement.
 #[derive(Debug)]
@@ -33,6 +39,11 @@ pub(crate) struct Call<'a, W> {
     /// When the call is of no use any more; always set.
     pub(crate) limit: Instant,
     pub(crate) started: Instant,
+    /// Where it runs now, and where else it may.
+    pub(crate) place: Place<'a>,
+    pub(crate) route: Route,
+    /// Whether a replica could not run it because it is one.
+    pub(crate) failed_in_recovery: bool,
 }
 
 /// How the rows ended.
@@ -70,11 +81,20 @@ impl<W: Rows> Call<'_, W> {
     /// # Cancel safety
     /// On the exclusive lane the statement is cancelled in the server; on the shared one its answer is dropped.
     pub(crate) async fn run(mut self) -> Result<Option<u64>, DatabaseError> {
+        let ran = self.run_somewhere().await;
+        if ran.is_ok() {
+            self.note_route();
+        }
+        ran
+    }
+
+    async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
         let mut tries = SHARED_TRIES;
         while self.statement.is_shared() && self.behalf.is_plain() {
             tries -= 1;
             match self.run_shared().await {
                 Ok(_) => return Ok(None),
+                Err(fault) if self.move_on(&fault, tries > 0) => tries = SHARED_TRIES,
                 Err(fault) => self.settle_shared(fault, tries > 0)?,
             }
         }
@@ -83,6 +103,7 @@ impl<W: Rows> Call<'_, W> {
             tries -= 1;
             match self.run_exclusive().await {
                 Ok(affected) => return Ok(affected),
+                Err(fault) if self.move_on(&fault, tries > 0) => tries = EXCLUSIVE_TRIES,
                 Err(fault) => self.settle_exclusive(fault, tries > 0)?,
             }
         }
@@ -137,7 +158,7 @@ impl<W: Rows> Call<'_, W> {
     fn context(&self, shared: bool) -> Context<'_> {
         let recipe = &self.statement.recipe;
         Context {
-            dialer: &self.postgres.dialer,
+            dialer: &self.node().dialer,
             sent: &recipe.sql,
             prefix: recipe.prefix,
             length: recipe.length,
@@ -152,7 +173,8 @@ impl<W: Rows> Call<'_, W> {
     // ---- the shared lane ----
 
     async fn run_shared(&mut self) -> Result<End, Fault> {
-        let picked = timeout_at(self.limit, self.postgres.shared.pick()).await;
+        let node = self.place.node();
+        let picked = timeout_at(self.limit, node.shared.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
         let stalled = Instant::now() + self.postgres.shared_timeout + STALL_GRACE;
         let watch = session.watch();
@@ -187,7 +209,7 @@ impl<W: Rows> Call<'_, W> {
             Err(_) => {
                 tracing::warn!("a shared database connection does not answer and is replaced");
                 session.session().sever();
-                self.postgres.shared.sever_silent(&watch);
+                node.shared.sever_silent(&watch);
                 Err(Fault::Stalled { clean })
             }
         }
@@ -208,13 +230,14 @@ impl<W: Rows> Call<'_, W> {
         let limit = self.limit;
         let out_of_time = self.out_of_time();
         timeout_at(limit, async {
-            let mut lease = self.postgres.pool.lease().await?;
+            let node = self.place.node();
+            let mut lease = node.pool.lease().await?;
             let outcome = self.run_leased(&mut lease).await;
             match &outcome {
                 Err(Fault::Reported { error, .. }) if is_stale(error) => self.statement.expire(),
                 Err(Fault::Reported { error, .. }) if is_lost(error) => {
                     lease.close();
-                    self.postgres.pool.distrust_idle();
+                    node.pool.distrust_idle();
                 }
                 _ => {}
             }
@@ -326,14 +349,27 @@ impl<W: Rows> Call<'_, W> {
             Err(unopened) => Err(unopened.into_fault(clean)),
         };
         let (outcome, is_clean) = match outcome {
-            Ok(end) => match transaction::commit(client).await {
-                Ok(is_clean) => (Ok(end), is_clean),
-                // A write whose commit was sent is never tried again.
-                Err(error) => (
-                    Err(Fault::Reported { error, clean: false }),
-                    transaction::clean(client).await.unwrap_or(false),
-                ),
-            },
+            Ok(end) => {
+                let pending = self.postgres.nodes.begin_commit(&self.behalf.caller);
+                let (committed, reached) =
+                    join!(transaction::commit(client), reached(client, pending.is_some()));
+                if let Some(pending) = pending {
+                    match &committed {
+                        Ok(_) => pending.settle(reached),
+                        Err(error) if is_lost(error) => drop(pending),
+                        Err(_) => pending.dismiss(),
+                    }
+                    self.postgres.nodes.urge();
+                }
+                match committed {
+                    Ok(is_clean) => (Ok(end), is_clean),
+                    // A write whose commit was sent is never tried again.
+                    Err(error) => (
+                        Err(Fault::Reported { error, clean: false }),
+                        transaction::clean(client).await.unwrap_or(false),
+                    ),
+                }
+            }
             Err(fault) => (Err(fault), transaction::clean(client).await.unwrap_or(false)),
         };
         if is_clean {
@@ -356,6 +392,18 @@ impl Unopened {
             Self::Refused(reason) => Fault::Final(DatabaseError::Identity { reason }),
         }
     }
+}
+
+/// Returns up to where the primary's log has been written, asked in one go with a commit and after it.
+async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
+    if !is_wanted {
+        return None;
+    }
+    let answer = client.simple_query("select pg_catalog.pg_current_wal_insert_lsn()").await.ok()?;
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().and_then(position),
+        _ => None,
+    })
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {

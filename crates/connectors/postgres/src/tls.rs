@@ -339,7 +339,7 @@ pub(crate) fn distrust(error: &tokio_postgres::Error) -> Option<&'static str> {
         Fault::NotValidForName | Fault::NotValidForNameContext { .. } => {
             "it is for another name than the host's (only a subject alternative name counts)"
         }
-        Fault::UnknownIssuer => "none of the trusted authorities signed it",
+        Fault::UnknownIssuer | Fault::BadSignature => "none of the trusted authorities signed it",
         Fault::Expired | Fault::ExpiredContext { .. } => "it has expired",
         Fault::NotValidYet | Fault::NotValidYetContext { .. } => "it is not valid yet",
         _ => "it is not valid",

@@ -15,6 +15,18 @@ pub struct PoolWait {
     pub longest: Duration,
 }
 
+impl PoolWait {
+    /// Returns the sums of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            waits: self.waits.saturating_add(other.waits),
+            total: self.total.saturating_add(other.total),
+            longest: self.longest.max(other.longest),
+        }
+    }
+}
+
 /// The sums, in microseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
@@ -54,6 +66,8 @@ mod tests {
             waits.note(Duration::from_millis(millis));
         }
         let longest = Duration::from_millis(20);
-        assert_eq!(waits.summary(), PoolWait { waits: 3, total: Duration::from_millis(35), longest });
+        let sums = waits.summary();
+        assert_eq!(sums, PoolWait { waits: 3, total: Duration::from_millis(35), longest });
+        assert_eq!(sums.and(sums), PoolWait { waits: 6, total: Duration::from_millis(70), longest });
     }
 }

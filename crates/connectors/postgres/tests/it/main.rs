@@ -4,10 +4,13 @@
 
 mod behalf;
 mod fairness;
+mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
+mod replicas;
 mod reset;
 mod safety;
 mod support;
+mod tls;
 mod types;
