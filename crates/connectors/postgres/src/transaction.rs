@@ -291,7 +291,7 @@ macro_rules! undo {
             "; set session authorization default; reset role; reset all; \
              select pg_catalog.pg_advisory_unlock_all(); close all; unlisten *; discard temp; discard sequences; \
              select pg_catalog.setseed(pg_catalog.sin(pg_catalog.date_part('microseconds', pg_catalog.clock_timestamp()))); \
-             select from pg_catalog.pg_prepared_statements where from_sql limit 1"
+             select from pg_catalog.pg_prepared_statement() where from_sql"
         )
     };
 }
