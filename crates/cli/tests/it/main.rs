@@ -5,6 +5,7 @@
 mod cancel;
 mod check;
 mod demo;
+mod init;
 mod outage;
 mod reload;
 mod serve;

@@ -27,6 +27,7 @@ mod probe;
 mod run;
 mod shared;
 mod statement;
+mod survey;
 mod tls;
 mod transaction;
 mod types;
