@@ -132,10 +132,10 @@ async fn nobodys_cancel_hits_another_callers_statement() {
 async fn a_slow_search_holds_up_no_look_up() {
     let database = postgres::database().await;
     database.run("create table t (id int primary key, name text); insert into t select g, 'n' || g from generate_series(1, 1000) g").await;
-    let postgres = Arc::new(open(&database.url, "pool = 2"));
+    let postgres = Arc::new(open(&database.url, "pool = 4"));
     // Without a volatile function, so that it starts on the lane of the look-ups; it stays there for half a second at most.
     let search =
-        "select count(*) from generate_series(1, 30000) a, generate_series(1, 5000) b where a # b = $1";
+        "select count(*) from generate_series(1, 20000) a, generate_series(1, 5000) b where a # b = $1";
     let (search, _) = prepare(&postgres, search).await;
     let (look_up, _) = prepare(&postgres, "select name from t where id = $1").await;
     // The searches are known to be slow after the first one.
@@ -148,14 +148,16 @@ async fn a_slow_search_holds_up_no_look_up() {
         searches.spawn(async move { run(&postgres, &search, vec![Value::Integer(-1)]).await.map(drop) });
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let mut longest = Duration::ZERO;
+    let mut took = Vec::new();
     for id in 1..=200 {
         let started = Instant::now();
         let found = run(&postgres, &look_up, vec![Value::Integer(id)]).await.unwrap().rows.rows;
         assert_eq!(found, [[json!(format!("n{id}"))]]);
-        longest = longest.max(started.elapsed());
+        took.push(started.elapsed());
     }
-    assert!(longest < Duration::from_millis(400), "{longest:?}");
+    // Not the slowest: the searches may leave the machine no processor for a moment.
+    took.sort();
+    assert!(took[190] < Duration::from_millis(200), "{:?}", &took[180..]);
     searches.abort_all();
     assert_eq!(rows(&postgres, "select 7, random() < 2", vec![]).await, [[json!(7), json!(true)]]);
 }
