@@ -32,9 +32,11 @@ mod tls;
 mod transaction;
 mod types;
 mod url;
+mod wait;
 mod writes;
 
 pub use file::PostgresFile;
 pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;
+pub use wait::PoolWait;

@@ -16,8 +16,9 @@ use crate::nodes::{Nodes, Route};
 use crate::prepare::Learner;
 use crate::run::Call;
 use crate::statement::PostgresStatement;
-use crate::transaction::{Bounds, Openings};
+use crate::transaction::Openings;
 use crate::url::Address;
+use crate::wait::PoolWait;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Postgres {
         };
         let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
         let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
-        let openings = Openings::new(Bounds::Startup, statement_timeout);
+        let openings = Openings::new(statement_timeout);
         Self { nodes, statement_timeout, shared_timeout, openings }
     }
 
@@ -83,6 +84,12 @@ impl Postgres {
             }
         }
         Err(error)
+    }
+
+    /// Tells how long calls waited for a connection of their own, as `pool` bounds those, on the primary and on the replicas.
+    #[must_use]
+    pub fn pool_wait(&self) -> PoolWait {
+        self.nodes.all().map(|node| node.pool.waited()).fold(PoolWait::default(), PoolWait::and)
     }
 
     /// Waits until the statements of dropped calls were cancelled in the server, at most for `within`; to be called before

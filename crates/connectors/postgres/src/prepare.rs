@@ -43,6 +43,7 @@ impl Learner<'_> {
         let is_volatile = self.is_volatile(client, &nature).await?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
+            && !self.source.per_caller
             && nature.kind == Kind::Query
             && !nature.may_write
             && !is_volatile;

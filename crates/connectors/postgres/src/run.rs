@@ -22,7 +22,7 @@ use crate::fault::{Context, is_lost, is_stale, is_timeout};
 use crate::node::Place;
 use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed};
-use crate::transaction::{self, Extent, Unopened};
+use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
 use crate::writes::position;
 
 mod route;
@@ -265,9 +265,21 @@ impl<W: Rows> Call<'_, W> {
             }
         };
         let setter = setter(lease, self.behalf).await?;
-        match self.statement.access {
-            Access::ReadOnly => self.read(lease, &prepared, setter.as_ref()).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, &prepared, setter.as_ref()).await,
+        let access = self.statement.access;
+        let bounds = Bounds::of(lease.session()?);
+        let text = self.postgres.openings.text(bounds, access);
+        let text = planned(text, self.statement.plan);
+        let opening = Opening { text: &text, bounds, behalf: self.behalf, setter };
+        if let Err(unopened) = opening.ahead(lease.session()?.client()).await {
+            match transaction::roll_back(lease.session()?.client()).await {
+                Ok(_) => lease.finish(),
+                Err(_) => lease.close(),
+            }
+            return Err(unopened.into_fault(true));
+        }
+        match access {
+            Access::ReadOnly => self.read(lease, &prepared, &opening).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, &prepared, &opening).await,
         }
     }
 
@@ -276,15 +288,14 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: &Statement,
-        setter: Option<&Statement>,
+        opening: &Opening<'_>,
     ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let opening = opening(self.postgres, self.statement);
         let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
-            let opened = transaction::open(client, &opening, self.behalf, setter);
+            let opened = opening.along(client);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
             let mut work = pin!(async { join!(opened, rows) });
             let mut undo = pin!(async {
@@ -327,14 +338,13 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: &Statement,
-        setter: Option<&Statement>,
+        opening: &Opening<'_>,
     ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let opening = opening(self.postgres, self.statement);
         let (opened, outcome) = join!(
-            transaction::open(client, &opening, self.behalf, setter),
+            opening.along(client),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
         let outcome = match opened {
@@ -399,10 +409,9 @@ async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
     })
 }
 
-/// Returns what opens a transaction of the statement.
-fn opening<'a>(postgres: &'a Postgres, statement: &PostgresStatement) -> Cow<'a, str> {
-    let text = postgres.openings.text(statement.access);
-    match statement.plan {
+/// Adds to what opens a transaction how its statement is planned.
+fn planned(text: &str, plan: PlanMode) -> Cow<'_, str> {
+    match plan {
         PlanMode::Auto => text.into(),
         PlanMode::Generic => format!("{text}; set local plan_cache_mode = force_generic_plan").into(),
     }
@@ -417,18 +426,22 @@ async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<State
 }
 
 /// Returns what sets the role and the settings of the caller, if it has any.
-async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Statement>, Fault> {
+async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Setter>, Fault> {
     let Some(extent) = Extent::of(behalf) else { return Ok(None) };
     if let Some(setter) = lease.setter(extent) {
-        return Ok(Some(setter));
+        return Ok(Some(Setter::Prepared(setter)));
     }
-    let setter = extent.prepare(lease.session()?.client()).await;
+    let session = lease.session()?;
+    if session.is_pooled() {
+        return Ok(Some(extent.unprepared()));
+    }
+    let setter = extent.prepare(session.client()).await;
     if setter.is_err() {
         lease.finish();
     }
     let setter = setter.map_err(|error| Fault::Reported { error, clean: true })?;
     lease.keep_setter(extent, setter.clone());
-    Ok(Some(setter))
+    Ok(Some(Setter::Prepared(setter)))
 }
 
 /// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.

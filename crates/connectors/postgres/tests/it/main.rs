@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod behalf;
+mod fairness;
 mod hosts;
 mod lanes;
 mod outage;
