@@ -5,6 +5,8 @@
 mod lanes;
 mod outage;
 mod parameters;
+mod roundtrip;
 mod safety;
 mod support;
+mod tool;
 mod types;
