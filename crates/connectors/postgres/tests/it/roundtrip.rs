@@ -470,7 +470,7 @@ async fn what_goes_in_comes_out_for_every_type() {
     let strategies: Vec<_> =
         types.iter().map(|(_, literals, _)| prop::option::weighted(0.95, literals.clone())).collect();
     let mut runner = TestRunner::deterministic();
-    for _ in 0..60 {
+    for _ in 0..40 {
         let literals = strategies.new_tree(&mut runner).unwrap().current();
         let written = json!(literals).to_string();
         let told = call(&connector, 0, &format!("{{\"literals\":{written}}}")).await.unwrap();
