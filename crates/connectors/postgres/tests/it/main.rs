@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod behalf;
+mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
+mod replicas;
+mod reset;
 mod roundtrip;
 mod safety;
 mod support;
+mod tls;
 mod tool;
 mod types;
