@@ -32,14 +32,16 @@ impl Learner<'_> {
         if self.source.access == Access::ReadOnly {
             nature.admit_reading(&self.source.sql)?;
         }
-        let client = self.lease.session()?.client();
+        let session = self.lease.session()?;
+        let (client, form_of) =
+            (session.client(), if session.is_pooled() { Form::of_pooled } else { Form::of });
         // A composite type may have got another column since the connection first met it.
         client.clear_type_cache();
         let mut types = self.written_types(client).await?;
         let plain = self.prepare_inferring(client, &mut types).await?;
-        let forms: Vec<Form> = plain.columns().iter().map(|column| Form::of(column.type_())).collect();
+        let forms: Vec<Form> = plain.columns().iter().map(|column| form_of(column.type_())).collect();
         let (recipe, prepared) = self.recipe(client, &nature, &plain, &forms).await?;
-        let (columns, catalogue) = self.describe_columns(client, &nature, &plain).await?;
+        let (columns, catalogue) = self.describe_columns(client, &nature, &plain, &forms).await?;
         let is_volatile = self.is_volatile(client, &nature).await?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
@@ -172,13 +174,15 @@ impl Learner<'_> {
         client: &Client,
         nature: &Nature,
         plain: &Statement,
+        forms: &[Form],
     ) -> Result<(Vec<Column>, Catalogue), DatabaseError> {
         let catalogue = Catalogue::read(client, plain, !nature.adds_nulls).await;
         let catalogue = catalogue.map_err(|(error, sql)| self.context(sql, 0).error(&error))?;
-        let columns = plain.columns().iter().map(|column| Column {
+        let columns = plain.columns().iter().zip(forms).map(|(column, form)| Column {
             name: column.name().to_owned(),
             schema: cell_schema(
                 column.type_(),
+                form,
                 column.type_modifier(),
                 catalogue.domain(column),
                 &catalogue.domains,
