@@ -17,6 +17,7 @@ use crate::damper::{Damper, Reason};
 use crate::fault::rejection;
 use crate::file::PreparedMode;
 use crate::tls::Tls;
+use crate::transaction::{lock_timeout, millis};
 use crate::url::{Address, Role, Target};
 
 /// Which lane a session is for.
@@ -364,8 +365,9 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
 fn session_options(statement_timeout: Duration) -> String {
     let timeout = statement_timeout.as_millis().max(1);
     let idle = timeout + 10_000;
+    let lock = millis(lock_timeout(statement_timeout));
     format!(
-        "-c default_transaction_read_only=on -c statement_timeout={timeout} \
+        "-c default_transaction_read_only=on -c statement_timeout={timeout} -c lock_timeout={lock} \
          -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on -c trunkline.session={MARK}"
     )
 }

@@ -19,8 +19,10 @@ mod run;
 mod shared;
 mod statement;
 mod tls;
+mod transaction;
 mod types;
 mod url;
+mod warm;
 
 pub use file::PostgresFile;
 pub use postgres::Postgres;

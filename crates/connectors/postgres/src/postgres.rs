@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trunkline_sql::{
-    BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+    Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
-use crate::dial::{Dialer, shared_timeout};
+use crate::dial::{Dialer, chain, shared_timeout};
 use crate::exclusive::Pool;
 use crate::file::PreparedMode;
-use crate::prepare::Learner;
+use crate::prepare::{self, Learner};
 use crate::run::Call;
 use crate::shared::SharedLane;
 use crate::statement::PostgresStatement;
+use crate::transaction::{Bounds, Openings};
 use crate::url::Address;
+use crate::warm::warm;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub struct Postgres {
     pub(crate) pool: Arc<Pool>,
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
+    pub(crate) openings: Openings,
 }
 
 impl Postgres {
@@ -43,6 +46,7 @@ impl Postgres {
             dialer,
             statement_timeout,
             shared_timeout,
+            openings: Openings::new(statement_timeout),
         }
     }
 
@@ -87,10 +91,26 @@ impl Postgres {
     ) -> Result<(PostgresStatement, Description), DatabaseError> {
         let mut lease = self.pool.lease().await?;
         lease.begin();
+        let is_pooled = lease.session()?.is_pooled();
+        if is_pooled {
+            let opening = self.openings.text(Bounds::Local, Access::ReadOnly);
+            let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
+            begun.map_err(|error| self.dialer.unreachable(chain(&error)))?;
+        }
         let learner =
             Learner { dialer: &self.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
         let learned = learner.learn().await;
-        lease.finish();
+        if is_pooled {
+            let ended = prepare::end_pooled(lease.session()?.client()).await;
+            // The driver keeps what it prepared by itself, which is gone.
+            lease.close();
+            ended.map_err(|error| self.dialer.unreachable(chain(&error)))?;
+        } else {
+            lease.finish();
+        }
+        if let Ok((statement, _)) = &learned {
+            warm(&self.shared, statement, self.dialer.connect_timeout()).await;
+        }
         learned
     }
 

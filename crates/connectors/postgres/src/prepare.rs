@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use postgres_types::Type;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Error, Statement};
 use trunkline_sql::{Access, Column, DatabaseError, Description, StatementSource, WrittenType};
 
 use crate::decode::ColumnPlan;
@@ -32,15 +32,17 @@ impl Learner<'_> {
         if self.source.access == Access::ReadOnly {
             nature.admit_reading(&self.source.sql)?;
         }
-        let client = self.lease.session()?.client();
+        let session = self.lease.session()?;
+        let (client, is_pooled) = (session.client(), session.is_pooled());
         let mut types = self.written_types(client).await?;
         let plain = self.prepare_inferring(client, &mut types).await?;
-        let forms: Vec<Form> = plain.columns().iter().map(|column| Form::of(column.type_())).collect();
+        let forms: Vec<Form> = plain.columns().iter().map(|column| form(column.type_(), is_pooled)).collect();
         let (recipe, prepared) = self.recipe(client, &nature, &plain, &forms).await?;
         let columns = self.describe_columns(client, &nature, &plain).await?;
         let is_volatile = self.is_volatile(client, &nature).await?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
+            && !is_pooled
             && nature.kind == Kind::Query
             && !nature.may_write
             && !is_volatile;
@@ -109,6 +111,9 @@ impl Learner<'_> {
                 Ok(statement) => return Ok(statement),
                 Err(error) => error,
             };
+            if self.lease.session()?.is_pooled() {
+                again(client).await.map_err(|error| self.context(RETURN, 0).error(&error))?;
+            }
             if !is_untyped(&error) {
                 return Err(self.context(sql, 0).error(&error));
             }
@@ -119,7 +124,7 @@ impl Learner<'_> {
     }
 
     /// Types the parameter that the report names, or else all that can be; `false` when there is none left.
-    fn type_one_more(&self, error: &tokio_postgres::Error, types: &mut [Type]) -> bool {
+    fn type_one_more(&self, error: &Error, types: &mut [Type]) -> bool {
         let named = error.as_db_error().and_then(|report| placeholder_in(report.message()));
         let mut typed = false;
         for (at, (ty, written)) in types.iter_mut().zip(&self.source.parameters).enumerate() {
@@ -219,6 +224,41 @@ impl Learner<'_> {
         Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(true))
     }
 }
+
+/// Returns the form of a column. The driver asks the database about a type that it does not know by a prepared statement,
+/// and behind a pooler there are none in the middle of a call.
+fn form(ty: &Type, is_pooled: bool) -> Form {
+    match Form::of(ty) {
+        Form::Native(_) if is_pooled && Type::from_oid(ty.oid()).is_none() => match ty.kind() {
+            postgres_types::Kind::Array(_) => Form::CastToTexts,
+            _ => Form::CastToText,
+        },
+        form => form,
+    }
+}
+
+/// Begins learning behind a pooler: what is prepared lasts as long as the transaction, and only within it.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn begin_pooled(client: &Client, opening: &str) -> Result<(), Error> {
+    client.batch_execute(&format!("{opening}; savepoint learning")).await
+}
+
+/// Ends learning behind a pooler, and what was prepared in the session that was lent.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn end_pooled(client: &Client) -> Result<(), Error> {
+    client.batch_execute("rollback; deallocate all").await
+}
+
+/// Makes the transaction usable after a statement that was not accepted.
+async fn again(client: &Client) -> Result<(), Error> {
+    client.batch_execute(RETURN).await
+}
+
+const RETURN: &str = "rollback to savepoint learning";
 
 /// Adds what to do about a parameter without a type.
 fn needs_type(error: DatabaseError) -> DatabaseError {

@@ -15,9 +15,10 @@ use crate::Postgres;
 use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
-use crate::exclusive::{CLEAN, Lease};
-use crate::fault::{Context, is_lost, is_stale, is_timeout};
-use crate::statement::{PostgresStatement, columns_changed};
+use crate::exclusive::Lease;
+use crate::fault::{Context, is_demoted, is_lost, is_stale, is_timeout};
+use crate::statement::{PostgresStatement, columns_changed, same_columns};
+use crate::transaction::{self, Bounds, Extent, Setter, Unopened};
 
 /// One call of a statement.
 #[derive(Debug)]
@@ -26,7 +27,6 @@ pub(crate) struct Call<'a, W> {
     pub(crate) statement: &'a PostgresStatement,
     pub(crate) values: &'a [Value],
     pub(crate) rows: &'a mut W,
-    #[expect(dead_code, reason = "comes with row-level security")]
     pub(crate) behalf: &'a Behalf,
     #[expect(dead_code, reason = "comes with pages")]
     pub(crate) page: Page,
@@ -51,6 +51,8 @@ enum Fault {
     Reported { error: Error, clean: bool },
     /// Nothing came for longer than the statement may take.
     Stalled { clean: bool },
+    /// The connection is not one that callers can share; nothing was sent.
+    Elsewhere,
     /// It is decided what to say.
     Final(DatabaseError),
 }
@@ -71,7 +73,7 @@ impl<W: Rows> Call<'_, W> {
     /// On the exclusive lane the statement is cancelled in the server; on the shared one its answer is dropped.
     pub(crate) async fn run(mut self) -> Result<Option<u64>, DatabaseError> {
         let mut tries = SHARED_TRIES;
-        while self.statement.is_shared() {
+        while self.is_shared() {
             tries -= 1;
             match self.run_shared().await {
                 Ok(_) => return Ok(None),
@@ -88,6 +90,11 @@ impl<W: Rows> Call<'_, W> {
         }
     }
 
+    /// Behind a pooler there are no connections to share, whatever was so when the statement was learned.
+    fn is_shared(&self) -> bool {
+        self.statement.is_shared() && self.behalf.is_plain() && !self.postgres.dialer.is_pooled()
+    }
+
     /// Decides whether a run on the shared lane is tried again, perhaps on the other.
     fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
@@ -101,12 +108,13 @@ impl<W: Rows> Call<'_, W> {
             Fault::Reported { error, .. } => Err(self.context(true).error(&error)),
             Fault::Stalled { clean: true } if may_retry => Ok(()),
             Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Elsewhere => Ok(()),
             Fault::Final(error) => Err(error),
         }
     }
 
     /// Decides whether a run on the exclusive lane is tried again: a read whose connection was found closed, or any
-    /// statement that has to be prepared anew.
+    /// statement that has to be prepared anew, and a write whose server became one that follows another: it did nothing.
     fn settle_exclusive(&self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
             Fault::Reported { error, clean: true } if may_retry && is_stale(&error) => Ok(()),
@@ -115,9 +123,31 @@ impl<W: Rows> Call<'_, W> {
             {
                 Ok(())
             }
-            Fault::Reported { error, .. } => Err(self.context(false).error(&error)),
+            Fault::Reported { error, clean: true } if may_retry && self.is_demoted(&error) => Ok(()),
+            Fault::Reported { error, .. } => Err(self.worded(&error)),
             Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Elsewhere => Ok(()),
             Fault::Final(error) => Err(error),
+        }
+    }
+
+    fn is_demoted(&self, error: &Error) -> bool {
+        self.statement.access == Access::ReadWrite && is_demoted(error)
+    }
+
+    /// Words a fault of the exclusive lane. Where rights differ from caller to caller, one that is missing says nothing
+    /// against the statement.
+    fn worded(&self, error: &Error) -> DatabaseError {
+        if self.is_demoted(error) {
+            return self.postgres.dialer.unreached("the server that answers takes no writes".to_owned());
+        }
+        match self.context(false).error(error) {
+            DatabaseError::Statement { message, code: Some(code), .. }
+                if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
+            {
+                DatabaseError::Data { message, code: Some(code) }
+            }
+            other => other,
         }
     }
 
@@ -141,6 +171,9 @@ impl<W: Rows> Call<'_, W> {
     async fn run_shared(&mut self) -> Result<End, Fault> {
         let picked = timeout_at(self.limit, self.postgres.shared.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
+        if session.session().is_pooled() {
+            return Err(Fault::Elsewhere);
+        }
         let stalled = Instant::now() + self.postgres.shared_timeout + STALL_GRACE;
         let watch = session.watch();
         let mut clean = true;
@@ -156,7 +189,8 @@ impl<W: Rows> Call<'_, W> {
                     prepared
                 }
             };
-            stream(session.session(), &prepared, statement, self.values, &mut *self.rows, &mut clean).await
+            stream(session.session(), Some(&prepared), statement, self.values, &mut *self.rows, &mut clean)
+                .await
         };
         match timeout_at(stalled.min(self.limit), work).await {
             Ok(outcome) => {
@@ -203,6 +237,11 @@ impl<W: Rows> Call<'_, W> {
                     lease.close();
                     self.postgres.pool.distrust_idle();
                 }
+                Err(Fault::Reported { error, .. }) if self.is_demoted(error) => {
+                    tracing::warn!("the database's server takes no writes any more; another is looked for");
+                    lease.close();
+                    self.postgres.pool.distrust_idle();
+                }
                 _ => {}
             }
             outcome
@@ -213,36 +252,37 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_leased(&mut self, lease: &mut Lease) -> Result<Option<u64>, Fault> {
         lease.begin();
-        let prepared = match lease.prepared(self.statement) {
-            Some(prepared) => prepared,
-            None => {
-                let epoch = self.statement.epoch();
-                let prepared = prepare(self.statement, lease.session()?.client()).await;
-                if prepared.is_err() {
-                    lease.finish();
-                }
-                let prepared = prepared?;
-                lease.keep(self.statement, epoch, prepared.clone());
-                prepared
-            }
-        };
+        let prepared = prepared(self.statement, lease).await?;
+        let setter = setter(lease, self.behalf).await?;
         match self.statement.access {
-            Access::ReadOnly => self.read(lease, &prepared).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, &prepared).await,
+            Access::ReadOnly => self.read(lease, prepared.as_ref(), setter.as_ref()).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, prepared.as_ref(), setter.as_ref()).await,
         }
     }
 
-    /// Sends begin, statement and rollback in one write.
-    async fn read(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<(), Fault> {
+    /// Sends begin, the caller's settings, the statement and rollback in one write.
+    async fn read(
+        &mut self,
+        lease: &mut Lease,
+        prepared: Option<&Statement>,
+        setter: Option<&Setter>,
+    ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let undo = if self.statement.leaves_traces { CLEAN } else { "rollback" };
+        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadOnly);
+        let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
-            let begun = client.batch_execute("begin read only");
+            let opened = transaction::open(client, opening, self.behalf, setter);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
-            let mut work = pin!(async { join!(begun, rows) });
-            let mut undo = pin!(client.batch_execute(undo));
+            let mut work = pin!(async { join!(opened, rows) });
+            let mut undo = pin!(async {
+                if leaves_traces {
+                    transaction::clean(client).await
+                } else {
+                    transaction::roll_back(client).await
+                }
+            });
             let mut undone = None;
             let outcome = poll_fn(|context| {
                 let outcome = work.as_mut().poll(context);
@@ -261,54 +301,85 @@ impl<W: Rows> Call<'_, W> {
             (outcome, undone)
         };
         match undone {
-            Some(Ok(())) => lease.finish(),
-            Some(Err(_)) => lease.close(),
+            Some(Ok(true)) => lease.finish(),
+            Some(Ok(false) | Err(_)) => lease.close(),
             None => lease.drain(),
         }
         match outcome {
-            (Err(error), Ok(_)) => Err(Fault::Reported { error, clean }),
-            (_, outcome) => outcome.map(|_| ()),
+            (Err(unopened), _) => Err(unopened.into_fault(clean)),
+            (Ok(()), outcome) => outcome.map(|_| ()),
         }
     }
 
     /// Commits only after the last row was read, so that a dropped call has changed nothing unless the commit was sent.
-    async fn write(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<Option<u64>, Fault> {
+    async fn write(
+        &mut self,
+        lease: &mut Lease,
+        prepared: Option<&Statement>,
+        setter: Option<&Setter>,
+    ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let timeout = self.postgres.statement_timeout.as_millis().max(1);
-        let begin = format!("begin read write; set local statement_timeout = {timeout}");
-        let (begun, outcome) = join!(
-            client.batch_execute(&begin),
+        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadWrite);
+        let (opened, outcome) = join!(
+            transaction::open(client, opening, self.behalf, setter),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
-        let outcome = match (begun, outcome) {
-            (Err(error), _) => Err(Fault::Reported { error, clean }),
-            (Ok(()), outcome) => outcome,
+        let outcome = match opened {
+            Ok(()) => outcome,
+            Err(unopened) => Err(unopened.into_fault(clean)),
         };
-        let committed = match outcome {
-            Ok(end) => {
-                let (committed, cleaned) = join!(client.batch_execute("commit"), client.batch_execute(CLEAN));
+        let (outcome, is_clean) = match outcome {
+            Ok(end) => match transaction::commit(client).await {
+                Ok(is_clean) => (Ok(end), is_clean),
                 // A write whose commit was sent is never tried again.
-                committed.and(cleaned).map(|()| end).map_err(|error| Fault::Reported { error, clean: false })
-            }
-            Err(fault) => match client.batch_execute(CLEAN).await {
-                Ok(()) => Err(fault),
-                Err(_) => {
-                    lease.close();
-                    return Err(fault);
-                }
+                Err(error) => (
+                    Err(Fault::Reported { error, clean: false }),
+                    transaction::clean(client).await.unwrap_or(false),
+                ),
             },
+            Err(fault) => (Err(fault), transaction::clean(client).await.unwrap_or(false)),
         };
-        match &committed {
-            Err(Fault::Reported { error, .. }) if is_lost(error) => lease.close(),
-            _ => lease.finish(),
+        if is_clean {
+            lease.finish()
+        } else {
+            lease.close()
         }
-        match committed? {
+        match outcome? {
             End::Complete(affected) => Ok(affected),
             End::Full => Ok(None),
         }
     }
+}
+
+impl Unopened {
+    /// `clean` while no row was written.
+    fn into_fault(self, clean: bool) -> Fault {
+        match self {
+            Self::Reported(error) => Fault::Reported { error, clean },
+            Self::Refused(reason) => Fault::Final(DatabaseError::Identity { reason }),
+        }
+    }
+}
+
+/// Returns the statement as prepared on this connection; `None` where nothing prepared lasts, and it is sent whole.
+async fn prepared(statement: &PostgresStatement, lease: &mut Lease) -> Result<Option<Statement>, Fault> {
+    if let Some(prepared) = lease.prepared(statement) {
+        return Ok(Some(prepared));
+    }
+    let session = lease.session()?;
+    if session.is_pooled() {
+        return Ok(None);
+    }
+    let epoch = statement.epoch();
+    let prepared = prepare(statement, session.client()).await;
+    if prepared.is_err() {
+        lease.finish();
+    }
+    let prepared = prepared?;
+    lease.keep(statement, epoch, prepared.clone());
+    Ok(Some(prepared))
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {
@@ -319,17 +390,41 @@ async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<State
     }
 }
 
-/// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.
+/// Returns what sets the role and the settings of the caller, if it has any.
+async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Setter>, Fault> {
+    let Some(extent) = Extent::of(behalf) else { return Ok(None) };
+    if let Some(setter) = lease.setter(extent) {
+        return Ok(Some(Setter::Prepared(setter)));
+    }
+    let session = lease.session()?;
+    if session.is_pooled() {
+        return Ok(Some(extent.unprepared()));
+    }
+    let setter = extent.prepare(session.client()).await;
+    if setter.is_err() {
+        lease.finish();
+    }
+    let setter = setter.map_err(|error| Fault::Reported { error, clean: true })?;
+    lease.keep_setter(extent, setter.clone());
+    Ok(Some(Setter::Prepared(setter)))
+}
+
+/// Sends the statement, or runs it as it was prepared, and writes its rows as they come. A write is read to its end even
+/// when no more rows are wanted.
 async fn stream<W: Rows>(
     session: &Session,
-    prepared: &Statement,
+    prepared: Option<&Statement>,
     statement: &PostgresStatement,
     values: &[Value],
     rows: &mut W,
     clean: &mut bool,
 ) -> Result<End, Fault> {
     let reported = |error, clean: &bool| Fault::Reported { error, clean: *clean };
-    let stream = session.client().query_raw(prepared, values.iter().map(Bound)).await;
+    let client = session.client();
+    let stream = match prepared {
+        Some(prepared) => client.query_raw(prepared, values.iter().map(Bound)).await,
+        None => client.query_typed_raw(&statement.recipe.sql, statement.typed(values)).await,
+    };
     let mut stream = pin!(stream.map_err(|error| reported(error, clean))?);
     let mut scratch = String::new();
     let mut number = 0_usize;
@@ -339,6 +434,10 @@ async fn stream<W: Rows>(
         session.note_row(row.raw_size_bytes());
         if full {
             continue;
+        }
+        // What was prepared was looked at then.
+        if *clean && prepared.is_none() && !same_columns(row.columns(), &statement.recipe.columns) {
+            return Err(Fault::Final(columns_changed()));
         }
         *clean = false;
         number += 1;
@@ -351,6 +450,8 @@ async fn stream<W: Rows>(
     }
     Ok(End::Complete(stream.rows_affected()))
 }
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// One on each connection, all of which may have been closed together, and one on a fresh one.
 const SHARED_TRIES: u32 = 5;

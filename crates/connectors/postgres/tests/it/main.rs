@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod behalf;
 mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
+mod pooler;
+mod reset;
 mod safety;
 mod support;
 mod tls;
