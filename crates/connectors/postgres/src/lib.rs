@@ -6,6 +6,7 @@
 //! `shared` and `exclusive` hold the connections, `dial` opens them.
 
 mod bind;
+mod cancel;
 mod damper;
 mod decode;
 mod dial;
