@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
+mod replica;
 mod tls;
 
 pub use tls::{Certificates, SecurePostgres};
@@ -374,8 +375,13 @@ fn id(arguments: &[&str]) -> Option<u32> {
     String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
-/// Returns the path of a program of the newest PostgreSQL installed, or of the one in `PATH`.
+/// Returns the path of a program of PostgreSQL: of the one in the folder `TRUNKLINE_TEST_POSTGRES_BIN` if that has it, else of
+/// the newest installed, else of the one in `PATH`.
 fn binary(name: &str) -> PathBuf {
+    let chosen = std::env::var_os("TRUNKLINE_TEST_POSTGRES_BIN").map(|folder| Path::new(&folder).join(name));
+    if let Some(path) = chosen.filter(|path| path.exists()) {
+        return path;
+    }
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
         .filter_map(|entry| {
@@ -461,6 +467,8 @@ const SETTINGS: &[&str] = &[
     "max_connections=100",
     "shared_buffers=32MB",
     "logging_collector=off",
+    // A replica looks for its primary again this soon.
+    "wal_retrieve_retry_interval=100ms",
 ];
 
 const START_WITHIN: Duration = Duration::from_secs(30);

@@ -121,6 +121,11 @@ impl Dialer {
         self.connect_timeout
     }
 
+    /// Returns host and port, for the operator.
+    pub(crate) fn address(&self) -> String {
+        self.address.shown()
+    }
+
     /// Whether a pooler stands between, so that nothing of a session lasts longer than a transaction.
     pub(crate) fn is_pooled(&self) -> bool {
         self.is_pooled.load(Ordering::Relaxed)
@@ -411,7 +416,8 @@ fn session_options(statement_timeout: Duration) -> String {
     let lock = millis(lock_timeout(statement_timeout));
     format!(
         "-c default_transaction_read_only=on -c statement_timeout={timeout} -c lock_timeout={lock} \
-         -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on -c trunkline.session={MARK}"
+         -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on \
+         -c trunkline.session={MARK}"
     )
 }
 

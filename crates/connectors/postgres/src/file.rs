@@ -10,6 +10,8 @@ use trunkline_sql::file::{DurationText, SizeText};
 use trunkline_sql::{Access, AdHoc, Options, Problem, SessionPlan, SharedKeys};
 
 use crate::Postgres;
+use crate::nodes::MOST_REPLICAS;
+use crate::postgres::Replicas;
 pub use crate::url::DatabaseUrl;
 use crate::url::Role;
 
@@ -20,6 +22,13 @@ pub struct PostgresFile {
     /// Where the database is and who logs in: `postgres://user:password@host:5432/database?sslmode=verify-full`, or several
     /// hosts `host1,host2`; libpq's form `host=... user=...` is read, too. Shown nowhere once read.
     pub url: DatabaseUrl,
+    /// Servers that follow the one of `url` and are read from: their addresses, at most 16. Default: none.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub replicas: Vec<DatabaseUrl>,
+    /// How far behind a replica may be and still be read from. Default: `"2s"`.
+    #[serde(default)]
+    pub max_lag: Option<DurationText>,
     /// Most connections for statements that cannot share one: writes, long ones, those with volatile functions. Default: 8.
     /// Short reads share four more.
     #[serde(default)]
@@ -78,6 +87,7 @@ impl PostgresFile {
         let address = self.url.address().map_err(|refusal| {
             problems.push(Problem::new(&at("url"), refusal.message).help(refusal.help));
         });
+        let replicas = self.replicas(name, &mut problems);
         let shared = SharedKeys {
             access: self.access,
             statement_timeout: self.statement_timeout,
@@ -99,7 +109,35 @@ impl PostgresFile {
         if let Some(warning) = address.tls.warning(address.is_local()) {
             options.warnings.push(Problem::new(&at("url"), warning.message).help(warning.help).warning());
         }
-        Ok((Postgres::new(address, pool, connect_timeout, options.statement_timeout, self.prepared), options))
+        let postgres =
+            Postgres::new(address, replicas, pool, connect_timeout, options.statement_timeout, self.prepared);
+        Ok((postgres, options))
+    }
+
+    fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
+        let at = |key: &'static str| ["connectors", name, key];
+        if self.replicas.len() > MOST_REPLICAS {
+            let message = format!(
+                "`replicas` has {} addresses; at most {MOST_REPLICAS} are allowed",
+                self.replicas.len()
+            );
+            problems.push(Problem::new(&at("replicas"), message).help("name a balancer in front of them"));
+        }
+        if self.replicas.is_empty() && self.max_lag.is_some() {
+            let message = "`max-lag` bounds replicas, and there are none";
+            problems.push(Problem::new(&at("max-lag"), message).help("remove the key, or write `replicas`"));
+        }
+        let mut addresses = Vec::with_capacity(self.replicas.len());
+        for (number, url) in (1..).zip(&self.replicas) {
+            match url.address() {
+                Ok(address) => addresses.push(address),
+                Err(refusal) => {
+                    let message = format!("replica {number}: {}", refusal.message);
+                    problems.push(Problem::new(&at("replicas"), message).help(refusal.help));
+                }
+            }
+        }
+        Replicas { addresses, max_lag: self.max_lag.map_or(DEFAULT_MAX_LAG, |text| text.0) }
     }
 }
 
@@ -115,6 +153,8 @@ pub enum PreparedMode {
 }
 
 const DEFAULT_POOL: usize = 8;
+
+const DEFAULT_MAX_LAG: Duration = Duration::from_secs(2);
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -154,6 +194,22 @@ mod tests {
         let found = problems("url = 'postgres://u@h/db'\nmax-rows = 0\nmax-bytes = '900MB'");
         let keys: Vec<_> = found.iter().map(|problem| problem.path.join(".")).collect();
         assert_eq!(keys, ["connectors.shop.max-rows", "connectors.shop.max-bytes"]);
+    }
+
+    #[test]
+    fn replicas_are_read_like_the_primary_and_told_by_their_number() {
+        let found = problems(
+            "url = 'postgres://u@h/db'\nreplicas = ['postgres://u@h/db', 'postgres://u:hunter2@h:port/db']",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
+        assert!(found[0].message.starts_with("replica 2: "), "{found:?}");
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+        let found = problems("url = 'postgres://u@h/db'\nmax-lag = '1s'");
+        assert_eq!(found[0].path, ["connectors", "shop", "max-lag"]);
+        let many = vec!["'postgres://u@h/db'"; MOST_REPLICAS + 1].join(", ");
+        let found = problems(&format!("url = 'postgres://u@h/db'\nreplicas = [{many}]"));
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
     }
 
     #[test]

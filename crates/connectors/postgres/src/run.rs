@@ -1,4 +1,5 @@
-//! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off.
+//! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off,
+//! on another node where there is one.
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
 use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
 
 use crate::Postgres;
@@ -17,8 +18,13 @@ use crate::decode::write_row;
 use crate::dial::Session;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_demoted, is_lost, is_stale, is_timeout};
+use crate::node::Place;
+use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed, same_columns};
-use crate::transaction::{self, Bounds, Extent, Setter, Unopened};
+use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
+use crate::writes::position;
+
+mod route;
 
 /// One call of a statement.
 #[derive(Debug)]
@@ -33,6 +39,11 @@ pub(crate) struct Call<'a, W> {
     /// When the call is of no use any more; always set.
     pub(crate) limit: Instant,
     pub(crate) started: Instant,
+    /// Where it runs now, and where else it may.
+    pub(crate) place: Place<'a>,
+    pub(crate) route: Route,
+    /// Whether a replica could not run it because it is one.
+    pub(crate) failed_in_recovery: bool,
 }
 
 /// How the rows ended.
@@ -72,11 +83,20 @@ impl<W: Rows> Call<'_, W> {
     /// # Cancel safety
     /// On the exclusive lane the statement is cancelled in the server; on the shared one its answer is dropped.
     pub(crate) async fn run(mut self) -> Result<Option<u64>, DatabaseError> {
+        let ran = self.run_somewhere().await;
+        if ran.is_ok() {
+            self.note_route();
+        }
+        ran
+    }
+
+    async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
         let mut tries = SHARED_TRIES;
         while self.is_shared() {
             tries -= 1;
             match self.run_shared().await {
                 Ok(_) => return Ok(None),
+                Err(fault) if self.move_on(&fault, tries > 0) => tries = SHARED_TRIES,
                 Err(fault) => self.settle_shared(fault, tries > 0)?,
             }
         }
@@ -85,6 +105,7 @@ impl<W: Rows> Call<'_, W> {
             tries -= 1;
             match self.run_exclusive().await {
                 Ok(affected) => return Ok(affected),
+                Err(fault) if self.move_on(&fault, tries > 0) => tries = EXCLUSIVE_TRIES,
                 Err(fault) => self.settle_exclusive(fault, tries > 0)?,
             }
         }
@@ -92,7 +113,7 @@ impl<W: Rows> Call<'_, W> {
 
     /// Behind a pooler there are no connections to share, whatever was so when the statement was learned.
     fn is_shared(&self) -> bool {
-        self.statement.is_shared() && self.behalf.is_plain() && !self.postgres.dialer.is_pooled()
+        self.statement.is_shared() && self.behalf.is_plain() && !self.place.node().dialer.is_pooled()
     }
 
     /// Decides whether a run on the shared lane is tried again, perhaps on the other.
@@ -139,7 +160,7 @@ impl<W: Rows> Call<'_, W> {
     /// against the statement.
     fn worded(&self, error: &Error) -> DatabaseError {
         if self.is_demoted(error) {
-            return self.postgres.dialer.unreached("the server that answers takes no writes".to_owned());
+            return self.place.node().dialer.unreached("the server that answers takes no writes".to_owned());
         }
         match self.context(false).error(error) {
             DatabaseError::Statement { message, code: Some(code), .. }
@@ -154,7 +175,7 @@ impl<W: Rows> Call<'_, W> {
     fn context(&self, shared: bool) -> Context<'_> {
         let recipe = &self.statement.recipe;
         Context {
-            dialer: &self.postgres.dialer,
+            dialer: &self.node().dialer,
             sent: &recipe.sql,
             prefix: recipe.prefix,
             length: recipe.length,
@@ -169,7 +190,8 @@ impl<W: Rows> Call<'_, W> {
     // ---- the shared lane ----
 
     async fn run_shared(&mut self) -> Result<End, Fault> {
-        let picked = timeout_at(self.limit, self.postgres.shared.pick()).await;
+        let node = self.place.node();
+        let picked = timeout_at(self.limit, node.shared.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
         if session.session().is_pooled() {
             return Err(Fault::Elsewhere);
@@ -208,7 +230,7 @@ impl<W: Rows> Call<'_, W> {
             Err(_) => {
                 tracing::warn!("a shared database connection does not answer and is replaced");
                 session.session().sever();
-                self.postgres.shared.sever_silent(&watch);
+                node.shared.sever_silent(&watch);
                 Err(Fault::Stalled { clean })
             }
         }
@@ -229,18 +251,19 @@ impl<W: Rows> Call<'_, W> {
         let limit = self.limit;
         let out_of_time = self.out_of_time();
         timeout_at(limit, async {
-            let mut lease = self.postgres.pool.lease().await?;
+            let node = self.place.node();
+            let mut lease = node.pool.lease().await?;
             let outcome = self.run_leased(&mut lease).await;
             match &outcome {
                 Err(Fault::Reported { error, .. }) if is_stale(error) => self.statement.expire(),
                 Err(Fault::Reported { error, .. }) if is_lost(error) => {
                     lease.close();
-                    self.postgres.pool.distrust_idle();
+                    node.pool.distrust_idle();
                 }
                 Err(Fault::Reported { error, .. }) if self.is_demoted(error) => {
                     tracing::warn!("the database's server takes no writes any more; another is looked for");
                     lease.close();
-                    self.postgres.pool.distrust_idle();
+                    node.pool.distrust_idle();
                 }
                 _ => {}
             }
@@ -254,9 +277,20 @@ impl<W: Rows> Call<'_, W> {
         lease.begin();
         let prepared = prepared(self.statement, lease).await?;
         let setter = setter(lease, self.behalf).await?;
-        match self.statement.access {
-            Access::ReadOnly => self.read(lease, prepared.as_ref(), setter.as_ref()).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, prepared.as_ref(), setter.as_ref()).await,
+        let access = self.statement.access;
+        let bounds = Bounds::of(lease.session()?);
+        let text = self.postgres.openings.text(bounds, access);
+        let opening = Opening { text, bounds, behalf: self.behalf, setter };
+        if let Err(unopened) = opening.ahead(lease.session()?.client()).await {
+            match transaction::roll_back(lease.session()?.client()).await {
+                Ok(_) => lease.finish(),
+                Err(_) => lease.close(),
+            }
+            return Err(unopened.into_fault(true));
+        }
+        match access {
+            Access::ReadOnly => self.read(lease, prepared.as_ref(), &opening).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, prepared.as_ref(), &opening).await,
         }
     }
 
@@ -265,15 +299,14 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: Option<&Statement>,
-        setter: Option<&Setter>,
+        opening: &Opening<'_>,
     ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadOnly);
         let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
-            let opened = transaction::open(client, opening, self.behalf, setter);
+            let opened = opening.along(client);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
             let mut work = pin!(async { join!(opened, rows) });
             let mut undo = pin!(async {
@@ -316,14 +349,13 @@ impl<W: Rows> Call<'_, W> {
         &mut self,
         lease: &mut Lease,
         prepared: Option<&Statement>,
-        setter: Option<&Setter>,
+        opening: &Opening<'_>,
     ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let opening = self.postgres.openings.text(Bounds::of(session), Access::ReadWrite);
         let (opened, outcome) = join!(
-            transaction::open(client, opening, self.behalf, setter),
+            opening.along(client),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
         let outcome = match opened {
@@ -331,14 +363,27 @@ impl<W: Rows> Call<'_, W> {
             Err(unopened) => Err(unopened.into_fault(clean)),
         };
         let (outcome, is_clean) = match outcome {
-            Ok(end) => match transaction::commit(client).await {
-                Ok(is_clean) => (Ok(end), is_clean),
-                // A write whose commit was sent is never tried again.
-                Err(error) => (
-                    Err(Fault::Reported { error, clean: false }),
-                    transaction::clean(client).await.unwrap_or(false),
-                ),
-            },
+            Ok(end) => {
+                let pending = self.postgres.nodes.begin_commit(&self.behalf.caller);
+                let (committed, reached) =
+                    join!(transaction::commit(client), reached(client, pending.is_some()));
+                if let Some(pending) = pending {
+                    match &committed {
+                        Ok(_) => pending.settle(reached),
+                        Err(error) if is_lost(error) => drop(pending),
+                        Err(_) => pending.dismiss(),
+                    }
+                    self.postgres.nodes.urge();
+                }
+                match committed {
+                    Ok(is_clean) => (Ok(end), is_clean),
+                    // A write whose commit was sent is never tried again.
+                    Err(error) => (
+                        Err(Fault::Reported { error, clean: false }),
+                        transaction::clean(client).await.unwrap_or(false),
+                    ),
+                }
+            }
             Err(fault) => (Err(fault), transaction::clean(client).await.unwrap_or(false)),
         };
         if is_clean {
@@ -380,6 +425,18 @@ async fn prepared(statement: &PostgresStatement, lease: &mut Lease) -> Result<Op
     let prepared = prepared?;
     lease.keep(statement, epoch, prepared.clone());
     Ok(Some(prepared))
+}
+
+/// Returns up to where the primary's log has been written, asked in one go with a commit and after it.
+async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
+    if !is_wanted {
+        return None;
+    }
+    let answer = client.simple_query("select pg_catalog.pg_current_wal_insert_lsn()").await.ok()?;
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().and_then(position),
+        _ => None,
+    })
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {

@@ -138,30 +138,57 @@ pub(crate) enum Unopened {
     Refused(String),
 }
 
-/// Opens a transaction with what [`Openings`] says, and makes it the caller's by `setter`, which is for as much
-/// as `behalf` has. All of it is sent at the first poll, so that it comes before what is polled after.
-///
-/// # Errors
-/// [`Unopened`].
-pub(crate) async fn open(
-    client: &Client,
-    opening: &str,
-    behalf: &Behalf,
-    setter: Option<&Setter>,
-) -> Result<(), Unopened> {
-    let assumed = async {
-        match setter {
-            Some(setter) => assume(client, setter, behalf).await,
-            None => Ok(()),
+/// How one call's transaction is opened.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    /// From [`Openings::text`] for these bounds.
+    pub(crate) text: &'a str,
+    pub(crate) bounds: Bounds,
+    pub(crate) behalf: &'a Behalf,
+    /// For as much as `behalf` has.
+    pub(crate) setter: Option<Setter>,
+}
+
+impl Opening<'_> {
+    /// Opens the transaction before anything else is sent, where nothing but the transaction would hold the statement to its
+    /// bounds; else does nothing.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub(crate) async fn ahead(&self, client: &Client) -> Result<(), Unopened> {
+        match self.bounds {
+            Bounds::Startup => Ok(()),
+            Bounds::Local => self.open(client).await,
         }
-    };
-    let (begun, assumed) = join!(client.batch_execute(opening), assumed);
-    begun.map_err(Unopened::Reported)?;
-    assumed.map_err(|error| {
-        let refused =
-            error.as_db_error().is_some_and(|_| !is_lost(&error) && !is_timeout(&error) && !is_stale(&error));
-        if refused { Unopened::Refused(refusal(&error)) } else { Unopened::Reported(error) }
-    })
+    }
+
+    /// Opens the transaction, if [`ahead`](Self::ahead) did not. All of it is sent at the first poll, so that it comes before
+    /// what is polled after.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub(crate) async fn along(&self, client: &Client) -> Result<(), Unopened> {
+        match self.bounds {
+            Bounds::Startup => self.open(client).await,
+            Bounds::Local => Ok(()),
+        }
+    }
+
+    async fn open(&self, client: &Client) -> Result<(), Unopened> {
+        let assumed = async {
+            match &self.setter {
+                Some(setter) => assume(client, setter, self.behalf).await,
+                None => Ok(()),
+            }
+        };
+        let (begun, assumed) = join!(client.batch_execute(self.text), assumed);
+        begun.map_err(Unopened::Reported)?;
+        assumed.map_err(|error| {
+            let is_refusal =
+                error.as_db_error().is_some() && !is_lost(&error) && !is_timeout(&error) && !is_stale(&error);
+            if is_refusal { Unopened::Refused(refusal(&error)) } else { Unopened::Reported(error) }
+        })
+    }
 }
 
 /// Sets what the database is to know of the caller, for this transaction only.

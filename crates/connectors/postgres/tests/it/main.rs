@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod behalf;
+mod fairness;
 mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
 mod pooler;
+mod replicas;
 mod reset;
 mod safety;
 mod support;
