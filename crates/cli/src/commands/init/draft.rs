@@ -177,7 +177,8 @@ impl View<'_> {
             return format!("Lists {many}{}.{narrowed}", by.unwrap_or_default());
         }
         let parts = spoken_list(searched, "or");
-        let exact = exact.map(|column| format!(", or by the exact {}", clean(&column.name))).unwrap_or_default();
+        let exact =
+            exact.map(|column| format!(", or by the exact {}", clean(&column.name))).unwrap_or_default();
         format!("Finds {many} by a part of the {parts}, upper and lower case alike{exact}.{narrowed}")
     }
 
