@@ -61,11 +61,11 @@ impl Postgres {
     /// Asks the catalogue. In the simple protocol, which keeps nothing prepared in the session, so that it works behind
     /// any pooler; what goes into the text is quoted by [`literal`].
     async fn told(&self, sql: &str) -> Result<Vec<SimpleQueryRow>, DatabaseError> {
-        let mut lease = self.pool.lease().await?;
+        let mut lease = self.primary().pool.lease().await?;
         lease.begin();
         let asked = ask(lease.session()?.client(), sql).await.map_err(|error| match error.as_db_error() {
             Some(report) => DatabaseError::Refused { message: report.message().to_owned() },
-            None => self.dialer.unreachable(chain(&error)),
+            None => self.primary().dialer.unreachable(chain(&error)),
         });
         lease.finish();
         asked
