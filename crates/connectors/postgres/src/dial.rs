@@ -12,6 +12,8 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
+use crate::transaction::{lock_timeout, millis};
+
 /// Which lane a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
@@ -205,8 +207,9 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
 fn session_options(statement_timeout: Duration) -> String {
     let timeout = statement_timeout.as_millis().max(1);
     let idle = timeout + 10_000;
+    let lock = millis(lock_timeout(statement_timeout));
     format!(
-        "-c default_transaction_read_only=on -c statement_timeout={timeout} \
+        "-c default_transaction_read_only=on -c statement_timeout={timeout} -c lock_timeout={lock} \
          -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on"
     )
 }

@@ -1,5 +1,6 @@
 //! `[connectors.X]` with `type = "postgres"` as written in the file, and what it is resolved to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_postgres::Config;
 use trunkline_sql::file::{DurationText, SizeText};
-use trunkline_sql::{Access, AdHoc, Options, Problem, SharedKeys};
+use trunkline_sql::{Access, AdHoc, Options, Problem, SessionPlan, SharedKeys};
 
 use crate::Postgres;
 use crate::nodes::MOST_REPLICAS;
@@ -56,6 +57,14 @@ pub struct PostgresFile {
     /// What stands before the names of tools that the connector makes by itself. Default: its name and `_`.
     #[serde(default)]
     pub prefix: Option<String>,
+    /// Settings of the database's own that policies read, like `app.tenant`, each computed for the transaction of a call from
+    /// its verified caller by an expression, like `"caller.claims.tenant"`. A call it cannot be computed for is refused.
+    #[serde(default)]
+    pub session: BTreeMap<String, String>,
+    /// The role that statements run as, computed for each call from its verified caller by an expression, like
+    /// `"caller.claims.db_role"`. The login must be a member of it. A call it cannot be computed for is refused.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 impl PostgresFile {
@@ -83,7 +92,8 @@ impl PostgresFile {
             deadline: self.deadline,
             prefix: self.prefix,
         };
-        let options = shared.resolve(name, &mut problems);
+        let mut options = shared.resolve(name, &mut problems);
+        options.session = SessionPlan::resolve(name, &self.session, self.role.as_deref(), &mut problems);
         let (Ok(config), true) = (config, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
@@ -261,6 +271,28 @@ mod tests {
         let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
         assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
         assert!(found[0].message.contains("later version"));
+    }
+
+    #[test]
+    fn what_is_told_of_callers_is_compiled_and_its_mistakes_have_a_place() {
+        let file: PostgresFile = toml::from_str(
+            "url = 'postgres://u@h/db'\nsession.'app.tenant' = 'caller.claims.tenant'\nrole = 'caller.claims.db_role'",
+        )
+        .unwrap();
+        assert!(file.resolve("shop").unwrap().1.session.is_some());
+        let found = problems(
+            "url = 'postgres://u@h/db'\nsession = { 'app.tenant' = 'args.tenant', search_path = \"'x'\" }\nrole = 'caller.clams'",
+        );
+        let keys: Vec<_> = found.iter().map(|problem| problem.path.join("/")).collect();
+        assert_eq!(
+            keys,
+            [
+                "connectors/shop/session/app.tenant",
+                "connectors/shop/session/search_path",
+                "connectors/shop/role"
+            ]
+        );
+        assert!(found.iter().all(|problem| problem.help.is_some()), "{found:?}");
     }
 
     #[test]

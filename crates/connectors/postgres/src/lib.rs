@@ -23,6 +23,7 @@ mod probe;
 mod run;
 mod shared;
 mod statement;
+mod transaction;
 mod types;
 mod writes;
 

@@ -16,6 +16,7 @@ use crate::nodes::{Nodes, Route};
 use crate::prepare::Learner;
 use crate::run::Call;
 use crate::statement::PostgresStatement;
+use crate::transaction::{Bounds, Openings};
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Postgres {
     pub(crate) nodes: Nodes,
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
+    pub(crate) openings: Openings,
 }
 
 /// The replicas of a database, as the file says them.
@@ -48,7 +50,8 @@ impl Postgres {
         };
         let others = replicas.configs.iter().enumerate().map(|(at, config)| node(at + 1, config)).collect();
         let nodes = Nodes::new(node(0, config), others, replicas.max_lag);
-        Self { nodes, statement_timeout, shared_timeout }
+        let openings = Openings::new(Bounds::Startup, statement_timeout);
+        Self { nodes, statement_timeout, shared_timeout, openings }
     }
 
     /// Returns the node that takes writes.

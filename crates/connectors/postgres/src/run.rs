@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
+use tokio_postgres::{Client, Error, Statement};
 use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
 
 use crate::Postgres;
 use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
-use crate::exclusive::{CLEAN, Lease};
+use crate::exclusive::Lease;
 use crate::fault::{Context, is_lost, is_stale, is_timeout};
 use crate::node::Place;
 use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed};
-use crate::writes::position;
+use crate::transaction::{self, Extent, Unopened};
 
 mod route;
 
@@ -89,7 +89,7 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
         let mut tries = SHARED_TRIES;
-        while self.statement.is_shared() {
+        while self.statement.is_shared() && self.behalf.is_plain() {
             tries -= 1;
             match self.run_shared().await {
                 Ok(_) => return Ok(None),
@@ -135,9 +135,22 @@ impl<W: Rows> Call<'_, W> {
             {
                 Ok(())
             }
-            Fault::Reported { error, .. } => Err(self.context(false).error(&error)),
+            Fault::Reported { error, .. } => Err(self.worded(&error)),
             Fault::Stalled { .. } => Err(self.out_of_time()),
             Fault::Final(error) => Err(error),
+        }
+    }
+
+    /// Words a fault of the exclusive lane. Where rights differ from caller to caller, one that is missing says nothing
+    /// against the statement.
+    fn worded(&self, error: &Error) -> DatabaseError {
+        match self.context(false).error(error) {
+            DatabaseError::Statement { message, code: Some(code), .. }
+                if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
+            {
+                DatabaseError::Data { message, code: Some(code) }
+            }
+            other => other,
         }
     }
 
@@ -248,23 +261,36 @@ impl<W: Rows> Call<'_, W> {
                 prepared
             }
         };
+        let setter = setter(lease, self.behalf).await?;
         match self.statement.access {
-            Access::ReadOnly => self.read(lease, &prepared).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, &prepared).await,
+            Access::ReadOnly => self.read(lease, &prepared, setter.as_ref()).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, &prepared, setter.as_ref()).await,
         }
     }
 
-    /// Sends begin, statement and rollback in one write.
-    async fn read(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<(), Fault> {
+    /// Sends begin, the caller's settings, the statement and rollback in one write.
+    async fn read(
+        &mut self,
+        lease: &mut Lease,
+        prepared: &Statement,
+        setter: Option<&Statement>,
+    ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let undo = if self.statement.leaves_traces { CLEAN } else { "rollback" };
+        let opening = self.postgres.openings.text(Access::ReadOnly);
+        let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
-            let begun = client.batch_execute("begin read only");
+            let opened = transaction::open(client, opening, self.behalf, setter);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
-            let mut work = pin!(async { join!(begun, rows) });
-            let mut undo = pin!(client.batch_execute(undo));
+            let mut work = pin!(async { join!(opened, rows) });
+            let mut undo = pin!(async {
+                if leaves_traces {
+                    transaction::clean(client).await
+                } else {
+                    transaction::roll_back(client).await
+                }
+            });
             let mut undone = None;
             let outcome = poll_fn(|context| {
                 let outcome = work.as_mut().poll(context);
@@ -283,79 +309,66 @@ impl<W: Rows> Call<'_, W> {
             (outcome, undone)
         };
         match undone {
-            Some(Ok(())) => lease.finish(),
-            Some(Err(_)) => lease.close(),
+            Some(Ok(true)) => lease.finish(),
+            Some(Ok(false) | Err(_)) => lease.close(),
             None => lease.drain(),
         }
         match outcome {
-            (Err(error), Ok(_)) => Err(Fault::Reported { error, clean }),
-            (_, outcome) => outcome.map(|_| ()),
+            (Err(unopened), _) => Err(unopened.into_fault(clean)),
+            (Ok(()), outcome) => outcome.map(|_| ()),
         }
     }
 
     /// Commits only after the last row was read, so that a dropped call has changed nothing unless the commit was sent.
-    async fn write(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<Option<u64>, Fault> {
+    async fn write(
+        &mut self,
+        lease: &mut Lease,
+        prepared: &Statement,
+        setter: Option<&Statement>,
+    ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let timeout = self.postgres.statement_timeout.as_millis().max(1);
-        let begin = format!("begin read write; set local statement_timeout = {timeout}");
-        let (begun, outcome) = join!(
-            client.batch_execute(&begin),
+        let opening = self.postgres.openings.text(Access::ReadWrite);
+        let (opened, outcome) = join!(
+            transaction::open(client, opening, self.behalf, setter),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
-        let outcome = match (begun, outcome) {
-            (Err(error), _) => Err(Fault::Reported { error, clean }),
-            (Ok(()), outcome) => outcome,
+        let outcome = match opened {
+            Ok(()) => outcome,
+            Err(unopened) => Err(unopened.into_fault(clean)),
         };
-        let committed = match outcome {
-            Ok(end) => {
-                let pending = self.postgres.nodes.begin_commit(&self.behalf.caller);
-                let (committed, reached, cleaned) = join!(
-                    client.batch_execute("commit"),
-                    reached(client, pending.is_some()),
-                    client.batch_execute(CLEAN)
-                );
-                if let Some(pending) = pending {
-                    match &committed {
-                        Ok(()) => pending.settle(reached),
-                        Err(error) if is_lost(error) => drop(pending),
-                        Err(_) => pending.dismiss(),
-                    }
-                    self.postgres.nodes.urge();
-                }
+        let (outcome, is_clean) = match outcome {
+            Ok(end) => match route::commit(&self.postgres.nodes, &self.behalf.caller, client).await {
+                Ok(is_clean) => (Ok(end), is_clean),
                 // A write whose commit was sent is never tried again.
-                committed.and(cleaned).map(|()| end).map_err(|error| Fault::Reported { error, clean: false })
-            }
-            Err(fault) => match client.batch_execute(CLEAN).await {
-                Ok(()) => Err(fault),
-                Err(_) => {
-                    lease.close();
-                    return Err(fault);
-                }
+                Err(error) => (
+                    Err(Fault::Reported { error, clean: false }),
+                    transaction::clean(client).await.unwrap_or(false),
+                ),
             },
+            Err(fault) => (Err(fault), transaction::clean(client).await.unwrap_or(false)),
         };
-        match &committed {
-            Err(Fault::Reported { error, .. }) if is_lost(error) => lease.close(),
-            _ => lease.finish(),
+        if is_clean {
+            lease.finish()
+        } else {
+            lease.close()
         }
-        match committed? {
+        match outcome? {
             End::Complete(affected) => Ok(affected),
             End::Full => Ok(None),
         }
     }
 }
 
-/// Returns up to where the primary's log has been written, asked in one go with a commit and after it.
-async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
-    if !is_wanted {
-        return None;
+impl Unopened {
+    /// `clean` while no row was written.
+    fn into_fault(self, clean: bool) -> Fault {
+        match self {
+            Self::Reported(error) => Fault::Reported { error, clean },
+            Self::Refused(reason) => Fault::Final(DatabaseError::Identity { reason }),
+        }
     }
-    let answer = client.simple_query("select pg_catalog.pg_current_wal_insert_lsn()").await.ok()?;
-    answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().and_then(position),
-        _ => None,
-    })
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {
@@ -364,6 +377,21 @@ async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<State
         Ok(None) => Err(Fault::Final(columns_changed())),
         Err(error) => Err(Fault::Reported { error, clean: true }),
     }
+}
+
+/// Returns what sets the role and the settings of the caller, if it has any.
+async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Statement>, Fault> {
+    let Some(extent) = Extent::of(behalf) else { return Ok(None) };
+    if let Some(setter) = lease.setter(extent) {
+        return Ok(Some(setter));
+    }
+    let setter = extent.prepare(lease.session()?.client()).await;
+    if setter.is_err() {
+        lease.finish();
+    }
+    let setter = setter.map_err(|error| Fault::Reported { error, clean: true })?;
+    lease.keep_setter(extent, setter.clone());
+    Ok(Some(setter))
 }
 
 /// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.
@@ -398,6 +426,8 @@ async fn stream<W: Rows>(
     }
     Ok(End::Complete(stream.rows_affected()))
 }
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// One on each connection, all of which may have been closed together, and one on a fresh one.
 const SHARED_TRIES: u32 = 5;

@@ -294,6 +294,12 @@ pub enum DatabaseError {
         /// Which rule, what was found, and what would pass.
         message: String,
     },
+    /// The database does not take the role or a setting of the caller; nothing of the statement ran.
+    #[error("the role or settings of the caller were not taken: {reason}")]
+    Identity {
+        /// Its own words, without the values.
+        reason: String,
+    },
     /// It ran and failed on the data: a constraint, a division by zero, a value that does not fit.
     #[error("{message}")]
     Data {
