@@ -9,8 +9,12 @@
 //! `writes` knows who wrote lately.
 
 mod bind;
+mod catalogue;
+mod damper;
 mod decode;
+mod describe;
 mod dial;
+mod domain;
 mod exclusive;
 mod fault;
 pub mod file;
@@ -23,8 +27,11 @@ mod probe;
 mod run;
 mod shared;
 mod statement;
+mod survey;
+mod tls;
 mod transaction;
 mod types;
+mod url;
 mod writes;
 
 pub use file::PostgresFile;

@@ -58,7 +58,9 @@ impl<W: Rows> Call<'_, W> {
             }
             Fault::Stalled { clean } => Some((Leaving::Silent, *clean)),
             // No connection was made, so there is no row of this try; one before it may have left some.
-            Fault::Final(DatabaseError::Unreachable { sent: false, .. }) => Some((Leaving::Silent, false)),
+            Fault::Final(DatabaseError::Unreachable { sent: false, .. } | DatabaseError::Rejected { .. }) => {
+                Some((Leaving::Silent, false))
+            }
             // The columns are not those that were learned: a replica may not have heard of the change.
             Fault::Final(DatabaseError::Statement { .. }) if on_replica => Some((Leaving::NotThere, false)),
             Fault::Reported { .. } | Fault::Final(_) => None,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod behalf;
+mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
@@ -10,4 +11,5 @@ mod replicas;
 mod reset;
 mod safety;
 mod support;
+mod tls;
 mod types;
