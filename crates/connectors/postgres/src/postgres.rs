@@ -226,6 +226,8 @@ impl Database for Postgres {
         source: &'a StatementSource,
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>> {
         Box::pin(async move {
+            // So that the replicas are known by the first read.
+            self.nodes.urge();
             let within = self.connect_timeout() + self.statement_timeout;
             match tokio::time::timeout(within, self.learn(source)).await {
                 Ok(learned) => learned,
