@@ -11,6 +11,7 @@ use trunkline_sql::file::{DurationText, SizeText};
 use trunkline_sql::{Access, AdHoc, Options, Problem, SharedKeys};
 
 use crate::Postgres;
+use crate::assistant::AssistantTool;
 
 /// `[connectors.X]` with `type = "postgres"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -47,6 +48,11 @@ pub struct PostgresFile {
     /// What stands before the names of tools that the connector makes by itself. Default: its name and `_`.
     #[serde(default)]
     pub prefix: Option<String>,
+    /// Tools that the connector makes by itself for whoever looks after the database: `schema`, `explain`, `indexes`,
+    /// `health`. Default: none.
+    #[serde(default)]
+    #[schemars(with = "Vec<AssistantTool>")]
+    pub tools: Vec<String>,
 }
 
 impl PostgresFile {
@@ -74,10 +80,12 @@ impl PostgresFile {
             prefix: self.prefix,
         };
         let options = shared.resolve(name, &mut problems);
+        let tools = AssistantTool::resolve(&self.tools, name, &mut problems);
         let (Ok(config), true) = (config, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
-        Ok((Postgres::new(&config, pool, connect_timeout, options.statement_timeout), options))
+        let postgres = Postgres::new(&config, pool, connect_timeout, options.statement_timeout);
+        Ok((postgres.with_tools(tools), options))
     }
 }
 
@@ -207,6 +215,15 @@ mod tests {
         let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
         assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
         assert!(found[0].message.contains("later version"));
+    }
+
+    #[test]
+    fn a_tool_that_is_unknown_is_told_with_the_nearest() {
+        let found = problems("url = 'postgres://u@h/db'\ntools = ['schema', 'indexs', 'schema']");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].path, ["connectors", "shop", "tools"]);
+        assert!(found[0].help.as_deref().is_some_and(|help| help.contains("`indexes`")), "{found:?}");
+        assert!(found[1].message.contains("twice"), "{found:?}");
     }
 
     #[test]

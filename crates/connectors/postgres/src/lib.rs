@@ -5,6 +5,7 @@
 //! of its own for the time it runs and is cancelled in the server when its caller goes away. `run` and `statement` choose,
 //! `shared` and `exclusive` hold the connections, `dial` opens them.
 
+pub mod assistant;
 mod bind;
 mod decode;
 mod dial;
@@ -19,6 +20,7 @@ mod shared;
 mod statement;
 mod types;
 
+pub use assistant::{Assistant, AssistantTool};
 pub use file::PostgresFile;
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;

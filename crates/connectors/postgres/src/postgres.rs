@@ -9,6 +9,7 @@ use trunkline_sql::{
     BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
+use crate::assistant::AssistantTool;
 use crate::dial::{Dialer, shared_timeout};
 use crate::exclusive::Pool;
 use crate::prepare::Learner;
@@ -24,6 +25,7 @@ pub struct Postgres {
     pub(crate) pool: Arc<Pool>,
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
+    pub(crate) tools: Vec<AssistantTool>,
 }
 
 impl Postgres {
@@ -41,7 +43,20 @@ impl Postgres {
             dialer,
             statement_timeout,
             shared_timeout,
+            tools: Vec::new(),
         }
+    }
+
+    /// Says which tools of an assistant the connector makes by itself.
+    pub(crate) fn with_tools(mut self, tools: Vec<AssistantTool>) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// Returns the tools of an assistant that the connector makes by itself, in the order of the file.
+    #[must_use]
+    pub fn tools(&self) -> &[AssistantTool] {
+        &self.tools
     }
 
     /// Connects, and runs nothing.
