@@ -21,6 +21,8 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
+mod replica;
+
 /// A PostgreSQL server that belongs to one test. Ended, and its folder removed, when dropped.
 #[derive(Debug)]
 pub struct PrivatePostgres {
@@ -438,6 +440,8 @@ const SETTINGS: &[&str] = &[
     "max_connections=100",
     "shared_buffers=32MB",
     "logging_collector=off",
+    // A replica looks for its primary again this soon.
+    "wal_retrieve_retry_interval=100ms",
 ];
 
 const START_WITHIN: Duration = Duration::from_secs(30);

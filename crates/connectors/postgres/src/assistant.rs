@@ -111,7 +111,8 @@ impl Assistant {
 
     async fn look(&self) -> Result<(), DatabaseError> {
         self.statements.prepare(&self.postgres).await?;
-        if self.template.is_none() {
+        // What one caller sees, another may not: then nothing is listed for all.
+        if self.template.is_none() || self.options.session.is_some() {
             return Ok(());
         }
         let behalf = Behalf::default();
@@ -172,7 +173,10 @@ impl Assistant {
     async fn tool(&self, kind: AssistantTool, definition: &ToolDefinition, request: &Request) -> Reply {
         let who = Who { connector: &self.name, tool: definition.name.as_str(), log_id: request.log_id() };
         let until = request.time().end().map_or(self.until(), |end| end.min(self.until()));
-        let behalf = Behalf::of(request.caller());
+        let behalf = match self.options.behalf(request.caller()) {
+            Ok(behalf) => behalf,
+            Err(error) => return who.failed(&Fault::Unidentified(error)),
+        };
         let asked = self.ask(&behalf, until);
         let arguments = request.arguments();
         let work = async {
@@ -192,7 +196,11 @@ impl Assistant {
 
     async fn resource(&self, request: &Request) -> Outcome {
         let until = request.time().end().map_or(self.until(), |end| end.min(self.until()));
-        let behalf = Behalf::of(request.caller());
+        let who = Who { connector: &self.name, tool: "resources", log_id: request.log_id() };
+        let behalf = match self.options.behalf(request.caller()) {
+            Ok(behalf) => behalf,
+            Err(error) => return Err(who.failure(&Fault::Unidentified(error))),
+        };
         let asked = self.ask(&behalf, until);
         let work = async {
             match request.method() {
@@ -202,8 +210,7 @@ impl Assistant {
         };
         match tokio::time::timeout_at(until.into(), work).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Who { connector: &self.name, tool: "resources", log_id: request.log_id() }
-                .failure(&Fault::Late)),
+            Err(_) => Err(who.failure(&Fault::Late)),
         }
     }
 }

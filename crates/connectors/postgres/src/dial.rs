@@ -12,6 +12,8 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
+use crate::transaction::{lock_timeout, millis};
+
 /// Which lane a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
@@ -114,6 +116,11 @@ impl Dialer {
         self.connect_timeout
     }
 
+    /// Returns host and port, for the operator.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Returns the owner of this database's tasks.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
@@ -200,8 +207,9 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
 fn session_options(statement_timeout: Duration) -> String {
     let timeout = statement_timeout.as_millis().max(1);
     let idle = timeout + 10_000;
+    let lock = millis(lock_timeout(statement_timeout));
     format!(
-        "-c default_transaction_read_only=on -c statement_timeout={timeout} \
+        "-c default_transaction_read_only=on -c statement_timeout={timeout} -c lock_timeout={lock} \
          -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on"
     )
 }

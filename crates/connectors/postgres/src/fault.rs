@@ -99,6 +99,23 @@ pub(crate) fn is_timeout(error: &Error) -> bool {
     code(error) == Some(QUERY_CANCELED)
 }
 
+/// Whether a replica reports what a primary may not: that it is in recovery, that recovery got in the way, or something that
+/// it has not heard of yet.
+pub(crate) fn is_of_a_replica(error: &Error) -> bool {
+    is_of_recovery(error)
+        || code(error).is_some_and(|code| code == RECOVERY_CONFLICT || is_of_catalogue(code))
+}
+
+/// Whether the statement does what cannot be done in recovery.
+pub(crate) fn is_of_recovery(error: &Error) -> bool {
+    matches!(code(error), Some(READ_ONLY_TRANSACTION | NOT_IN_THIS_STATE))
+}
+
+/// Whether a code says that the statement does not fit the catalogue.
+fn is_of_catalogue(code: &str) -> bool {
+    code.starts_with("42") || code == FEATURE_NOT_SUPPORTED
+}
+
 /// Whether the database could not infer a parameter's type.
 pub(crate) fn is_untyped(error: &Error) -> bool {
     matches!(code(error), Some("42P08" | "42P18"))
@@ -120,5 +137,9 @@ fn is_gone(report: &DbError) -> bool {
 
 const QUERY_CANCELED: &str = "57014";
 const READ_ONLY_TRANSACTION: &str = "25006";
+/// Reported for functions that ask the log's writer.
+const NOT_IN_THIS_STATE: &str = "55000";
+/// A serialization failure; on a replica, replay needed what the statement was reading.
+const RECOVERY_CONFLICT: &str = "40001";
 const FEATURE_NOT_SUPPORTED: &str = "0A000";
 const NO_SUCH_PREPARED: &str = "26000";

@@ -1,5 +1,6 @@
 //! `[connectors.X]` with `type = "postgres"` as written in the file, and what it is resolved to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_postgres::Config;
 use trunkline_sql::file::{DurationText, SizeText};
-use trunkline_sql::{Access, AdHoc, Options, Problem, SharedKeys};
+use trunkline_sql::{Access, AdHoc, Options, Problem, SessionPlan, SharedKeys};
 
 use crate::Postgres;
 use crate::assistant::AssistantTool;
+use crate::nodes::MOST_REPLICAS;
+use crate::postgres::Replicas;
 
 /// `[connectors.X]` with `type = "postgres"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -19,6 +22,13 @@ use crate::assistant::AssistantTool;
 pub struct PostgresFile {
     /// Where the database is and who logs in: `postgres://user:password@host:5432/database`. Shown nowhere once read.
     pub url: DatabaseUrl,
+    /// Servers that follow the one of `url` and are read from: their addresses, at most 16. Default: none.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub replicas: Vec<DatabaseUrl>,
+    /// How far behind a replica may be and still be read from. Default: `"2s"`.
+    #[serde(default)]
+    pub max_lag: Option<DurationText>,
     /// Most connections for statements that cannot share one: writes, long ones, those with volatile functions. Default: 8.
     /// Short reads share four more.
     #[serde(default)]
@@ -53,6 +63,14 @@ pub struct PostgresFile {
     #[serde(default)]
     #[schemars(with = "Vec<AssistantTool>")]
     pub tools: Vec<String>,
+    /// Settings of the database's own that policies read, like `app.tenant`, each computed for the transaction of a call from
+    /// its verified caller by an expression, like `"caller.claims.tenant"`. A call it cannot be computed for is refused.
+    #[serde(default)]
+    pub session: BTreeMap<String, String>,
+    /// The role that statements run as, computed for each call from its verified caller by an expression, like
+    /// `"caller.claims.db_role"`. The login must be a member of it. A call it cannot be computed for is refused.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 impl PostgresFile {
@@ -70,6 +88,7 @@ impl PostgresFile {
         let config = self.url.config().map_err(|(message, help)| {
             problems.push(Problem::new(&at("url"), message).help(help));
         });
+        let replicas = self.replicas(name, &mut problems);
         let shared = SharedKeys {
             access: self.access,
             statement_timeout: self.statement_timeout,
@@ -79,13 +98,40 @@ impl PostgresFile {
             deadline: self.deadline,
             prefix: self.prefix,
         };
-        let options = shared.resolve(name, &mut problems);
+        let mut options = shared.resolve(name, &mut problems);
         let tools = AssistantTool::resolve(&self.tools, name, &mut problems);
+        options.session = SessionPlan::resolve(name, &self.session, self.role.as_deref(), &mut problems);
         let (Ok(config), true) = (config, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
-        let postgres = Postgres::new(&config, pool, connect_timeout, options.statement_timeout);
+        let postgres = Postgres::new(&config, &replicas, pool, connect_timeout, options.statement_timeout);
         Ok((postgres.with_tools(tools), options))
+    }
+
+    fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
+        let at = |key: &'static str| ["connectors", name, key];
+        if self.replicas.len() > MOST_REPLICAS {
+            let message = format!(
+                "`replicas` has {} addresses; at most {MOST_REPLICAS} are allowed",
+                self.replicas.len()
+            );
+            problems.push(Problem::new(&at("replicas"), message).help("name a balancer in front of them"));
+        }
+        if self.replicas.is_empty() && self.max_lag.is_some() {
+            let message = "`max-lag` bounds replicas, and there are none";
+            problems.push(Problem::new(&at("max-lag"), message).help("remove the key, or write `replicas`"));
+        }
+        let mut configs = Vec::with_capacity(self.replicas.len());
+        for (number, url) in (1..).zip(&self.replicas) {
+            match url.config() {
+                Ok(config) => configs.push(config),
+                Err((message, help)) => {
+                    let message = format!("replica {number}: {message}");
+                    problems.push(Problem::new(&at("replicas"), message).help(help));
+                }
+            }
+        }
+        Replicas { configs, max_lag: self.max_lag.map_or(DEFAULT_MAX_LAG, |text| text.0) }
     }
 }
 
@@ -170,6 +216,8 @@ const OPTIONS: &[&str] = &[
 
 const DEFAULT_POOL: usize = 8;
 
+const DEFAULT_MAX_LAG: Duration = Duration::from_secs(2);
+
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
@@ -211,6 +259,22 @@ mod tests {
     }
 
     #[test]
+    fn replicas_are_read_like_the_primary_and_told_by_their_number() {
+        let found = problems(
+            "url = 'postgres://u@h/db'\nreplicas = ['postgres://u@h/db', 'postgres://u:hunter2@h:port/db']",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
+        assert!(found[0].message.starts_with("replica 2: "), "{found:?}");
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+        let found = problems("url = 'postgres://u@h/db'\nmax-lag = '1s'");
+        assert_eq!(found[0].path, ["connectors", "shop", "max-lag"]);
+        let many = vec!["'postgres://u@h/db'"; MOST_REPLICAS + 1].join(", ");
+        let found = problems(&format!("url = 'postgres://u@h/db'\nreplicas = [{many}]"));
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
+    }
+
+    #[test]
     fn ad_hoc_sql_is_refused_by_name() {
         let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
         assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
@@ -224,6 +288,28 @@ mod tests {
         assert_eq!(found[0].path, ["connectors", "shop", "tools"]);
         assert!(found[0].help.as_deref().is_some_and(|help| help.contains("`indexes`")), "{found:?}");
         assert!(found[1].message.contains("twice"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_told_of_callers_is_compiled_and_its_mistakes_have_a_place() {
+        let file: PostgresFile = toml::from_str(
+            "url = 'postgres://u@h/db'\nsession.'app.tenant' = 'caller.claims.tenant'\nrole = 'caller.claims.db_role'",
+        )
+        .unwrap();
+        assert!(file.resolve("shop").unwrap().1.session.is_some());
+        let found = problems(
+            "url = 'postgres://u@h/db'\nsession = { 'app.tenant' = 'args.tenant', search_path = \"'x'\" }\nrole = 'caller.clams'",
+        );
+        let keys: Vec<_> = found.iter().map(|problem| problem.path.join("/")).collect();
+        assert_eq!(
+            keys,
+            [
+                "connectors/shop/session/app.tenant",
+                "connectors/shop/session/search_path",
+                "connectors/shop/role"
+            ]
+        );
+        assert!(found.iter().all(|problem| problem.help.is_some()), "{found:?}");
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! There are two lanes. Short declared reads are pipelined over a few shared connections; everything else has a connection
 //! of its own for the time it runs and is cancelled in the server when its caller goes away. `run` and `statement` choose,
 //! `shared` and `exclusive` hold the connections, `dial` opens them.
+//!
+//! A database may have replicas: each server is a `node` with both lanes. `nodes` chooses, `probe` looks how well they are,
+//! `writes` knows who wrote lately.
 
 pub mod assistant;
 mod bind;
@@ -13,14 +16,20 @@ mod exclusive;
 mod fault;
 pub mod file;
 mod nature;
+mod node;
+mod nodes;
 mod postgres;
 mod prepare;
+mod probe;
 mod run;
 mod shared;
 mod statement;
+mod transaction;
 mod types;
+mod writes;
 
 pub use assistant::{Assistant, AssistantTool};
 pub use file::PostgresFile;
+pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition};
 
 use crate::ad_hoc::AdHocTool;
-use crate::database::{Access, Behalf, Database, DatabaseError, Dialect, Run};
+use crate::database::{Access, Database, DatabaseError, Dialect, Run};
 use crate::explain::{self, Asked, Late};
 use crate::learn::{self, Learning, Unprepared};
 use crate::options::{AdHoc, Options, SchemaProfile};
@@ -204,9 +204,12 @@ impl<D: Database> SqlConnector<D> {
                 return Ok(asked.not_computed(&name, source.as_ref()));
             }
         };
+        let behalf = match self.options.behalf(request.caller()) {
+            Ok(behalf) => behalf,
+            Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+        };
         let rows = RowWriter::new(Arc::clone(&prepared.shape));
-        let run =
-            Run { deadline: Some(deadline), behalf: Behalf::of(request.caller()), ..Run::new(values, rows) };
+        let run = Run { deadline: Some(deadline), behalf, ..Run::new(values, rows) };
         let ran = self.database.run(&prepared.statement, run).await?;
         Ok(ran.rows.finish(ran.affected))
     }
@@ -220,6 +223,10 @@ impl<D: Database> SqlConnector<D> {
             Ok(source) => source,
             Err(text) => return Ok(Reply::tool_error(&text)),
         };
+        let behalf = match self.options.behalf(request.caller()) {
+            Ok(behalf) => behalf,
+            Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+        };
         let (statement, description) = match explain::within(deadline, self.database.prepare(&source)).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(error)) => return Ok(asked.ad_hoc_failed(&error, &source.sql)),
@@ -231,11 +238,7 @@ impl<D: Database> SqlConnector<D> {
             ));
         }
         let rows = RowWriter::new(Arc::new(tool.shape(description.columns)));
-        let run = Run {
-            deadline: Some(deadline),
-            behalf: Behalf::of(request.caller()),
-            ..Run::new(Vec::new(), rows)
-        };
+        let run = Run { deadline: Some(deadline), behalf, ..Run::new(Vec::new(), rows) };
         match self.database.run(&statement, run).await {
             Ok(ran) => Ok(ran.rows.finish(None)),
             Err(error) => Ok(asked.ad_hoc_failed(&error, &source.sql)),

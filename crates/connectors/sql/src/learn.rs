@@ -93,6 +93,7 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
             }
         }
         DatabaseError::Refused { message }
+        | DatabaseError::Identity { reason: message }
         | DatabaseError::Data { message, .. }
         | DatabaseError::Encoding { message } => sql(message),
         DatabaseError::TimedOut { .. }

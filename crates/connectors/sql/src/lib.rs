@@ -5,6 +5,7 @@
 
 mod accept;
 mod ad_hoc;
+pub mod behalf;
 pub mod connector;
 pub mod database;
 mod decimal;
@@ -26,10 +27,11 @@ mod table;
 pub mod tool;
 pub mod value;
 
+pub use behalf::{SessionPlan, Unidentified};
 pub use connector::SqlConnector;
 pub use database::{
     Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,
-    Ran, Resume, Rows, Run, StatementSource, WrittenType,
+    PlanMode, Ran, Resume, Rows, Run, StatementSource, WrittenType,
 };
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
 pub use problem::{Problem, Severity};

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use trunkline_protocol::write;
 use trunkline_service::{Failure, FailureKind, Reply};
-use trunkline_sql::DatabaseError;
+use trunkline_sql::{DatabaseError, Unidentified};
 
 /// Why a call came to nothing.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Database(DatabaseError),
     /// The caller's statement failed, which stands in what was sent from the byte `before` on.
     Statement { error: DatabaseError, sql: String, before: usize },
+    /// What the database is to know of the caller could not be computed.
+    Unidentified(Unidentified),
     /// Its time was over.
     Late,
 }
@@ -138,6 +140,9 @@ impl Who<'_> {
     pub(super) fn failure(&self, fault: &Fault) -> Failure {
         let kind = match fault {
             Fault::Said(_) | Fault::Statement { .. } => FailureKind::InvalidParams,
+            Fault::Unidentified(_) | Fault::Database(DatabaseError::Identity { .. }) => {
+                FailureKind::Forbidden
+            }
             Fault::Database(_) => FailureKind::UpstreamUnavailable,
             Fault::Late => FailureKind::DeadlinePassed,
         };
@@ -148,6 +153,19 @@ impl Who<'_> {
         let id = self.log_id;
         match fault {
             Fault::Said(text) => text.clone(),
+            Fault::Unidentified(Unidentified { key, cause }) => {
+                let request = format!("{id:016x}");
+                tracing::warn!(
+                    request,
+                    connector = self.connector,
+                    tool = self.tool,
+                    key,
+                    "not computed: {cause}"
+                );
+                format!(
+                    "`{key}` is set by the server, and could not be for this call: {cause} (request {request})"
+                )
+            }
             Fault::Late => {
                 tracing::warn!(
                     request = format!("{id:016x}"),
@@ -212,6 +230,11 @@ impl Who<'_> {
             DatabaseError::Statement { .. } | DatabaseError::Data { .. } | DatabaseError::Encoding { .. } => {
                 format!(
                     "the catalogue of this database could not be read; its operator finds why in the log (request {id:016x})"
+                )
+            }
+            DatabaseError::Identity { .. } => {
+                format!(
+                    "the database does not take this caller; its operator finds why in the log (request {id:016x})"
                 )
             }
             _ => format!("the database does not answer; try again later (request {id:016x})"),

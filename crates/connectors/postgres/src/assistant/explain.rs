@@ -144,9 +144,9 @@ async fn run(asked: &Asked<'_>, sql: &str, options: &str) -> Result<Option<(Json
     let before = format!("explain ({options}) ");
     let source = StatementSource {
         sql: format!("{before}{sql}"),
-        parameters: Vec::new(),
         access: Access::ReadOnly,
         ad_hoc: true,
+        ..StatementSource::default()
     };
     let theirs = |error| Fault::Statement { error, sql: sql.to_owned(), before: before.len() };
     let postgres = &*asked.assistant.postgres;

@@ -52,7 +52,7 @@ impl Fixed {
                     sql: self.sql.to_owned(),
                     parameters: self.parameters.iter().map(written).collect(),
                     access: Access::ReadOnly,
-                    ad_hoc: false,
+                    ..StatementSource::default()
                 };
                 let (statement, _) = postgres.prepare(&source).await?;
                 // What asks much of the catalogue does not go before short look-ups.

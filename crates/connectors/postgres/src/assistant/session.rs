@@ -2,12 +2,13 @@
 //! memory of a server process, like hypothetical indexes, and must not meet another caller.
 
 use tokio::time::{Instant, timeout_at};
-use trunkline_sql::DatabaseError;
+use trunkline_sql::{Access, Behalf, DatabaseError};
 
 use super::Asked;
 use crate::Postgres;
 use crate::exclusive::Lease;
 use crate::fault::Context;
+use crate::transaction::{self, Extent, Unopened};
 
 /// The transaction. Dropped, it cancels what runs in it; either way the connection is not used again.
 #[derive(Debug)]
@@ -24,17 +25,32 @@ impl<'a> ReadSession<'a> {
     /// [`DatabaseError`].
     pub(super) async fn begin(asked: &Asked<'a>) -> Result<Self, DatabaseError> {
         let postgres = &*asked.assistant.postgres;
-        let mut lease = postgres.pool.lease().await?;
+        let mut lease = postgres.primary().pool.lease().await?;
         lease.begin();
         let session = Self { postgres, lease, until: asked.until.into() };
-        session
-            .timed("begin read only", async |client| client.batch_execute("begin read only").await)
-            .await?;
+        session.open(asked.behalf).await?;
         Ok(session)
     }
 
-    /// Runs one statement without parameters, and returns the first column of its first row as text, which must be of the type `text` or
-    /// `json`.
+    /// Begins, read-only and as the caller.
+    async fn open(&self, behalf: &Behalf) -> Result<(), DatabaseError> {
+        let opening = self.postgres.openings.text(Access::ReadOnly);
+        let opened = self.timed(opening, async |client| {
+            let setter = match Extent::of(behalf) {
+                Some(extent) => Some(extent.prepare(client).await?),
+                None => None,
+            };
+            match transaction::open(client, opening, behalf, setter.as_ref()).await {
+                Ok(()) => Ok(Ok(())),
+                Err(Unopened::Reported(error)) => Err(error),
+                Err(Unopened::Refused(reason)) => Ok(Err(DatabaseError::Identity { reason })),
+            }
+        });
+        opened.await?
+    }
+
+    /// Runs one statement without parameters, and returns the first column of its first row, which must
+    /// be of the type `text` or `json`.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -61,7 +77,7 @@ impl<'a> ReadSession<'a> {
         match timeout_at(self.until, work(client)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
-                let dialer = &self.postgres.dialer;
+                let dialer = &self.postgres.primary().dialer;
                 Err(Context { dialer, sent: sql, prefix: 0, length: sql.len(), timeout }.error(&error))
             }
             Err(_) => Err(DatabaseError::TimedOut { after: timeout }),
