@@ -54,14 +54,14 @@ pub(super) struct Item {
     sql: Option<String>,
 }
 
-/// What a check comes to, from good to bad.
+/// What a check comes to. What is not known makes nothing worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Status {
-    /// All is well.
-    Ok,
     /// It could not be looked at; `text` says why.
     Unknown,
+    /// All is well.
+    Ok,
     /// Someone should look.
     Warn,
     /// Someone should act.

@@ -8,9 +8,11 @@ select pg_catalog.json_build_object(
             'active', pg_catalog.count(*) filter (where a.state = 'active'),
             'idle', pg_catalog.count(*) filter (where a.state = 'idle'),
             'waiting_in_transaction', pg_catalog.count(*) filter (where a.state like 'idle in transaction%'),
-            'unseen', pg_catalog.count(*) filter (where a.state is null)
+            'unseen', pg_catalog.count(*) filter (where a.backend_type is null)
         )
-        from pg_catalog.pg_stat_activity a where a.backend_type = 'client backend'
+        from pg_catalog.pg_stat_activity a
+        -- Of the sessions of other users, an ordinary login sees no more than the database.
+        where a.backend_type = 'client backend' or a.backend_type is null and a.datid is not null
     ),
     'longest', (
         select pg_catalog.json_build_object(
