@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::{NoTls, Statement};
+use tokio_postgres::Statement;
 use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
@@ -65,7 +65,7 @@ impl Pool {
             // All in use may also be because none of them can be opened.
             _ => {
                 return Err(match self.dialer.failed_within(wait * 2) {
-                    Some(reason) => self.dialer.unreached(reason),
+                    Some(error) => error,
                     None => DatabaseError::PoolExhausted { after: wait },
                 });
             }
@@ -114,8 +114,7 @@ impl Pool {
         {
             return is_clean;
         }
-        let cancel = client.cancel_token();
-        let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), cancel.cancel_query(NoTls)).await;
+        let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), owned.session.cancel()).await;
         if !matches!(cancelled, Ok(Ok(()))) {
             tracing::warn!(
                 "a statement that nobody waits for could not be cancelled; its own timeout will end it"

@@ -10,8 +10,12 @@
 
 pub mod assistant;
 mod bind;
+mod catalogue;
+mod damper;
 mod decode;
+mod describe;
 mod dial;
+mod domain;
 mod exclusive;
 mod fault;
 pub mod file;
@@ -24,8 +28,11 @@ mod probe;
 mod run;
 mod shared;
 mod statement;
+mod survey;
+mod tls;
 mod transaction;
 mod types;
+mod url;
 mod writes;
 
 pub use assistant::{Assistant, AssistantTool};

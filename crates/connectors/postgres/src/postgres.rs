@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use tokio_postgres::Config;
 use trunkline_sql::{
     Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
 use crate::assistant::AssistantTool;
 use crate::dial::{Dialer, shared_timeout};
+use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
 use crate::nodes::{Nodes, Route};
 use crate::prepare::Learner;
 use crate::run::Call;
 use crate::statement::PostgresStatement;
 use crate::transaction::{Bounds, Openings};
+use crate::url::Address;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -32,26 +33,27 @@ pub struct Postgres {
 /// The replicas of a database, as the file says them.
 #[derive(Debug)]
 pub(crate) struct Replicas {
-    pub(crate) configs: Vec<Config>,
+    pub(crate) addresses: Vec<Address>,
     /// How far one may be behind and still be read from.
     pub(crate) max_lag: Duration,
 }
 
 impl Postgres {
     pub(crate) fn new(
-        config: &Config,
-        replicas: &Replicas,
+        address: Address,
+        replicas: Replicas,
         pool: usize,
         connect_timeout: Duration,
         statement_timeout: Duration,
+        prepared: PreparedMode,
     ) -> Self {
         let shared_timeout = shared_timeout(statement_timeout);
-        let node = |number: usize, config: &Config| {
-            let dialer = Arc::new(Dialer::new(config, statement_timeout, connect_timeout));
+        let node = |number: usize, address: Address| {
+            let dialer = Arc::new(Dialer::new(address, statement_timeout, connect_timeout, prepared));
             Node::new(number, dialer, pool, shared_timeout + STALLED_AFTER)
         };
-        let others = replicas.configs.iter().enumerate().map(|(at, config)| node(at + 1, config)).collect();
-        let nodes = Nodes::new(node(0, config), others, replicas.max_lag);
+        let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
+        let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
         let openings = Openings::new(Bounds::Startup, statement_timeout);
         Self { nodes, statement_timeout, shared_timeout, openings, tools: Vec::new() }
     }

@@ -69,13 +69,15 @@ impl<D: Database> SqlConnector<D> {
             Some(Err(problem)) => vec![problem.clone()],
             _ => Vec::new(),
         };
+        problems.extend(self.options.warnings.iter().cloned());
         for slot in &self.tools {
             let Err(unprepared) = self.prepared(slot).await else { continue };
             match &*unprepared {
                 Unprepared::Wrong(found) => problems.extend(found.iter().cloned()),
                 Unprepared::Database(error) => {
                     let problem = learn::problem(&self.name, &slot.tool, error);
-                    let unavailable = problem.severity == Severity::Unavailable;
+                    let unavailable = problem.severity == Severity::Unavailable
+                        || matches!(error, DatabaseError::Rejected { .. });
                     problems.push(problem);
                     if unavailable {
                         break;

@@ -23,6 +23,7 @@ mod schema;
 mod shape;
 mod spec;
 mod sqlite_type;
+pub mod survey;
 mod table;
 pub mod tool;
 pub mod value;

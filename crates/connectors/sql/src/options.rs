@@ -32,6 +32,8 @@ pub struct Options {
     pub schema: SchemaProfile,
     /// What the database is to know of each caller; `None` when it sees nobody but the connector's own login.
     pub session: Option<Arc<SessionPlan>>,
+    /// What works and should be looked at all the same, told with what else is found when the connector is examined.
+    pub warnings: Vec<Problem>,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Default for Options {
             prefix: None,
             schema: SchemaProfile::default(),
             session: None,
+            warnings: Vec::new(),
         }
     }
 }
@@ -128,6 +131,7 @@ impl SharedKeys {
             prefix: self.prefix,
             schema: defaults.schema,
             session: None,
+            warnings: Vec::new(),
         }
     }
 }

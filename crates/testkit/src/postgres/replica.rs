@@ -15,7 +15,7 @@ impl PrivatePostgres {
             .tempdir()
             .unwrap_or_else(|error| panic!("no temporary folder for a replica: {error}"));
         owner.give(folder.path());
-        let mut replica = Self { folder, port: free_port(), owner, postmaster: None };
+        let mut replica = Self { folder, port: free_port(), owner, postmaster: None, extra: Vec::new() };
         replica.copy(self.port).await;
         for _ in 0..3 {
             if replica.launch().await.is_ok() {

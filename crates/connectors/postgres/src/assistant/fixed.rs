@@ -190,6 +190,9 @@ impl Rows for OneJson {
 
     fn begin_list(&mut self) {}
     fn end_list(&mut self) {}
+    fn begin_object(&mut self) {}
+    fn key(&mut self, _: &str) {}
+    fn end_object(&mut self) {}
 
     fn restart(&mut self) -> bool {
         self.0 = None;

@@ -4,6 +4,7 @@
 
 mod assistant;
 mod behalf;
+mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
@@ -11,4 +12,5 @@ mod replicas;
 mod reset;
 mod safety;
 mod support;
+mod tls;
 mod types;
