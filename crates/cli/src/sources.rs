@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_postgres::Postgres;
+use trunkline_postgres::{NodeStatus, Postgres};
 use trunkline_service::catalog::{Entry, Parts};
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
@@ -30,6 +30,8 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>>;
     /// Waits until nothing runs any more for calls that were dropped, at most for `within`.
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
+    /// Returns how well the servers of the database are, as last seen, where it may have several.
+    fn nodes(&self) -> Vec<NodeStatus>;
     /// Returns the tools as known now.
     fn definitions(&self) -> Vec<ToolDefinition>;
     /// Returns all that the connector adds to the catalog: its tools in the order of
@@ -80,6 +82,9 @@ impl<D: Database> Database for Kept<D> {
 trait Reach: Database {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>>;
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Vec::new()
+    }
 }
 
 impl Reach for Sqlite {
@@ -100,6 +105,10 @@ impl Reach for Postgres {
 
     fn settle(&self, within: Duration) -> Boxed<'_, ()> {
         Box::pin(Self::settle(self, within))
+    }
+
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Self::nodes(self)
     }
 }
 
@@ -162,6 +171,10 @@ impl<D: Reach> Source for SqlSource<D> {
 
     fn settle(&self, within: Duration) -> Boxed<'_, ()> {
         Reach::settle(&*self.database, within)
+    }
+
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Reach::nodes(&*self.database)
     }
 
     fn definitions(&self) -> Vec<ToolDefinition> {

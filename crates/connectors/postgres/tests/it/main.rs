@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod behalf;
+mod fairness;
 mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
+mod pooler;
 mod replicas;
 mod reset;
 mod roundtrip;
