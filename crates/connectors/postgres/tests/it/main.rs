@@ -15,6 +15,7 @@ mod reset;
 mod roundtrip;
 mod safety;
 mod support;
+mod table;
 mod tls;
 mod tool;
 mod types;

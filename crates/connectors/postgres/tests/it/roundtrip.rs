@@ -303,7 +303,7 @@ fn few() -> Literals {
 }
 
 /// Every type with its values.
-fn types() -> Vec<(&'static str, Literals, Same)> {
+fn types(version: u32) -> Vec<(&'static str, Literals, Same)> {
     use Same::{Equal, Text};
     let mut types = plain_types();
     types.extend([
@@ -360,6 +360,9 @@ fn types() -> Vec<(&'static str, Literals, Same)> {
         ("citext[]", list(text()), Equal),
         ("ltree", "[a-z]{1,4}(\\.[a-z]{1,4}){0,2}".boxed(), Equal),
     ]);
+    if version >= 17 {
+        types.push(("interval", one_of(&["infinity", "-infinity"]), Equal));
+    }
     types
 }
 
@@ -444,7 +447,8 @@ async fn what_goes_in_comes_out_for_every_type() {
     database.run(SCHEMA).await;
     let name = database.url.rsplit('/').next().unwrap();
     database.run(&format!("alter database {name} set timezone = 'America/New_York'")).await;
-    let types = types();
+    let version = database.client().await.value("show server_version_num").await.unwrap();
+    let types = types(version.parse::<u32>().unwrap() / 10_000);
     let literal = |at: usize, ty: &str| format!("((:literals::text[])[{}])::{ty}", at + 1);
     let told = types.iter().enumerate().map(|(at, (ty, ..))| format!("{} as c{at}", literal(at, ty)));
     let told = format!("select {}", told.collect::<Vec<_>>().join(", "));
