@@ -12,7 +12,8 @@ use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
 use trunkline_sql::connector::SqlConnector;
 use trunkline_sql::{
-    BoxFuture, Database, DatabaseError, Description, Dialect, Options, Problem, Ran, Rows, Run, StatementSource,
+    BoxFuture, Database, DatabaseError, Description, Dialect, Options, Problem, Ran, Rows, Run,
+    StatementSource,
 };
 use trunkline_sqlite::Sqlite;
 
