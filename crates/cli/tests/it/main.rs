@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what helps tests may end them")]
 
 mod cancel;
+mod assistant;
 mod check;
 mod demo;
 mod init;

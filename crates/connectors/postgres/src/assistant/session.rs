@@ -60,8 +60,12 @@ impl<'a> ReadSession<'a> {
             .map_err(|error| DatabaseError::Encoding { message: error.to_string() })
     }
 
-    /// Ends the transaction and closes the connection.
-    pub(super) fn end(mut self) {
+    /// Ends the transaction, runs `undo`, and closes the connection. Behind a pooler the server process lives on, so what is in
+    /// its memory has to be undone, too.
+    pub(super) async fn end(mut self, undo: &str) {
+        let undo = format!("rollback; {undo}");
+        // Who waits for nothing more is not told that this failed.
+        let _ = self.timed(&undo, async |client| client.batch_execute(&undo).await).await;
         self.lease.close();
     }
 

@@ -40,7 +40,7 @@ pub(super) async fn run<'a>(
     let session = ReadSession::begin(asked).await?;
     let bench = Bench { session: &session, schema: quoted(schema), explain };
     let tried = bench.search(candidates).await;
-    session.end();
+    session.end(&format!("select {}.hypopg_reset()", quoted(schema))).await;
     tried
 }
 
