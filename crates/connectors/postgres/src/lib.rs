@@ -9,6 +9,7 @@
 //! `writes` knows who wrote lately.
 
 mod bind;
+mod cancel;
 mod catalogue;
 mod damper;
 mod decode;
@@ -33,6 +34,7 @@ mod transaction;
 mod types;
 mod url;
 mod wait;
+mod warm;
 mod writes;
 
 pub use file::PostgresFile;

@@ -17,10 +17,10 @@ use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
 use crate::exclusive::Lease;
-use crate::fault::{Context, is_lost, is_stale, is_timeout};
+use crate::fault::{Context, is_demoted, is_lost, is_stale, is_timeout};
 use crate::node::Place;
 use crate::nodes::Route;
-use crate::statement::{PostgresStatement, columns_changed};
+use crate::statement::{PostgresStatement, columns_changed, same_columns};
 use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
 use crate::writes::position;
 
@@ -62,6 +62,8 @@ enum Fault {
     Reported { error: Error, clean: bool },
     /// Nothing came for longer than the statement may take.
     Stalled { clean: bool },
+    /// The connection is not one that callers can share; nothing was sent.
+    Elsewhere,
     /// It is decided what to say.
     Final(DatabaseError),
 }
@@ -90,7 +92,7 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
         let mut tries = SHARED_TRIES;
-        while self.statement.is_shared() && self.behalf.is_plain() {
+        while self.is_shared() {
             tries -= 1;
             match self.run_shared().await {
                 Ok(_) => return Ok(None),
@@ -109,6 +111,11 @@ impl<W: Rows> Call<'_, W> {
         }
     }
 
+    /// Behind a pooler there are no connections to share, whatever was so when the statement was learned.
+    fn is_shared(&self) -> bool {
+        self.statement.is_shared() && self.behalf.is_plain() && !self.place.node().dialer.is_pooled()
+    }
+
     /// Decides whether a run on the shared lane is tried again, perhaps on the other.
     fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
@@ -122,12 +129,13 @@ impl<W: Rows> Call<'_, W> {
             Fault::Reported { error, .. } => Err(self.context(true).error(&error)),
             Fault::Stalled { clean: true } if may_retry => Ok(()),
             Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Elsewhere => Ok(()),
             Fault::Final(error) => Err(error),
         }
     }
 
     /// Decides whether a run on the exclusive lane is tried again: a read whose connection was found closed, or any
-    /// statement that has to be prepared anew.
+    /// statement that has to be prepared anew, and a write whose server became one that follows another: it did nothing.
     fn settle_exclusive(&self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
             Fault::Reported { error, clean: true } if may_retry && is_stale(&error) => Ok(()),
@@ -136,15 +144,24 @@ impl<W: Rows> Call<'_, W> {
             {
                 Ok(())
             }
+            Fault::Reported { error, clean: true } if may_retry && self.is_demoted(&error) => Ok(()),
             Fault::Reported { error, .. } => Err(self.worded(&error)),
             Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Elsewhere => Ok(()),
             Fault::Final(error) => Err(error),
         }
+    }
+
+    fn is_demoted(&self, error: &Error) -> bool {
+        self.statement.access == Access::ReadWrite && is_demoted(error)
     }
 
     /// Words a fault of the exclusive lane. Where rights differ from caller to caller, one that is missing says nothing
     /// against the statement.
     fn worded(&self, error: &Error) -> DatabaseError {
+        if self.is_demoted(error) {
+            return self.place.node().dialer.unreached("the server that answers takes no writes".to_owned());
+        }
         match self.context(false).error(error) {
             DatabaseError::Statement { message, code: Some(code), .. }
                 if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
@@ -176,6 +193,9 @@ impl<W: Rows> Call<'_, W> {
         let node = self.place.node();
         let picked = timeout_at(self.limit, node.shared.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
+        if session.session().is_pooled() {
+            return Err(Fault::Elsewhere);
+        }
         let stalled = Instant::now() + self.postgres.shared_timeout + STALL_GRACE;
         let watch = session.watch();
         let mut clean = true;
@@ -191,7 +211,8 @@ impl<W: Rows> Call<'_, W> {
                     prepared
                 }
             };
-            stream(session.session(), &prepared, statement, self.values, &mut *self.rows, &mut clean).await
+            stream(session.session(), Some(&prepared), statement, self.values, &mut *self.rows, &mut clean)
+                .await
         };
         match timeout_at(stalled.min(self.limit), work).await {
             Ok(outcome) => {
@@ -239,6 +260,11 @@ impl<W: Rows> Call<'_, W> {
                     lease.close();
                     node.pool.distrust_idle();
                 }
+                Err(Fault::Reported { error, .. }) if self.is_demoted(error) => {
+                    tracing::warn!("the database's server takes no writes any more; another is looked for");
+                    lease.close();
+                    node.pool.distrust_idle();
+                }
                 _ => {}
             }
             outcome
@@ -249,19 +275,7 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_leased(&mut self, lease: &mut Lease) -> Result<Option<u64>, Fault> {
         lease.begin();
-        let prepared = match lease.prepared(self.statement) {
-            Some(prepared) => prepared,
-            None => {
-                let epoch = self.statement.epoch();
-                let prepared = prepare(self.statement, lease.session()?.client()).await;
-                if prepared.is_err() {
-                    lease.finish();
-                }
-                let prepared = prepared?;
-                lease.keep(self.statement, epoch, prepared.clone());
-                prepared
-            }
-        };
+        let prepared = prepared(self.statement, lease).await?;
         let setter = setter(lease, self.behalf).await?;
         let access = self.statement.access;
         let bounds = Bounds::of(lease.session()?);
@@ -275,8 +289,8 @@ impl<W: Rows> Call<'_, W> {
             return Err(unopened.into_fault(true));
         }
         match access {
-            Access::ReadOnly => self.read(lease, &prepared, &opening).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, &prepared, &opening).await,
+            Access::ReadOnly => self.read(lease, prepared.as_ref(), &opening).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, prepared.as_ref(), &opening).await,
         }
     }
 
@@ -284,7 +298,7 @@ impl<W: Rows> Call<'_, W> {
     async fn read(
         &mut self,
         lease: &mut Lease,
-        prepared: &Statement,
+        prepared: Option<&Statement>,
         opening: &Opening<'_>,
     ) -> Result<(), Fault> {
         let session = lease.session()?;
@@ -334,7 +348,7 @@ impl<W: Rows> Call<'_, W> {
     async fn write(
         &mut self,
         lease: &mut Lease,
-        prepared: &Statement,
+        prepared: Option<&Statement>,
         opening: &Opening<'_>,
     ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
@@ -394,6 +408,25 @@ impl Unopened {
     }
 }
 
+/// Returns the statement as prepared on this connection; `None` where nothing prepared lasts, and it is sent whole.
+async fn prepared(statement: &PostgresStatement, lease: &mut Lease) -> Result<Option<Statement>, Fault> {
+    if let Some(prepared) = lease.prepared(statement) {
+        return Ok(Some(prepared));
+    }
+    let session = lease.session()?;
+    if session.is_pooled() {
+        return Ok(None);
+    }
+    let epoch = statement.epoch();
+    let prepared = prepare(statement, session.client()).await;
+    if prepared.is_err() {
+        lease.finish();
+    }
+    let prepared = prepared?;
+    lease.keep(statement, epoch, prepared.clone());
+    Ok(Some(prepared))
+}
+
 /// Returns up to where the primary's log has been written, asked in one go with a commit and after it.
 async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
     if !is_wanted {
@@ -433,17 +466,22 @@ async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Setter>, Fa
     Ok(Some(Setter::Prepared(setter)))
 }
 
-/// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.
+/// Sends the statement, or runs it as it was prepared, and writes its rows as they come. A write is read to its end even
+/// when no more rows are wanted.
 async fn stream<W: Rows>(
     session: &Session,
-    prepared: &Statement,
+    prepared: Option<&Statement>,
     statement: &PostgresStatement,
     values: &[Value],
     rows: &mut W,
     clean: &mut bool,
 ) -> Result<End, Fault> {
     let reported = |error, clean: &bool| Fault::Reported { error, clean: *clean };
-    let stream = session.client().query_raw(prepared, values.iter().map(Bound)).await;
+    let client = session.client();
+    let stream = match prepared {
+        Some(prepared) => client.query_raw(prepared, values.iter().map(Bound)).await,
+        None => client.query_typed_raw(&statement.recipe.sql, statement.typed(values)).await,
+    };
     let mut stream = pin!(stream.map_err(|error| reported(error, clean))?);
     let mut scratch = String::new();
     let mut number = 0_usize;
@@ -453,6 +491,10 @@ async fn stream<W: Rows>(
         session.note_row(row.raw_size_bytes());
         if full {
             continue;
+        }
+        // What was prepared was looked at then.
+        if *clean && prepared.is_none() && !same_columns(row.columns(), &statement.recipe.columns) {
+            return Err(Fault::Final(columns_changed()));
         }
         *clean = false;
         number += 1;

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use trunkline_sql::DatabaseError;
 
@@ -70,6 +71,17 @@ impl SharedLane {
             Some(session) => Ok(session),
             None => self.open(slot, at).await,
         }
+    }
+
+    /// Opens every connection that is not open, all at once, and returns those that are then.
+    pub(crate) async fn all(&self) -> Vec<Arc<SharedSession>> {
+        let opened = self.slots.iter().enumerate().map(|(at, slot)| async move {
+            match self.usable(slot) {
+                Some(session) => Some(session),
+                None => self.open(slot, at).await.ok(),
+            }
+        });
+        join_all(opened).await.into_iter().flatten().collect()
     }
 
     /// Cuts off every connection that has answered nothing since the watched statement was sent: the server is likely not

@@ -7,8 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use postgres_types::{Oid, Type};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, DatabaseError};
+use trunkline_sql::{Access, DatabaseError, Value};
 
+use crate::bind::Bound;
 use crate::decode::ColumnPlan;
 use crate::shared::{CONNECTIONS, SharedSession};
 
@@ -67,6 +68,13 @@ pub(crate) fn columns_of(statement: &Statement) -> Box<[(String, Oid)]> {
     statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().oid())).collect()
 }
 
+/// Whether a result has the columns that were learned.
+pub(crate) fn same_columns(found: &[tokio_postgres::Column], learned: &[(String, Oid)]) -> bool {
+    found.len() == learned.len()
+        && std::iter::zip(found, learned)
+            .all(|(found, (name, oid))| found.name() == name && found.type_().oid() == *oid)
+}
+
 /// Says that what was learned of a statement is no longer so.
 pub(crate) fn columns_changed() -> DatabaseError {
     DatabaseError::Statement {
@@ -108,6 +116,11 @@ impl PostgresStatement {
             shared: places(1),
             needs_primary: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the values with their types, for a statement that is sent whole.
+    pub(crate) fn typed<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = (Bound<'a>, Type)> + 'a {
+        std::iter::zip(values.iter().map(Bound), self.recipe.parameters.iter().cloned())
     }
 
     /// Makes room for the prepared forms of so many nodes.

@@ -8,6 +8,7 @@ mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
+mod pooler;
 mod replicas;
 mod reset;
 mod safety;
