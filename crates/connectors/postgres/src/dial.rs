@@ -26,6 +26,8 @@ use crate::url::{Address, Role, Target};
 pub(crate) enum Lane {
     /// Many callers' short reads, pipelined.
     Shared,
+    /// The same for statements that are planned once for all values.
+    Generic,
     /// One caller's statement at a time.
     Exclusive,
 }
@@ -262,6 +264,9 @@ impl Dialer {
         let own = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         match lane {
             Some(Lane::Shared) => config.options(format!("{own}{}", self.shared)),
+            Some(Lane::Generic) => {
+                config.options(format!("{own}{} -c plan_cache_mode=force_generic_plan", self.shared))
+            }
             Some(Lane::Exclusive) => config.options(format!("{own}{}", self.exclusive)),
             // The address may have some of its own, which the pooler then has to know.
             None => &mut config,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use trunkline_sql::{
-    Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+    Access, BoxFuture, Database, DatabaseError, Description, Dialect, PlanMode, Ran, Rows, Run,
+    StatementSource,
 };
 
 use crate::dial::{Dialer, chain, shared_timeout};
@@ -157,7 +158,7 @@ impl Postgres {
         lease.begin();
         let is_pooled = lease.session()?.is_pooled();
         if is_pooled {
-            let opening = self.openings.text(Bounds::Local, Access::ReadOnly);
+            let opening = self.openings.text(Bounds::Local, Access::ReadOnly, PlanMode::Auto);
             let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
             begun.map_err(|error| node.dialer.unreachable(chain(&error)))?;
         }
@@ -173,8 +174,8 @@ impl Postgres {
             lease.finish();
         }
         let (statement, description) = learned?;
-        let statement = statement.on_nodes(self.nodes.count());
-        warm(&node.shared, &statement, node.dialer.connect_timeout()).await;
+        let statement = statement.on_nodes(self.nodes.count()).planned(source.plan);
+        warm(node.shared_lane(source.plan), &statement, node.dialer.connect_timeout()).await;
         Ok((statement, description))
     }
 

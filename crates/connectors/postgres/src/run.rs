@@ -191,7 +191,8 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_shared(&mut self) -> Result<End, Fault> {
         let node = self.place.node();
-        let picked = timeout_at(self.limit, node.shared.pick()).await;
+        let lane = node.shared_lane(self.statement.plan);
+        let picked = timeout_at(self.limit, lane.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
         if session.session().is_pooled() {
             return Err(Fault::Elsewhere);
@@ -230,7 +231,7 @@ impl<W: Rows> Call<'_, W> {
             Err(_) => {
                 tracing::warn!("a shared database connection does not answer and is replaced");
                 session.session().sever();
-                node.shared.sever_silent(&watch);
+                lane.sever_silent(&watch);
                 Err(Fault::Stalled { clean })
             }
         }
@@ -279,7 +280,7 @@ impl<W: Rows> Call<'_, W> {
         let setter = setter(lease, self.behalf).await?;
         let access = self.statement.access;
         let bounds = Bounds::of(lease.session()?);
-        let text = self.postgres.openings.text(bounds, access);
+        let text = self.postgres.openings.text(bounds, access, self.statement.plan);
         let opening = Opening { text, bounds, behalf: self.behalf, setter };
         if let Err(unopened) = opening.ahead(lease.session()?.client()).await {
             match transaction::roll_back(lease.session()?.client()).await {

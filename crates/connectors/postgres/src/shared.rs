@@ -21,6 +21,8 @@ pub(crate) const CONNECTIONS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct SharedLane {
     dialer: Arc<Dialer>,
+    /// How its sessions are set up.
+    lane: Lane,
     slots: [Slot; CONNECTIONS],
     next: AtomicUsize,
     /// The number of its first place among those of all nodes.
@@ -50,9 +52,10 @@ pub(crate) struct SharedSession {
 impl SharedLane {
     /// Makes a lane without connections; they are opened as they are needed. `first_place` numbers them among those of all
     /// nodes.
-    pub(crate) fn new(dialer: Arc<Dialer>, first_place: usize, stalled_after: Duration) -> Self {
+    pub(crate) fn new(dialer: Arc<Dialer>, lane: Lane, first_place: usize, stalled_after: Duration) -> Self {
         Self {
             dialer,
+            lane,
             slots: std::array::from_fn(|_| Slot::default()),
             next: AtomicUsize::new(0),
             first_place,
@@ -115,7 +118,7 @@ impl SharedLane {
             return Ok(session);
         }
         let session = Arc::new(SharedSession {
-            session: self.dialer.dial(Lane::Shared).await?,
+            session: self.dialer.dial(self.lane).await?,
             place: self.first_place + at,
             unanswered_since: AtomicU64::new(0),
             answered: AtomicU64::new(0),

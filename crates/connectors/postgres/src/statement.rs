@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use postgres_types::{Oid, Type};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, DatabaseError, Value};
+use trunkline_sql::{Access, DatabaseError, PlanMode, Value};
 
 use crate::bind::Bound;
 use crate::decode::ColumnPlan;
@@ -22,6 +22,8 @@ pub struct PostgresStatement {
     pub(crate) access: Access,
     /// What to prepare.
     pub(crate) recipe: Recipe,
+    /// How it is planned.
+    pub(crate) plan: PlanMode,
     /// How the rows are read.
     pub(crate) columns: Box<[ColumnPlan]>,
     /// Whether a run can leave something behind that outlives its transaction.
@@ -108,6 +110,7 @@ impl PostgresStatement {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             access,
             recipe,
+            plan: PlanMode::Auto,
             columns,
             leaves_traces,
             owner: Arc::new(()),
@@ -121,6 +124,12 @@ impl PostgresStatement {
     /// Returns the values with their types, for a statement that is sent whole.
     pub(crate) fn typed<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = (Bound<'a>, Type)> + 'a {
         std::iter::zip(values.iter().map(Bound), self.recipe.parameters.iter().cloned())
+    }
+
+    /// Has it planned like this.
+    pub(crate) fn planned(mut self, plan: PlanMode) -> Self {
+        self.plan = plan;
+        self
     }
 
     /// Makes room for the prepared forms of so many nodes.
