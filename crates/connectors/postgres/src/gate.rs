@@ -70,7 +70,8 @@ impl<'a> Gate<'a> {
     }
 
     /// Decides about a statement that the server accepted: what is not understood here runs only where the login can do no
-    /// harm, what should be a plain query is one in the server's eyes, and what it runs passes too.
+    /// harm, what should be a plain query is one in the server's eyes, and what it runs passes too. `in_transaction` says
+    /// that the connection is in a read-only transaction of its own already.
     ///
     /// # Errors
     /// [`DatabaseError::Refused`], or what the database reports.
@@ -79,6 +80,7 @@ impl<'a> Gate<'a> {
         client: &Client,
         context: &Context<'_>,
         parameters: usize,
+        in_transaction: bool,
     ) -> Result<(), DatabaseError> {
         if parameters > 0 {
             let message = "the statement has parameters and nothing gives them values; write the values into it";
@@ -91,9 +93,9 @@ impl<'a> Gate<'a> {
             Form::Show => Ok(()),
             Form::Query | Form::ExplainQuery => {
                 self.check_query(client, context).await?;
-                self.check_plan(client, context).await
+                self.check_plan(client, context, in_transaction).await
             }
-            Form::ExplainChange => self.check_plan(client, context).await,
+            Form::ExplainChange => self.check_plan(client, context, in_transaction).await,
             // Nothing is known of its kind; it is run by a login that can do no harm, in a transaction that only reads.
             Form::Unknown => Ok(()),
         }
@@ -133,8 +135,13 @@ impl<'a> Gate<'a> {
         }
     }
 
-    async fn check_plan(&self, client: &Client, context: &Context<'_>) -> Result<(), DatabaseError> {
-        let plan = self.plan(client, context).await?;
+    async fn check_plan(
+        &self,
+        client: &Client,
+        context: &Context<'_>,
+        in_transaction: bool,
+    ) -> Result<(), DatabaseError> {
+        let plan = self.plan(client, context, in_transaction).await?;
         if let (Some(most), Some(cost)) = (self.max_cost, plan.cost)
             && cost > most
         {
@@ -156,15 +163,24 @@ impl<'a> Gate<'a> {
         }
     }
 
-    async fn plan(&self, client: &Client, context: &Context<'_>) -> Result<Plan, DatabaseError> {
+    async fn plan(
+        &self,
+        client: &Client,
+        context: &Context<'_>,
+        in_transaction: bool,
+    ) -> Result<Plan, DatabaseError> {
         let sent = format!("{EXPLAIN}{}", self.query());
-        // Planning may call functions that say they only read; what they leave behind goes with the reset.
-        let (begun, rows, undone) = join!(
-            client.batch_execute("begin read only"),
-            client.query_typed(&sent, &[]),
-            transaction::clean(client)
-        );
-        let rows = begun.and(rows).and_then(|rows| undone.map(|_| rows));
+        let rows = if in_transaction {
+            client.query_typed(&sent, &[]).await
+        } else {
+            // Planning may call functions that say they only read; what they leave behind goes with the reset.
+            let (begun, rows, undone) = join!(
+                client.batch_execute("begin read only"),
+                client.query_typed(&sent, &[]),
+                transaction::clean(client)
+            );
+            begun.and(rows).and_then(|rows| undone.map(|_| rows))
+        };
         let rows = rows.map_err(|error| context.error(&error))?;
         let text = rows.first().and_then(|row| row.try_get::<_, PlanText>(0).ok());
         text.and_then(|text| Plan::read(&text.0)).ok_or_else(|| {
