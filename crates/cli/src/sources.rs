@@ -29,6 +29,8 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn learn(&self) -> Boxed<'_, Vec<Problem>>;
     /// Reaches the database and asks nothing of it.
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>>;
+    /// Returns the SQL that makes a role for the connector; `None` where there are no roles.
+    fn setup_sql(&self) -> Boxed<'_, Option<Result<String, DatabaseError>>>;
     /// Waits until nothing runs any more for calls that were dropped, at most for `within`.
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
     /// Returns how well the servers of the database are, as last seen, where it may have several.
@@ -88,6 +90,12 @@ impl<D: Database> Database for Kept<D> {
 /// A database that can be reached without a statement.
 trait Reach: Database {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>>;
+    fn setup_sql<'a>(
+        &'a self,
+        name: &'a str,
+        statements: Vec<StatementSource>,
+        reads_all: bool,
+    ) -> Boxed<'a, Option<Result<String, DatabaseError>>>;
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
     fn nodes(&self) -> Vec<NodeStatus> {
         Vec::new()
@@ -104,6 +112,15 @@ impl Reach for Sqlite {
         Box::pin(self.ping())
     }
 
+    fn setup_sql<'a>(
+        &'a self,
+        _: &'a str,
+        _: Vec<StatementSource>,
+        _: bool,
+    ) -> Boxed<'a, Option<Result<String, DatabaseError>>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// What it runs, it runs in this process.
     fn settle(&self, _: Duration) -> Boxed<'_, ()> {
         Box::pin(std::future::ready(()))
@@ -113,6 +130,15 @@ impl Reach for Sqlite {
 impl Reach for Postgres {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>> {
         Box::pin(self.ping())
+    }
+
+    fn setup_sql<'a>(
+        &'a self,
+        name: &'a str,
+        statements: Vec<StatementSource>,
+        reads_all: bool,
+    ) -> Boxed<'a, Option<Result<String, DatabaseError>>> {
+        Box::pin(async move { Some(Self::setup_sql(self, name, &statements, reads_all).await) })
     }
 
     fn settle(&self, within: Duration) -> Boxed<'_, ()> {
@@ -190,6 +216,11 @@ impl<D: Reach> Source for SqlSource<D> {
 
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>> {
         self.database.reach()
+    }
+
+    fn setup_sql(&self) -> Boxed<'_, Option<Result<String, DatabaseError>>> {
+        let reads_all = self.connector.takes_statements() || self.assistant.is_some();
+        Reach::setup_sql(&*self.database, &self.name, self.connector.statements(), reads_all)
     }
 
     fn settle(&self, within: Duration) -> Boxed<'_, ()> {

@@ -30,6 +30,10 @@ pub(crate) struct CheckArgs {
     /// Reach no database: check only what the file itself says.
     #[arg(long)]
     offline: bool,
+    /// Print the SQL that makes a role for each PostgreSQL connector, with no more rights than its tools need, and check
+    /// nothing else.
+    #[arg(long, conflicts_with_all = ["offline", "output"])]
+    print_setup_sql: bool,
     /// The form of what is printed.
     #[arg(long, value_enum, default_value = "text", value_name = "FORM")]
     output: Output,
@@ -48,6 +52,9 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(Code::Configuration.into());
         }
     };
+    if args.print_setup_sql {
+        return print_setup_sql(loaded).await;
+    }
     let checked = Checked::of(loaded, args.offline).await?;
     match args.output {
         Output::Json => output::result(&checked.to_json().to_string()),
@@ -62,6 +69,34 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(checked.code())
+}
+
+/// Prints the SQL on the standard output, and nothing else there.
+async fn print_setup_sql(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let checked = Checked::of(loaded, true).await?;
+    let is_wrong = |problem: &&Diagnostic| problem.severity == Severity::Wrong;
+    if checked.problems.iter().any(|problem| is_wrong(&problem)) {
+        output::diagnostics(&checked.problems, &checked.document);
+        return Ok(checked.code());
+    }
+    let mut texts = Vec::new();
+    for served in &checked.served {
+        match served.source.setup_sql().await {
+            Some(Ok(text)) => texts.push(text),
+            Some(Err(error)) => {
+                let message = checked.document.clean(chain(&error));
+                output::line(&format!("error: connector `{}` does not answer: {message}", served.name));
+                return Ok(Code::Unavailable.into());
+            }
+            None => {}
+        }
+    }
+    if texts.is_empty() {
+        output::line("no connector of this file has roles");
+    } else {
+        output::result(&texts.join("\n"));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A file with its connectors, examined.

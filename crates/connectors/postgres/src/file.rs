@@ -102,10 +102,14 @@ impl PostgresFile {
                 problems.push(Problem::new(&at("max-cost"), message).help(help));
             } else if self.ad_hoc_sql == AdHoc::Off {
                 let message = "`max-cost` bounds callers' own statements, and `ad-hoc-sql` is off";
-                problems.push(Problem::new(&at("max-cost"), message).help("remove it, or write `ad-hoc-sql = \"read-only\"`"));
+                problems.push(
+                    Problem::new(&at("max-cost"), message)
+                        .help("remove it, or write `ad-hoc-sql = \"read-only\"`"),
+                );
             }
         }
-        let guard = Guard { access: self.access, posture: self.posture, max_cost: self.max_cost };
+        let guard =
+            Guard { access: self.access, posture: self.posture, max_cost: self.max_cost, connections: 0 };
         let address = self.url.address().map_err(|refusal| {
             problems.push(Problem::new(&at("url"), refusal.message).help(refusal.help));
         });
@@ -141,7 +145,10 @@ impl PostgresFile {
         }
         let postgres =
             Postgres::new(address, replicas, pool, connect_timeout, options.statement_timeout, self.prepared);
-        Ok((postgres.guarded(guard).with_tools(tools), options))
+        Ok((
+            postgres.guarded(Guard { connections: pool + SPARE_CONNECTIONS, ..guard }).with_tools(tools),
+            options,
+        ))
     }
 
     fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
@@ -183,6 +190,9 @@ pub enum PreparedMode {
 }
 
 const DEFAULT_POOL: usize = 8;
+
+/// The connections that short reads share on both lanes, and a few for those that are being replaced.
+const SPARE_CONNECTIONS: usize = 12;
 
 const DEFAULT_MAX_LAG: Duration = Duration::from_secs(2);
 
@@ -229,7 +239,11 @@ mod tests {
     #[test]
     fn a_bound_on_cost_is_a_number_and_bounds_something() {
         let max_cost = |rest: &str| problems(&format!("url = 'postgres://u@h/db'\n{rest}"));
-        for wrong in ["max-cost = 0\nad-hoc-sql = 'read-only'", "max-cost = inf\nad-hoc-sql = 'read-only'", "max-cost = 5.0"] {
+        for wrong in [
+            "max-cost = 0\nad-hoc-sql = 'read-only'",
+            "max-cost = inf\nad-hoc-sql = 'read-only'",
+            "max-cost = 5.0",
+        ] {
             let found = max_cost(wrong);
             assert_eq!(found[0].path, ["connectors", "shop", "max-cost"], "{wrong}");
             assert!(found[0].help.is_some());

@@ -83,7 +83,8 @@ impl<'a> Gate<'a> {
         in_transaction: bool,
     ) -> Result<(), DatabaseError> {
         if parameters > 0 {
-            let message = "the statement has parameters and nothing gives them values; write the values into it";
+            let message =
+                "the statement has parameters and nothing gives them values; write the values into it";
             return Err(DatabaseError::Refused { message: message.to_owned() });
         }
         if let Some(at) = self.words.unclear {
@@ -145,18 +146,21 @@ impl<'a> Gate<'a> {
         if let (Some(most), Some(cost)) = (self.max_cost, plan.cost)
             && cost > most
         {
-            let found = format!("costs {cost:.0} by the database's estimate, and at most {most:.0} is allowed");
+            let found =
+                format!("costs {cost:.0} by the database's estimate, and at most {most:.0} is allowed");
             return Err(Refusal::new("max-cost", found)
                 .passes("ask for fewer rows: name a key in `where`, use an indexed column, or join less"));
         }
-        let shown = |number: usize| plan.expressions.get(number).map(|text| place(text, 0)).unwrap_or_default();
+        let shown =
+            |number: usize| plan.expressions.get(number).map(|text| place(text, 0)).unwrap_or_default();
         let names = plan.names().map_err(|number| {
             let found = format!("has a plan that cannot be read, {}", shown(number));
             Refusal::new("functions", found).passes("write it more simply")
         })?;
         match self.denied(client, context, &names, &self.words.names).await? {
             Some(Denied { name, why, at, advice }) => {
-                let found = format!("leads to {name}, which {why}, in a view or an expression, {}", shown(at));
+                let found =
+                    format!("leads to {name}, which {why}, in a view or an expression, {}", shown(at));
                 Err(Refusal::new("functions", found).passes(advice))
             }
             None => Ok(()),

@@ -29,6 +29,7 @@ mod posture;
 mod prepare;
 mod probe;
 mod run;
+mod setup;
 mod shared;
 mod statement;
 mod survey;

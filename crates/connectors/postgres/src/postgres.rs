@@ -18,6 +18,7 @@ use crate::nodes::{Nodes, Route};
 use crate::posture::{self, Guard, Posture, PostureRule};
 use crate::prepare::{self, Learner};
 use crate::run::Call;
+use crate::setup::{self, Needs};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Bounds, Openings};
 use crate::url::Address;
@@ -60,7 +61,14 @@ impl Postgres {
         let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
         let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
         let openings = Openings::new(statement_timeout);
-        Self { nodes, statement_timeout, shared_timeout, openings, guard: Guard::default(), tools: Vec::new() }
+        Self {
+            nodes,
+            statement_timeout,
+            shared_timeout,
+            openings,
+            guard: Guard::default(),
+            tools: Vec::new(),
+        }
     }
 
     /// Says what its login should be held to, and callers' own statements.
@@ -183,8 +191,13 @@ impl Postgres {
             let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
             begun.map_err(|error| node.dialer.unreachable(chain(&error)))?;
         }
-        let learner =
-            Learner { dialer: &node.dialer, lease: &mut lease, source, timeout: self.statement_timeout, max_cost: self.guard.max_cost };
+        let learner = Learner {
+            dialer: &node.dialer,
+            lease: &mut lease,
+            source,
+            timeout: self.statement_timeout,
+            max_cost: self.guard.max_cost,
+        };
         let learned = learner.learn().await;
         if is_pooled {
             let ended = prepare::end_pooled(lease.session()?.client()).await;
@@ -222,6 +235,33 @@ impl Postgres {
             Some(message) => Err(DatabaseError::Refused { message }),
             None => Ok(()),
         }
+    }
+
+    /// Returns the SQL that makes a role for a connector with these statements; `reads_all` when callers bring their own.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]: the database does not answer, or says no.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub async fn setup_sql(
+        &self,
+        connector: &str,
+        statements: &[StatementSource],
+        reads_all: bool,
+    ) -> Result<String, DatabaseError> {
+        let needs = Needs {
+            connector,
+            statements,
+            reads_all,
+            connections: self.guard.connections,
+            timeout: self.statement_timeout,
+        };
+        let mut lease = self.primary().pool.lease().await?;
+        lease.begin();
+        let written = setup::sql(lease.session()?.client(), needs).await;
+        lease.finish();
+        written.map_err(|error| self.primary().dialer.unreachable(chain(&error)))
     }
 
     async fn findings(&self, connector: &str) -> Vec<Problem> {

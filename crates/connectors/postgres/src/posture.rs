@@ -30,6 +30,8 @@ pub(crate) struct Guard {
     pub(crate) posture: PostureRule,
     /// Most that a statement of the caller's own may cost by the database's estimate.
     pub(crate) max_cost: Option<f64>,
+    /// How many connections are opened at most.
+    pub(crate) connections: usize,
 }
 
 /// What was found about a login.
@@ -79,8 +81,7 @@ impl Posture {
 }
 
 /// What to do about it.
-pub(crate) const HELP: &str =
-    "`trunkline check --print-setup-sql` prints the SQL for a role that may do what the tools need and no more";
+pub(crate) const HELP: &str = "`trunkline check --print-setup-sql` prints the SQL for a role that may do what the tools need and no more";
 
 /// One line for each excess, to be read after "it": the login, the words, and whether it matters by itself. `$2` leaves out
 /// what a login that writes may need. Everybody may create temporary tables unless someone takes that away, which alone is

@@ -1,7 +1,7 @@
 //! A database and its declared tools as a service: statements are prepared once and called by their number.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -56,7 +56,15 @@ impl<D: Database> SqlConnector<D> {
         let ad_hoc = (options.ad_hoc == AdHoc::ReadOnly).then(|| AdHocTool::new(name, &options, D::DIALECT));
         let slot = |tool| Slot { tool, prepared: ArcSwapOption::empty(), learning: Learning::default() };
         let tools = tools.into_iter().map(slot).collect();
-        Arc::new(Self { name: name.into(), database, options, tools, ad_hoc, generation: AtomicU64::new(0), examined: Mutex::default() })
+        Arc::new(Self {
+            name: name.into(),
+            database,
+            options,
+            tools,
+            ad_hoc,
+            generation: AtomicU64::new(0),
+            examined: Mutex::default(),
+        })
     }
 
     /// Prepares every statement that is not prepared yet and keeps what the database says of it.
@@ -132,6 +140,18 @@ impl<D: Database> SqlConnector<D> {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Returns the declared statements, in the order of the tools.
+    #[must_use]
+    pub fn statements(&self) -> Vec<StatementSource> {
+        self.tools.iter().map(|slot| slot.tool.source()).collect()
+    }
+
+    /// Whether there is a tool for statements of the caller's own.
+    #[must_use]
+    pub fn takes_statements(&self) -> bool {
+        self.ad_hoc.is_some()
     }
 
     /// Returns the database.

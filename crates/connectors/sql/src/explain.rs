@@ -281,7 +281,8 @@ fn excerpt(sql: &str, position: usize) -> String {
     let skipped = before.len().saturating_sub(EXCERPT);
     let plain = |character: &char| if character.is_control() { ' ' } else { *character };
     let shown: String = before.iter().skip(skipped).map(plain).collect();
-    let rest: String = after.lines().next().unwrap_or_default().chars().map(|c| plain(&c)).take(EXCERPT).collect();
+    let rest: String =
+        after.lines().next().unwrap_or_default().chars().map(|c| plain(&c)).take(EXCERPT).collect();
     format!("\n  {shown}{}\n  {}^", rest.trim_end(), " ".repeat(before.len() - skipped))
 }
 

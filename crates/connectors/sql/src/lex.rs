@@ -78,8 +78,11 @@ impl<'a> Lexer<'a> {
             _ if first.is_ascii_whitespace() || first == 0x0b => Ok(self.take_while(Kind::Space, is_space)),
             b'-' if self.byte(1) == Some(b'-') => {
                 // PostgreSQL ends a comment at a carriage return too.
-                let goes_on =
-                    if self.is_sqlite() { |byte| byte != b'\n' } else { |byte| !matches!(byte, b'\n' | b'\r') };
+                let goes_on = if self.is_sqlite() {
+                    |byte| byte != b'\n'
+                } else {
+                    |byte| !matches!(byte, b'\n' | b'\r')
+                };
                 Ok(self.take_while(Kind::Space, goes_on))
             }
             b'/' if self.byte(1) == Some(b'*') => self.comment(),
@@ -184,7 +187,9 @@ impl<'a> Lexer<'a> {
             let rest = self.text.as_bytes().get(at..)?;
             match rest {
                 [b'\'', ..] if breaks => return Some(at + 1),
-                [b'-', b'-', ..] => at += rest.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count(),
+                [b'-', b'-', ..] => {
+                    at += rest.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count()
+                }
                 [byte, ..] if is_space(*byte) => {
                     breaks |= matches!(byte, b'\n' | b'\r');
                     at += 1;

@@ -72,7 +72,8 @@ pub(crate) async fn denied_function(
     names: &Names,
     known: &Names,
 ) -> Result<Option<Denied>, Error> {
-    let new = |found: &std::collections::BTreeMap<String, usize>, known: &std::collections::BTreeMap<_, _>| {
+    let new = |found: &std::collections::BTreeMap<String, usize>,
+               known: &std::collections::BTreeMap<_, _>| {
         found.keys().filter(|name| !known.contains_key(*name)).cloned().collect::<Vec<String>>()
     };
     let (calls, members) = (new(&names.calls, &known.calls), new(&names.members, &known.members));

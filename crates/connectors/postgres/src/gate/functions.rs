@@ -73,9 +73,7 @@ mod tests {
 
     #[test]
     fn every_line_of_the_lists_is_read() {
-        for (text, list) in
-            [(include_str!("deny.txt"), &*DENIED), (include_str!("allow.txt"), &*ALLOWED)]
-        {
+        for (text, list) in [(include_str!("deny.txt"), &*DENIED), (include_str!("allow.txt"), &*ALLOWED)] {
             let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
             for line in lines {
                 let (before, names) = line.split_once(": ").expect(line);

@@ -8,7 +8,12 @@ use trunkline_sql::{DatabaseError, Dialect, nearest};
 use crate::fault::Context;
 
 /// Words the server's report on a caller's statement and adds the nearest word or name there is.
-pub(crate) async fn explain(client: &Client, context: &Context<'_>, sql: &str, error: &Error) -> DatabaseError {
+pub(crate) async fn explain(
+    client: &Client,
+    context: &Context<'_>,
+    sql: &str,
+    error: &Error,
+) -> DatabaseError {
     let mut told = context.error(error);
     let DatabaseError::Reported(report) = &mut told else { return told };
     let position = report.position;
@@ -89,10 +94,55 @@ const FUNCTIONS: &str = "\
 
 /// The words that queries are made of.
 const KEYWORDS: &[&str] = &[
-    "select", "from", "where", "group", "order", "having", "limit", "offset", "join", "left", "right", "inner", "outer",
-    "full", "cross", "lateral", "union", "intersect", "except", "distinct", "values", "table", "with", "recursive",
-    "explain", "analyze", "verbose", "show", "between", "exists", "case", "when", "then", "else", "end", "and", "not",
-    "null", "like", "ilike", "using", "fetch", "window", "partition", "over", "filter", "within", "cast", "array",
+    "select",
+    "from",
+    "where",
+    "group",
+    "order",
+    "having",
+    "limit",
+    "offset",
+    "join",
+    "left",
+    "right",
+    "inner",
+    "outer",
+    "full",
+    "cross",
+    "lateral",
+    "union",
+    "intersect",
+    "except",
+    "distinct",
+    "values",
+    "table",
+    "with",
+    "recursive",
+    "explain",
+    "analyze",
+    "verbose",
+    "show",
+    "between",
+    "exists",
+    "case",
+    "when",
+    "then",
+    "else",
+    "end",
+    "and",
+    "not",
+    "null",
+    "like",
+    "ilike",
+    "using",
+    "fetch",
+    "window",
+    "partition",
+    "over",
+    "filter",
+    "within",
+    "cast",
+    "array",
 ];
 
 #[cfg(test)]

@@ -240,9 +240,8 @@ fn check_single(sql: &str, all: &[Token<'_>]) -> Result<(), DatabaseError> {
         return Err(Refusal::new("one statement", "holds no statement").passes("send one, like `select 1`"));
     };
     let ends = all.iter().position(|token| token.is_punctuation(";") && token.at() > first.at());
-    let second = ends.and_then(|ends| {
-        all.get(ends..).unwrap_or_default().iter().find(|token| !token.is_punctuation(";"))
-    });
+    let second = ends
+        .and_then(|ends| all.get(ends..).unwrap_or_default().iter().find(|token| !token.is_punctuation(";")));
     if let Some(second) = second {
         let refusal = Refusal::new("one statement", "begins a second statement");
         return Err(refusal.at(sql, second.at()).passes("send each statement in a call of its own"));
@@ -288,7 +287,9 @@ fn explained(sql: &str, all: &[Token<'_>]) -> Result<(Form, usize), DatabaseErro
         }
         number += 1;
     } else {
-        while let Some(token) = behind(number).filter(|token| is_any(token, &["analyze", "analyse", "verbose"])) {
+        while let Some(token) =
+            behind(number).filter(|token| is_any(token, &["analyze", "analyse", "verbose"]))
+        {
             analyzes |= !token.is_word("verbose");
             number += 1;
         }
@@ -328,10 +329,48 @@ const CHANGING: &[&str] = &["insert", "update", "delete", "merge"];
 
 /// The first words of all other statements of PostgreSQL 18.
 const OTHERS: &[&str] = &[
-    "abort", "alter", "analyse", "analyze", "begin", "call", "checkpoint", "close", "cluster", "comment",
-    "commit", "copy", "create", "deallocate", "declare", "discard", "do", "drop", "end", "execute", "fetch",
-    "grant", "import", "listen", "load", "lock", "move", "notify", "prepare", "reassign", "refresh", "reindex",
-    "release", "reset", "revoke", "rollback", "savepoint", "security", "set", "start", "truncate", "unlisten",
+    "abort",
+    "alter",
+    "analyse",
+    "analyze",
+    "begin",
+    "call",
+    "checkpoint",
+    "close",
+    "cluster",
+    "comment",
+    "commit",
+    "copy",
+    "create",
+    "deallocate",
+    "declare",
+    "discard",
+    "do",
+    "drop",
+    "end",
+    "execute",
+    "fetch",
+    "grant",
+    "import",
+    "listen",
+    "load",
+    "lock",
+    "move",
+    "notify",
+    "prepare",
+    "reassign",
+    "refresh",
+    "reindex",
+    "release",
+    "reset",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "security",
+    "set",
+    "start",
+    "truncate",
+    "unlisten",
     "vacuum",
 ];
 
@@ -396,9 +435,11 @@ mod tests {
                 Err(error) => panic!("{sql}: {error}"),
             }
         }
-        let words = Words::read("select a.\"F\" (1), t.g, x <-> y, -1, a[1 :h(2)] from t where b::c = '(i(1))'").ok();
+        let words =
+            Words::read("select a.\"F\" (1), t.g, x <-> y, -1, a[1 :h(2)] from t where b::c = '(i(1))'").ok();
         let words = words.as_ref();
-        let keys = |map: Option<&BTreeMap<String, usize>>| map.map(|map| map.keys().cloned().collect::<Vec<_>>());
+        let keys =
+            |map: Option<&BTreeMap<String, usize>>| map.map(|map| map.keys().cloned().collect::<Vec<_>>());
         assert_eq!(keys(words.map(|words| &words.names.calls)), Some(vec!["F".to_owned(), "h".to_owned()]));
         assert_eq!(keys(words.map(|words| &words.names.members)), Some(vec!["g".to_owned()]));
         let operators = Some(["-", "<->", "="].map(str::to_owned).to_vec());
@@ -408,7 +449,8 @@ mod tests {
 
     #[test]
     fn what_explain_explains_begins_behind_its_options() {
-        let at = |sql: &str| Words::read(sql).map(|words| sql.get(words.query_at..).unwrap_or("").to_owned()).ok();
+        let at =
+            |sql: &str| Words::read(sql).map(|words| sql.get(words.query_at..).unwrap_or("").to_owned()).ok();
         assert_eq!(at("explain (analyze, costs off) select 1").as_deref(), Some("select 1"));
         assert_eq!(at("explain analyze verbose (select 1)").as_deref(), Some("(select 1)"));
         assert_eq!(at("explain (select 1)").as_deref(), Some("(select 1)"));

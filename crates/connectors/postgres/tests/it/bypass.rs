@@ -46,7 +46,8 @@ impl Field {
         let pid = other.value("select pg_backend_pid()").await.unwrap();
         let mut tasks = JoinSet::new();
         let heard = listen(&database.url, &mut tasks).await;
-        let file = std::env::temp_dir().join(format!("trunkline-bypass-{}-{is_superuser}", std::process::id()));
+        let file =
+            std::env::temp_dir().join(format!("trunkline-bypass-{}-{is_superuser}", std::process::id()));
         let connector = connector(&url, "pool = 1");
         let mut field =
             Self { database, outside, other, pid, connector, heard, file, before: Vec::new(), _tasks: tasks };
@@ -154,11 +155,8 @@ pub(crate) async fn ask(connector: &SqlConnector<Postgres>, sql: &str) -> (bool,
     let reply = connector.call(request).await.unwrap();
     let members: Json =
         serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(reply.members()).unwrap())).unwrap();
-    let content = if reply.is_error() {
-        &members["content"][0]["text"]
-    } else {
-        &members["structuredContent"]["rows"]
-    };
+    let content =
+        if reply.is_error() { &members["content"][0]["text"] } else { &members["structuredContent"]["rows"] };
     (reply.is_error(), content.clone())
 }
 
@@ -299,7 +297,10 @@ async fn errors_tell_the_author_place_code_and_the_nearest_name() {
     database.run("create table customers (id int, name text, \"e-mail\" text)").await;
     let connector = connector(&database.url, "");
     for (sql, parts) in [
-        ("select *\nfrom custmers", vec!["(42P01)", "line 2, column 6", "did you mean `customers`?", "\n  from custmers\n       ^"]),
+        (
+            "select *\nfrom custmers",
+            vec!["(42P01)", "line 2, column 6", "did you mean `customers`?", "\n  from custmers\n       ^"],
+        ),
         ("select nme from customers", vec!["(42703)", "column 8", "did you mean `name`?"]),
         ("select uper(name) from customers", vec!["(42883)", "did you mean `upper`?"]),
         ("selec 1", vec!["(42601)", "line 1, column 1", "did you mean `select`?"]),
@@ -336,7 +337,10 @@ fn mangled_statements_change_nothing() {
     let allowed: Vec<&str> = lines().filter(|line| line.starts_with("allowed")).collect();
     let config = ProptestConfig { failure_persistence: None, cases: 150, ..ProptestConfig::default() };
     let fragments = prop::sample::select(FRAGMENTS);
-    let strategy = (prop::sample::select(allowed), prop::collection::vec((any::<prop::sample::Index>(), fragments), 1..4));
+    let strategy = (
+        prop::sample::select(allowed),
+        prop::collection::vec((any::<prop::sample::Index>(), fragments), 1..4),
+    );
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let outcome = runner.run(&strategy, |(line, pieces)| {
         let mut sql = unescape(line.split_once("| ").unwrap().1);
@@ -359,11 +363,43 @@ fn mangled_statements_change_nothing() {
 }
 
 const FRAGMENTS: &[&str] = &[
-    ";", "; delete from t", "; commit; delete from t;", "'", "\"", "$$", "$a$", "--", "\n", "\r", "/*", "*/", "(", ")",
-    " wipe() ", ", wipe()", " union select wipe() ", " where wipe() > 0 ", "(select wipe())", " delete from t ",
-    " into u ", " for update ", " === 1 ", "::evil", ".wipe_row", "E'\\'", "U&\"", " returning ", "\\", "::int",
-    ", set_config('default_transaction_read_only', 'off', false)", ", pg_advisory_lock(9)", ", pg_notify('c', 'x')",
-    ", nextval('sq')", " with x as (delete from t returning *) ", ", lo_create(0)", " explain analyze ",
+    ";",
+    "; delete from t",
+    "; commit; delete from t;",
+    "'",
+    "\"",
+    "$$",
+    "$a$",
+    "--",
+    "\n",
+    "\r",
+    "/*",
+    "*/",
+    "(",
+    ")",
+    " wipe() ",
+    ", wipe()",
+    " union select wipe() ",
+    " where wipe() > 0 ",
+    "(select wipe())",
+    " delete from t ",
+    " into u ",
+    " for update ",
+    " === 1 ",
+    "::evil",
+    ".wipe_row",
+    "E'\\'",
+    "U&\"",
+    " returning ",
+    "\\",
+    "::int",
+    ", set_config('default_transaction_read_only', 'off', false)",
+    ", pg_advisory_lock(9)",
+    ", pg_notify('c', 'x')",
+    ", nextval('sq')",
+    " with x as (delete from t returning *) ",
+    ", lo_create(0)",
+    " explain analyze ",
 ];
 
 const SETUP: &str = "\

@@ -11,6 +11,7 @@ mod lanes;
 mod outage;
 mod parameters;
 mod pooler;
+mod posture;
 mod replicas;
 mod reset;
 mod roundtrip;
