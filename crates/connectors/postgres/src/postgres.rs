@@ -12,6 +12,7 @@ use trunkline_sql::{
 
 use crate::assistant::AssistantTool;
 use crate::dial::{Dialer, chain, shared_timeout};
+use crate::fault::is_lost;
 use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
 use crate::nodes::{Nodes, Route};
@@ -223,7 +224,13 @@ impl Postgres {
         lease.begin();
         let found = Posture::of(lease.session()?.client(), self.guard.access).await;
         lease.finish();
-        found.map_err(|error| self.primary().dialer.unreachable(chain(&error)))
+        found.map_err(|error| match error.as_db_error() {
+            Some(report) if !is_lost(&error) => DatabaseError::Data {
+                message: report.message().to_owned(),
+                code: Some(report.code().code().to_owned()),
+            },
+            _ => self.primary().dialer.unreachable(chain(&error)),
+        })
     }
 
     /// Refuses to prepare anything for a login that may do too much, where the file says so.
@@ -270,13 +277,22 @@ impl Postgres {
             Err(DatabaseError::Rejected { message, hint, .. }) => {
                 return vec![Problem::new(&["connectors", connector, "url"], message).help(hint)];
             }
+            // A server that is nearly PostgreSQL may not know all that is asked.
+            Err(DatabaseError::Data { message, .. }) => {
+                let message = format!("what the login may do could not be looked up: {message}");
+                return vec![self.weighed(Problem::new(&["connectors", connector, "url"], message))];
+            }
             Err(error) => {
                 return vec![Problem::new(&["connectors", connector], chain(&error)).unavailable()];
             }
         };
         let Some(message) = found.message(self.guard.access) else { return Vec::new() };
         let problem = Problem::new(&["connectors", connector, "url"], message).help(posture::HELP);
-        vec![if self.guard.posture == PostureRule::Warn { problem.warning() } else { problem }]
+        vec![self.weighed(problem)]
+    }
+
+    fn weighed(&self, problem: Problem) -> Problem {
+        if self.guard.posture == PostureRule::Warn { problem.warning() } else { problem }
     }
 
     async fn call<W: Rows>(

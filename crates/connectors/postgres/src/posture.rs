@@ -103,29 +103,29 @@ const EXCESS: &str = "\
             and p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype \
             and pg_catalog.has_function_privilege(p.oid, 'execute') order by 1), \
     found (number, words, matters) as ( \
-        select 1, 'is a superuser', true from me where rolsuper \
-        union all select 2, 'may create roles', true from me where rolcreaterole and not rolsuper \
-        union all select 3, 'may replicate', true from me where rolreplication and not rolsuper \
-        union all select 4, 'passes row-level security', true from me where rolbypassrls and not rolsuper \
+        select 1, 'is a superuser', true from me where me.rolsuper \
+        union all select 2, 'may create roles', true from me where rolcreaterole and not me.rolsuper \
+        union all select 3, 'may replicate', true from me where rolreplication and not me.rolsuper \
+        union all select 4, 'passes row-level security', true from me where rolbypassrls and not me.rolsuper \
         union all select 5, 'is a member of ' || m.rolname, true from pg_catalog.pg_roles m, me \
-            where not rolsuper and m.rolname in ('pg_read_server_files', 'pg_write_server_files', \
+            where not me.rolsuper and m.rolname in ('pg_read_server_files', 'pg_write_server_files', \
                 'pg_execute_server_program', 'pg_signal_backend', 'pg_signal_autovacuum_worker', \
                 'pg_write_all_data', 'pg_maintain', 'pg_checkpoint', 'pg_create_subscription') \
                 and not ($2 and m.rolname in ('pg_write_all_data')) \
                 and pg_catalog.pg_has_role(me.oid, m.oid, 'member') \
-        union all select 6, 'owns ' || count(*) || ' tables or views (' || pg_catalog.array_to_string((pg_catalog.array_agg(owned.name))[1:3], ', ') \
+        union all select 6, 'owns ' || count(*) || ' of the tables and views (' || pg_catalog.array_to_string((pg_catalog.array_agg(owned.name))[1:3], ', ') \
             || case when count(*) > 3 then ', ...' else '' end || ')', true \
-            from owned, me where not rolsuper having count(*) > 0 \
-        union all select 7, 'may change ' || count(*) || ' tables (' || pg_catalog.array_to_string((pg_catalog.array_agg(written.name))[1:3], ', ') \
+            from owned, me where not me.rolsuper having count(*) > 0 \
+        union all select 7, 'may change ' || count(*) || ' of the tables (' || pg_catalog.array_to_string((pg_catalog.array_agg(written.name))[1:3], ', ') \
             || case when count(*) > 3 then ', ...' else '' end || ')', true \
-            from written, me where not rolsuper having count(*) > 0 \
-        union all select 8, 'may create objects in ' || count(*) || ' schemas (' || pg_catalog.array_to_string((pg_catalog.array_agg(made.name))[1:3], ', ') \
+            from written, me where not me.rolsuper having count(*) > 0 \
+        union all select 8, 'may create objects in ' || count(*) || ' of the schemas (' || pg_catalog.array_to_string((pg_catalog.array_agg(made.name))[1:3], ', ') \
             || case when count(*) > 3 then ', ...' else '' end || ')', true \
-            from made, me where not rolsuper having count(*) > 0 \
+            from made, me where not me.rolsuper having count(*) > 0 \
         union all select 9, 'may execute ' || pg_catalog.array_to_string((pg_catalog.array_agg(reached.name))[1:3], ', ') \
             || case when count(*) > 3 then ', ...' else '' end, true \
-            from reached, me where not rolsuper having count(*) > 0 \
+            from reached, me where not me.rolsuper having count(*) > 0 \
         union all select 10, 'may create temporary tables', false from me \
-            where not $2 and not rolsuper \
+            where not $2 and not me.rolsuper \
                 and pg_catalog.has_database_privilege(pg_catalog.current_database(), 'temporary')) \
     select me.rolname::text, found.words, found.matters from me left join found on true order by found.number";

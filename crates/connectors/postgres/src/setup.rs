@@ -158,6 +158,9 @@ fn rights_before(all: &[Token<'_>], at: usize) -> Option<&'static [&'static str]
     let before = |back: usize, word: &str| {
         at.checked_sub(back).and_then(|at| all.get(at)).is_some_and(|token| token.is_word(word))
     };
+    if before(0, "only") {
+        return None;
+    }
     let only = usize::from(before(1, "only"));
     if before(1, "into") && before(2, "insert") {
         // `on conflict do update` updates too.
