@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_postgres::Postgres;
-use trunkline_service::catalog::{Entry, Parts};
+use trunkline_service::catalog::{Entry, Parts, Served};
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
 use trunkline_sql::connector::SqlConnector;
@@ -143,7 +143,7 @@ impl<D: Reach> SqlSource<D> {
         tools: Vec<trunkline_sql::tool::Tool>,
         sealer: &Arc<Sealer>,
     ) -> Self {
-        let connector = SqlConnector::new(&name, Kept(Arc::clone(&database)), options, tools);
+        let connector = SqlConnector::paged(&name, Kept(Arc::clone(&database)), options, tools, sealer);
         Self { name, database, connector, sealer: Arc::clone(sealer) }
     }
 }
@@ -177,7 +177,14 @@ impl<D: Reach> Source for SqlSource<D> {
         let service: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
         let service: Arc<dyn Service> = service;
         let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
-        Parts { tools: (0..).zip(self.definitions()).map(entry).collect(), ..Parts::default() }
+        let served = |definition| Served {
+            definition,
+            service: Arc::clone(&service),
+            target: 0,
+            completes: false,
+        };
+        let templates = self.connector.templates().into_iter().map(served).collect();
+        Parts { templates, tools: (0..).zip(self.definitions()).map(entry).collect(), ..Parts::default() }
     }
 
     fn with_tools(&self, config: Connector) -> Arc<dyn Source> {

@@ -28,6 +28,7 @@ pub(crate) struct Dialer {
     /// Host and port, for the operator.
     address: String,
     connect_timeout: Duration,
+    idle_timeout: Duration,
     /// Owns the tasks that drive connections and those that clean up after dropped calls.
     tasks: TaskTracker,
     last_failure: Mutex<Option<(Instant, String)>>,
@@ -51,6 +52,7 @@ impl Dialer {
             exclusive: with(statement_timeout),
             address: address(config),
             connect_timeout,
+            idle_timeout: idle_timeout(statement_timeout),
             tasks: TaskTracker::new(),
             last_failure: Mutex::new(None),
             next_id: AtomicU64::new(1),
@@ -112,6 +114,11 @@ impl Dialer {
     /// Returns the longest time to wait for a connection.
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
+    }
+
+    /// Returns how long an exclusive session may idle within a transaction before the server ends it.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// Returns the owner of this database's tasks.
@@ -199,11 +206,15 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
 /// form of ranges the same everywhere. The bound on idling in a transaction frees locks should this process be frozen.
 fn session_options(statement_timeout: Duration) -> String {
     let timeout = statement_timeout.as_millis().max(1);
-    let idle = timeout + 10_000;
+    let idle = idle_timeout(statement_timeout).as_millis();
     format!(
         "-c default_transaction_read_only=on -c statement_timeout={timeout} \
          -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on"
     )
+}
+
+fn idle_timeout(statement_timeout: Duration) -> Duration {
+    statement_timeout.max(Duration::from_millis(1)) + Duration::from_secs(10)
 }
 
 fn address(config: &Config) -> String {

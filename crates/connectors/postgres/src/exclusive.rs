@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::{NoTls, Statement};
+use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
+use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
 
 /// The connections of the lane: so many, opened as they are needed, given out in the order of asking.
@@ -19,7 +21,12 @@ pub(crate) struct Pool {
     size: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Owned>>,
+    parked: Parked,
+    parked_for: Duration,
 }
+
+/// A connection and the place in the pool that it fills.
+pub(crate) type Held = (Owned, OwnedSemaphorePermit);
 
 /// A connection with the statements prepared on it.
 #[derive(Debug)]
@@ -40,13 +47,41 @@ impl Pool {
     /// Makes a pool of at most `size` connections.
     pub(crate) fn new(dialer: Arc<Dialer>, size: usize) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(size));
+        let parked = Parked::new(size);
+        let parked_for = PARKED_FOR.min(dialer.idle_timeout() / 2);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Arc::new(Self { dialer, size, permits, idle: Mutex::default() })
+        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), parked, parked_for })
+    }
+
+    /// Returns the open cursors that wait for their callers.
+    pub(crate) fn parked(&self) -> &Parked {
+        &self.parked
+    }
+
+    /// Returns how long one of them may wait: well before the server ends its transaction.
+    pub(crate) fn parked_for(&self) -> Duration {
+        self.parked_for
+    }
+
+    /// Returns the owner of this database's tasks.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        self.dialer.tasks()
+    }
+
+    /// Makes a lease of a connection that was detached from one.
+    pub(crate) fn adopt(self: &Arc<Self>, held: Held) -> Lease {
+        Lease { pool: Arc::clone(self), held: Some(held), state: State::Draining }
+    }
+
+    /// Has a detached connection cleaned and given to whoever waits, by a task.
+    pub(crate) fn undo(self: &Arc<Self>, held: Held) {
+        drop(self.adopt(held));
     }
 
     /// Waits until nothing is left of calls that were dropped, at most for `within`: while the last of them are cancelled in
     /// the server, the process must not end.
-    pub(crate) async fn settle(&self, within: Duration) {
+    pub(crate) async fn settle(self: &Arc<Self>, within: Duration) {
+        self.parked.clear(self);
         // Late or not, the process ends next.
         let _ = tokio::time::timeout(within, self.permits.acquire_many(self.size)).await;
     }
@@ -57,6 +92,7 @@ impl Pool {
     /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Unreachable`].
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
         let wait = self.dialer.connect_timeout();
+        let waiting = (self.permits.available_permits() == 0).then(|| self.parked.make_way(self));
         let permit = match tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => permit,
             // All in use may also be because none of them can be opened.
@@ -67,6 +103,7 @@ impl Pool {
                 });
             }
         };
+        drop(waiting);
         let owned = match self.take_idle() {
             Some(owned) => owned,
             None => Owned { session: self.dialer.dial(Lane::Exclusive).await?, prepared: HashMap::new() },
@@ -142,7 +179,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Lease {
     pool: Arc<Pool>,
-    held: Option<(Owned, OwnedSemaphorePermit)>,
+    held: Option<Held>,
     state: State,
 }
 
@@ -178,6 +215,11 @@ impl Lease {
         if let Some((owned, _)) = self.held.take() {
             owned.session.sever();
         }
+    }
+
+    /// Takes the connection out as it is, to be adopted later; `None` after [`Lease::close`].
+    pub(crate) fn detach(&mut self) -> Option<Held> {
+        self.held.take()
     }
 
     /// Returns the statement as prepared on this connection.

@@ -12,6 +12,7 @@ mod exclusive;
 mod fault;
 pub mod file;
 mod nature;
+mod parked;
 mod postgres;
 mod prepare;
 mod run;

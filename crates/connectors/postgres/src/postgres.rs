@@ -101,6 +101,7 @@ impl Postgres {
         let started = Instant::now();
         let longest = started + self.statement_timeout + self.dialer.connect_timeout() + ANSWER_GRACE;
         let limit = deadline.map_or(longest, |deadline| longest.min(deadline.into()));
+        let mut kept = None;
         let call = Call {
             postgres: self,
             statement,
@@ -108,11 +109,12 @@ impl Postgres {
             rows: &mut rows,
             behalf: &behalf,
             page,
+            kept: &mut kept,
             limit,
             started,
         };
         let affected = call.run().await?;
-        Ok(Ran { rows, affected, kept: None })
+        Ok(Ran { rows, affected, kept })
     }
 }
 

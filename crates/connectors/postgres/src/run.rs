@@ -1,5 +1,7 @@
 //! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off.
 
+mod cursor;
+
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -26,10 +28,10 @@ pub(crate) struct Call<'a, W> {
     pub(crate) statement: &'a PostgresStatement,
     pub(crate) values: &'a [Value],
     pub(crate) rows: &'a mut W,
-    #[expect(dead_code, reason = "comes with row-level security")]
     pub(crate) behalf: &'a Behalf,
-    #[expect(dead_code, reason = "comes with pages")]
     pub(crate) page: Page,
+    /// Where the handle of a parked cursor goes.
+    pub(crate) kept: &'a mut Option<u64>,
     /// When the call is of no use any more; always set.
     pub(crate) limit: Instant,
     pub(crate) started: Instant,
@@ -70,11 +72,17 @@ impl<W: Rows> Call<'_, W> {
     /// # Cancel safety
     /// On the exclusive lane the statement is cancelled in the server; on the shared one its answer is dropped.
     pub(crate) async fn run(mut self) -> Result<Option<u64>, DatabaseError> {
+        if self.wants_cursor() {
+            return self.run_paged().await.map(|()| None);
+        }
         let mut tries = SHARED_TRIES;
         while self.statement.is_shared() {
             tries -= 1;
             match self.run_shared().await {
-                Ok(_) => return Ok(None),
+                Ok(end) => {
+                    self.note_page(end);
+                    return Ok(None);
+                }
                 Err(fault) => self.settle_shared(fault, tries > 0)?,
             }
         }
@@ -238,6 +246,8 @@ impl<W: Rows> Call<'_, W> {
         let client = session.client();
         let undo = if self.statement.leaves_traces { CLEAN } else { "rollback" };
         let mut clean = true;
+        // What no cursor can be declared for, like `explain`, goes on by running again.
+        self.rows.skip(self.page.resume.map_or(0, |resume| resume.sent));
         let (outcome, undone) = {
             let begun = client.batch_execute("begin read only");
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
@@ -267,7 +277,14 @@ impl<W: Rows> Call<'_, W> {
         }
         match outcome {
             (Err(error), Ok(_)) => Err(Fault::Reported { error, clean }),
-            (_, outcome) => outcome.map(|_| ()),
+            (_, outcome) => outcome.map(|end| self.note_page(end)),
+        }
+    }
+
+    /// Takes note of a result that ended early and could go on: its statement's next run has a cursor.
+    fn note_page(&self, end: End) {
+        if end == End::Full && self.page.may_continue && self.rows.taken().is_some() {
+            self.statement.paging.note(true);
         }
     }
 

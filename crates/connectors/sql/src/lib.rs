@@ -6,6 +6,7 @@
 mod accept;
 mod ad_hoc;
 pub mod connector;
+mod cursor;
 pub mod database;
 mod decimal;
 mod explain;
@@ -17,6 +18,7 @@ pub mod options;
 mod param;
 pub mod problem;
 pub mod result;
+mod results;
 pub mod scan;
 mod schema;
 mod shape;
