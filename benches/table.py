@@ -12,8 +12,13 @@ ROWS = [
     ("http16k", "floor-16k", "ours-16k", "the same with a 16 KiB message", None),
     ("legacy", "floor-legacy", "ours-legacy", "tools/call, HTTP, 2025-11-25 with a session", 1.4),
     ("stdio", "floor-stdio-batch", "ours-stdio", "tools/call, stdio, 32 in flight", 2.5),
-    ("pk", "pg-floor-pk", "ours-pg-pk", "SQL by primary key, PostgreSQL, HTTP, text and structured", 1.1),
-    ("search", "pg-floor-search", "ours-pg-search", "SQL search, 10 rows, text and structured", None),
+    ("pk", "pg-floor-pk", "ours-pg-pk", "SQL by primary key, PostgreSQL, HTTP, text and structured", 0.9),
+    ("search", "pg-floor-search", "ours-pg-search", "SQL search, 10 rows, text and structured", 0.9),
+    ("generic", "pg-floor-generic", "ours-pg-generic", "the same with a generic plan", 0.9),
+    ("scan", "pg-floor-scan", "ours-pg-scan", "SQL that scans a table for few rows", 1.0),
+    ("pk", "pg-floor-pk", "toolbox-pk", "MCP Toolbox: by primary key, text alone", None),
+    ("search", "pg-floor-search", "toolbox-search", "MCP Toolbox: search", None),
+    ("scan", "pg-floor-scan", "toolbox-scan", "MCP Toolbox: scan", None),
 ]
 START = [("start_ms", "start to first answer, ms", 30), ("rss_idle", "memory idle, MB", 20)]
 

@@ -34,12 +34,12 @@ stop_postgres() {
     postgres_folder=""
 }
 
-# Runs a program of the newest PostgreSQL installed, as `postgres` when this is root.
+# Runs a program of the newest PostgreSQL installed, or of the one in TRUNKLINE_TEST_POSTGRES_BIN, as `postgres` when this is root.
 as_postgres() {
     local program=$1 folder
     shift
     # Debian keeps the server's programs of each version apart and out of PATH.
-    folder=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1 || true)
+    folder=${TRUNKLINE_TEST_POSTGRES_BIN:-$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1 || true)}
     [ -n "$folder" ] && program=$folder/$program
     # The caller's folder may be closed to that user.
     if [ "$(id -u)" -eq 0 ]; then

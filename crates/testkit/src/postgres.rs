@@ -346,8 +346,13 @@ fn id(arguments: &[&str]) -> Option<u32> {
     String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
-/// Returns the path of a program of the newest PostgreSQL installed, or of the one in `PATH`.
+/// Returns the path of a program of PostgreSQL: of the one in the folder `TRUNKLINE_TEST_POSTGRES_BIN` if that has it, else of
+/// the newest installed, else of the one in `PATH`.
 fn binary(name: &str) -> PathBuf {
+    let chosen = std::env::var_os("TRUNKLINE_TEST_POSTGRES_BIN").map(|folder| Path::new(&folder).join(name));
+    if let Some(path) = chosen.filter(|path| path.exists()) {
+        return path;
+    }
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
         .filter_map(|entry| {

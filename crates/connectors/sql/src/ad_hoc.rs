@@ -71,9 +71,12 @@ impl AdHocTool {
     /// Reads the statement from the arguments of a call.
     pub(crate) fn source(&self, arguments: &[u8], caller: &Caller) -> Result<StatementSource, String> {
         match self.plan.bind(&self.specs, arguments, caller).map(|mut values| values.pop()) {
-            Ok(Some(Value::Text(sql))) => {
-                Ok(StatementSource { sql, parameters: Vec::new(), access: Access::ReadOnly, ad_hoc: true })
-            }
+            Ok(Some(Value::Text(sql))) => Ok(StatementSource {
+                sql,
+                access: Access::ReadOnly,
+                ad_hoc: true,
+                ..StatementSource::default()
+            }),
             Err(BindError::Arguments(text)) => Err(text),
             Ok(_) | Err(BindError::Computed { .. }) => Err("`sql` is required: one SQL statement".to_owned()),
         }

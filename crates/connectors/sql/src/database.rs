@@ -34,7 +34,7 @@ pub enum Access {
 }
 
 /// A statement to be prepared, in the database's own placeholders.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StatementSource {
     /// The text, with `$1`.. or `?1`.. in the order of `parameters`.
     pub sql: String,
@@ -44,6 +44,19 @@ pub struct StatementSource {
     pub access: Access,
     /// It came from a caller, not from the file.
     pub ad_hoc: bool,
+    /// How it is planned.
+    pub plan: PlanMode,
+}
+
+/// How often the database plans a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanMode {
+    /// As the database sees fit: for the values of each call, or once where that promises to be no slower.
+    #[default]
+    Auto,
+    /// Once for all values. Saves the planning of each call; slow where some values want another plan.
+    Generic,
 }
 
 /// The type written for a parameter in the file.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use crate::database::Access;
+use crate::database::{Access, PlanMode};
 
 /// `[tools.X]` of a connector that speaks SQL.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct ToolFile {
     /// How long one call may take, like `"5s"`. Default: what the connector and the server say.
     #[serde(default)]
     pub deadline: Option<DurationText>,
+    /// `generic` has PostgreSQL plan the statement once for all values. Default: `auto`, as the database sees fit.
+    #[serde(default)]
+    pub plan: PlanMode,
     /// What is said of the parameters, by name.
     #[serde(default)]
     pub params: BTreeMap<String, ParamFile>,

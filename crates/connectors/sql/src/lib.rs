@@ -31,7 +31,7 @@ pub mod value;
 pub use connector::SqlConnector;
 pub use database::{
     Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,
-    Ran, Resume, Rows, Run, StatementSource, WrittenType,
+    PlanMode, Ran, Resume, Rows, Run, StatementSource, WrittenType,
 };
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
 pub use problem::{Problem, Severity};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use trunkline_service::ToolName;
 use trunkline_service::nearest;
 
-use crate::database::{Access, Dialect, StatementSource};
+use crate::database::{Access, Dialect, PlanMode, StatementSource};
 use crate::file::{ColumnKind, ParamFile, Returns, TextForm, ToolFile};
 use crate::options::Options;
 use crate::problem::Problem;
@@ -24,6 +24,7 @@ pub struct Tool {
     pub(crate) returns: Returns,
     pub(crate) text: TextForm,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) plan: PlanMode,
     /// One for each placeholder in order, then the arguments that only expressions read.
     pub(crate) params: Vec<Spec>,
     pub(crate) columns: BTreeMap<String, ColumnKind>,
@@ -47,6 +48,10 @@ impl Tool {
             .map_err(|error| problems.push(Problem::new(&["tools", name], error.to_string())))
             .ok();
         check_access(name, &file, options, &mut problems);
+        if file.plan == PlanMode::Generic && dialect == Dialect::Sqlite {
+            let message = "SQLite always plans a statement once";
+            problems.push(Problem::new(&["tools", name, "plan"], message).help("leave `plan` out"));
+        }
         let scanned = scan(name, &file.sql, dialect).map_err(|problem| problems.push(problem)).ok();
         let params = resolve_params(name, &file.params, scanned.as_ref(), dialect, &mut problems);
         let (Some(tool_name), Some(scanned), true) = (tool_name, scanned, problems.is_empty()) else {
@@ -61,6 +66,7 @@ impl Tool {
             returns: file.returns,
             text: file.text,
             deadline: file.deadline.map(|text| text.0),
+            plan: file.plan,
             params,
             columns: file.columns.into_iter().map(|(name, column)| (name, column.kind)).collect(),
             has_pages: false,
@@ -90,6 +96,7 @@ impl Tool {
             parameters: placeholders.map(|spec| spec.written.clone()).collect(),
             access: self.access,
             ad_hoc: false,
+            plan: self.plan,
         }
     }
 }

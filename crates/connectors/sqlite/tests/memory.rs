@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use trunkline_sql::{Access, Database, DatabaseError, Rows, Run, StatementSource};
+use trunkline_sql::{Database, DatabaseError, Rows, Run, StatementSource};
 use trunkline_sqlite::Sqlite;
 
 /// Counts rows.
@@ -36,8 +36,7 @@ impl Rows for Count {
 }
 
 async fn run(database: &Sqlite, sql: &str, ad_hoc: bool) -> Result<u64, DatabaseError> {
-    let source =
-        StatementSource { sql: sql.into(), parameters: Vec::new(), access: Access::ReadOnly, ad_hoc };
+    let source = StatementSource { sql: sql.into(), ad_hoc, ..StatementSource::default() };
     let (statement, _) = database.prepare(&source).await?;
     let deadline = Some(Instant::now() + Duration::from_secs(20));
     let ran = database.run(&statement, Run { deadline, ..Run::new(Vec::new(), Count::default()) }).await?;

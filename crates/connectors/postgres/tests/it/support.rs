@@ -109,7 +109,7 @@ pub(crate) fn open(url: &str, keys: &str) -> Postgres {
 pub(crate) fn reading(sql: &str) -> StatementSource {
     let parameters =
         (1..10).take_while(|at| sql.contains(&format!("${at}"))).map(|_| WrittenType::Inferred).collect();
-    StatementSource { sql: sql.to_owned(), parameters, access: Access::ReadOnly, ad_hoc: false }
+    StatementSource { sql: sql.to_owned(), parameters, ..StatementSource::default() }
 }
 
 /// A statement that may write.

@@ -1,6 +1,6 @@
 //! What a statement that may only read cannot do.
 
-use trunkline_sql::{Access, Database, DatabaseError, StatementSource};
+use trunkline_sql::{Database, DatabaseError, StatementSource};
 
 use crate::support::{Folder, query};
 
@@ -147,9 +147,8 @@ async fn a_callers_statement_cannot_make_huge_values() {
     let database = folder.database();
     let source = |ad_hoc| StatementSource {
         sql: "SELECT length(zeroblob(2000000))".into(),
-        parameters: Vec::new(),
-        access: Access::ReadOnly,
         ad_hoc,
+        ..StatementSource::default()
     };
     let (declared, _) = database.prepare(&source(false)).await.unwrap();
     crate::support::run(&database, &declared, Vec::new()).await.unwrap();

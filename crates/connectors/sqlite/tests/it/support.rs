@@ -127,7 +127,7 @@ pub(crate) fn source(sql: &str, parameters: usize, access: Access) -> StatementS
         sql: sql.into(),
         parameters: vec![WrittenType::Inferred; parameters],
         access,
-        ad_hoc: false,
+        ..StatementSource::default()
     }
 }
 

@@ -90,8 +90,7 @@ async fn a_blob_parameter_comes_as_base64() {
     let blob = |name: &str| StatementSource {
         sql: "SELECT hex(?1), typeof(?1)".into(),
         parameters: vec![WrittenType::Database(name.into())],
-        access: Access::ReadOnly,
-        ad_hoc: false,
+        ..StatementSource::default()
     };
     let (statement, _) = database.prepare(&blob("BLOB")).await.unwrap();
     let rows = run(&database, &statement, vec![Value::Text("AP8Q".into())]).await.unwrap().rows.rows;
