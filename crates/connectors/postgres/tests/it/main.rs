@@ -4,6 +4,7 @@
 
 mod lanes;
 mod outage;
+mod pages;
 mod parameters;
 mod safety;
 mod support;
