@@ -3,6 +3,7 @@
 pub(crate) mod call;
 mod check;
 mod demo;
+mod init;
 mod schema;
 mod serve;
 pub(crate) mod tools;
@@ -23,6 +24,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Serve what the config file says, over HTTP or stdio.
     Serve(serve::ServeArgs),
+    /// Look at a database and write a config file for it, with tools for its tables.
+    Init(init::InitArgs),
     /// Check the config file and every statement in it against its database.
     Check(check::CheckArgs),
     /// Print the JSON Schema of the config file.
@@ -51,6 +54,7 @@ pub(crate) enum Output {
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
+        Command::Init(args) => init::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Schema => Ok(schema::run()),
         Command::Demo(args) => demo::run(args).await,

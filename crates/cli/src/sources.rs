@@ -124,6 +124,9 @@ pub(crate) async fn examine(source: &dyn Source, name: &str) -> Vec<Problem> {
     let examined = tokio::time::timeout(EXAMINATION, async {
         match source.ping().await {
             Ok(()) => source.learn().await,
+            Err(DatabaseError::Rejected { message, hint, .. }) => {
+                vec![Problem::new(&["connectors", name, "url"], message).help(hint)]
+            }
             Err(error) => vec![unanswered(name, &chain(&error))],
         }
     });

@@ -21,6 +21,11 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
+mod replica;
+mod tls;
+
+pub use tls::{Certificates, SecurePostgres};
+
 /// A PostgreSQL server that belongs to one test. Ended, and its folder removed, when dropped.
 #[derive(Debug)]
 pub struct PrivatePostgres {
@@ -28,6 +33,8 @@ pub struct PrivatePostgres {
     port: u16,
     owner: Owner,
     postmaster: Option<u32>,
+    /// Settings of this server's own, like `ssl=on`.
+    extra: Vec<String>,
 }
 
 impl PrivatePostgres {
@@ -42,7 +49,7 @@ impl PrivatePostgres {
             .tempdir()
             .unwrap_or_else(|error| panic!("no temporary folder for PostgreSQL: {error}"));
         owner.give(folder.path());
-        let mut server = Self { folder, port: free_port(), owner, postmaster: None };
+        let mut server = Self { folder, port: free_port(), owner, postmaster: None, extra: Vec::new() };
         server.initialize().await;
         for _ in 0..3 {
             if server.launch().await.is_ok() {
@@ -97,6 +104,18 @@ impl PrivatePostgres {
         }
     }
 
+    /// Has the server follow nobody from its next start on: it is in recovery then, and takes no writes.
+    ///
+    /// # Panics
+    /// When the file that says so cannot be written.
+    pub fn make_standby(&mut self) {
+        let path = self.data().join("standby.signal");
+        if let Err(error) = std::fs::write(&path, "") {
+            panic!("`{}` was not written: {error}", path.display());
+        }
+        self.owner.give(&path);
+    }
+
     /// Freezes the server and all its backends: connections stay open and nothing answers.
     pub fn stop_process(&self) {
         if let Some(postmaster) = self.postmaster {
@@ -138,7 +157,7 @@ impl PrivatePostgres {
         let mut command = self.owner.command(&binary("postgres"));
         command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
         command.arg("-k").arg(self.folder.path());
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().copied().chain(self.extra.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
         let log = std::fs::File::create(self.folder.path().join("log")).map_err(|error| error.to_string())?;
@@ -299,12 +318,12 @@ pub async fn database() -> TestDatabase {
 
 /// Whose the server's files and processes are: PostgreSQL refuses to run as root.
 #[derive(Debug, Clone, Copy)]
-struct Owner {
+pub(crate) struct Owner {
     user: Option<(u32, u32)>,
 }
 
 impl Owner {
-    fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         if id(&["-u"]) != Some(0) {
             return Self { user: None };
         }
@@ -317,7 +336,7 @@ impl Owner {
         }
     }
 
-    fn give(self, folder: &Path) {
+    pub(crate) fn give(self, folder: &Path) {
         if let Some((user, group)) = self.user
             && let Err(error) = std::os::unix::fs::chown(folder, Some(user), Some(group))
         {
@@ -326,7 +345,7 @@ impl Owner {
     }
 
     /// Runs a program as that user, and has the kernel end it when the thread that started it ends.
-    fn command(self, program: &Path) -> Command {
+    pub(crate) fn command(self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if let Some((user, group)) = self.user {
@@ -366,7 +385,7 @@ fn binary(name: &str) -> PathBuf {
 
 /// Starts a child from a thread that outlives every test, because the kernel counts the end of the starting *thread* as
 /// the parent's death. The thread ends with the child.
-fn spawn_from_lasting_thread(mut command: Command) -> Result<u32, String> {
+pub(crate) fn spawn_from_lasting_thread(mut command: Command) -> Result<u32, String> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || match command.spawn() {
         Ok(mut child) => {
@@ -378,13 +397,13 @@ fn spawn_from_lasting_thread(mut command: Command) -> Result<u32, String> {
     receiver.recv().unwrap_or_else(|error| Err(error.to_string()))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map_or_else(|error| panic!("no free port: {error}"), |address| address.port())
 }
 
-fn signal(name: &str, processes: &[u32]) {
+pub(crate) fn signal(name: &str, processes: &[u32]) {
     if processes.is_empty() {
         return;
     }
@@ -401,7 +420,7 @@ fn stat(process: u32) -> Option<(char, u32)> {
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-fn is_alive(process: u32) -> bool {
+pub(crate) fn is_alive(process: u32) -> bool {
     stat(process).is_some_and(|(state, _)| state != 'Z')
 }
 
@@ -414,7 +433,7 @@ fn children_of(parent: u32) -> Vec<u32> {
 }
 
 /// Waits until a process has ended; blocks, as it is used from `Drop`.
-fn wait_until_gone(process: u32) {
+pub(crate) fn wait_until_gone(process: u32) {
     let deadline = Instant::now() + STOP_WITHIN;
     let (_keep, never) = std::sync::mpsc::channel::<()>();
     while is_alive(process) && Instant::now() < deadline {
@@ -438,6 +457,8 @@ const SETTINGS: &[&str] = &[
     "max_connections=100",
     "shared_buffers=32MB",
     "logging_collector=off",
+    // A replica looks for its primary again this soon.
+    "wal_retrieve_retry_interval=100ms",
 ];
 
 const START_WITHIN: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use trunkline_sql::Severity;
 
 use super::Output;
 use crate::assemble::{self, Lasting, Served};
-use crate::config::{self, Diagnostic, Edge, Loaded};
+use crate::config::{self, Config, Diagnostic, Document, Edge, Loaded};
 use crate::exit::{Code, chain};
 use crate::output::{self, count};
 use crate::sources;
@@ -48,37 +48,93 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(Code::Configuration.into());
         }
     };
-    let Loaded { document, mut config, mut problems } = loaded;
-    let lasting = Lasting::new(Arc::new(Sealer::random()?));
-    let served = assemble::connectors(&mut config, &[], &lasting.sealer);
-    if !args.offline {
-        let examined =
-            join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name))).await;
-        problems.extend(
-            examined.into_iter().flatten().map(|problem| Diagnostic::from_problem(problem, &document)),
-        );
-    }
-    problems.extend(assemble::clashes(&config.tools, &served, &document));
-    problems.sort_by_key(|problem| problem.span.start);
+    let checked = Checked::of(loaded, args.offline).await?;
     match args.output {
-        Output::Json => {
-            let (warnings, problems): (Vec<_>, Vec<_>) =
-                problems.iter().partition(|problem| problem.severity == Severity::Warning);
-            let told = |all: &[&Diagnostic]| -> Vec<Value> {
-                all.iter().map(|problem| problem.to_json(&document)).collect()
-            };
-            output::result(&json!({ "problems": told(&problems), "warnings": told(&warnings) }).to_string());
-        }
+        Output::Json => output::result(&checked.to_json().to_string()),
         Output::Text => {
-            if !problems.is_empty() {
-                output::diagnostics(&problems, &document);
+            if !checked.problems.is_empty() {
+                output::diagnostics(&checked.problems, &checked.document);
             }
-            if let Ok(endpoint) = assemble::endpoint(&config.server, &config.tools, &served, &lasting) {
-                output::result(&summary(&endpoint, &served, &problems));
+            if let Some(summary) = checked.summary() {
+                output::result(&summary);
             }
         }
     }
-    Ok(code(&problems))
+    Ok(checked.code())
+}
+
+/// A file with its connectors, examined.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) document: Document,
+    /// In the order of the file.
+    pub(super) problems: Vec<Diagnostic>,
+    config: Config,
+    served: Vec<Served>,
+    lasting: Lasting,
+}
+
+impl Checked {
+    /// Examines all that a file says; `offline` leaves databases alone.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub(super) async fn of(loaded: Loaded, offline: bool) -> anyhow::Result<Self> {
+        let Loaded { document, mut config, mut problems } = loaded;
+        let lasting = Lasting::new(Arc::new(Sealer::random()?));
+        let served = assemble::connectors(&mut config, &[], &lasting.sealer);
+        if !offline {
+            let examined =
+                join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name))).await;
+            problems.extend(
+                examined.into_iter().flatten().map(|problem| Diagnostic::from_problem(problem, &document)),
+            );
+        }
+        problems.extend(assemble::clashes(&config.tools, &served, &document));
+        problems.sort_by_key(|problem| problem.span.start);
+        Ok(Self { document, problems, config, served, lasting })
+    }
+
+    /// Returns what the command ends with.
+    pub(super) fn code(&self) -> ExitCode {
+        code(&self.problems)
+    }
+
+    /// Returns the tools with what they cost, and the verdict; nothing where no endpoint can be made of the file.
+    pub(super) fn summary(&self) -> Option<String> {
+        let Self { config, served, lasting, .. } = self;
+        let endpoint = assemble::endpoint(&config.server, &config.tools, served, lasting).ok()?;
+        Some(summary(&endpoint, served, &self.problems))
+    }
+
+    /// Returns what is wrong with a tool of the file, if something is; warnings and silence of the database are not that.
+    pub(super) fn wrong_with(&self, tool: &str) -> Option<&str> {
+        let of_tool = |problem: &&Diagnostic| {
+            let rest = problem.key.strip_prefix("tools.").and_then(|rest| rest.strip_prefix(tool));
+            problem.severity == Severity::Wrong
+                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.problems.iter().find(of_tool).map(|problem| problem.message.as_str())
+    }
+
+    /// Returns a call of the first tool, as `trunkline call` takes it.
+    pub(super) fn first_tool(&self) -> Option<String> {
+        let name = self.config.tools.iter().find(|name| !name.starts_with("get_"))?;
+        Some(if name.starts_with("search_") {
+            format!("{name} query=a limit=3")
+        } else {
+            format!("{name} limit=3")
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let (warnings, problems): (Vec<_>, Vec<_>) =
+            self.problems.iter().partition(|problem| problem.severity == Severity::Warning);
+        let told = |all: &[&Diagnostic]| -> Vec<Value> {
+            all.iter().map(|problem| problem.to_json(&self.document)).collect()
+        };
+        json!({ "problems": told(&problems), "warnings": told(&warnings) })
+    }
 }
 
 fn code(problems: &[Diagnostic]) -> ExitCode {
@@ -118,15 +174,24 @@ fn summary(endpoint: &Endpoint, served: &[Served], problems: &[Diagnostic]) -> S
     }
     let bytes: usize = sizes.iter().sum();
     let rows: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    let verdict =
-        if problems.is_empty() { "no problems".to_owned() } else { count(problems.len(), "problem") };
     format!(
-        "{}\n\n{}, {}, about {} tokens ({bytes} bytes) in the tool list; {verdict}",
+        "{}\n\n{}, {}, about {} tokens ({bytes} bytes) in the tool list; {}",
         rows.join("\n"),
         count(served.len(), "connector"),
         count(sizes.len(), "tool"),
         tokens(bytes),
+        verdict(problems),
     )
+}
+
+/// Counts what is wrong and what someone should know apart: `1 problem, 2 warnings`.
+fn verdict(problems: &[Diagnostic]) -> String {
+    let warnings = problems.iter().filter(|problem| problem.severity == Severity::Warning).count();
+    let wrong = match problems.len() - warnings {
+        0 => "no problems".to_owned(),
+        wrong => count(wrong, "problem"),
+    };
+    if warnings == 0 { wrong } else { format!("{wrong}, {}", count(warnings, "warning")) }
 }
 
 /// Returns how many bytes each tool has in the list, which may go over several pages.

@@ -96,7 +96,11 @@ pub(crate) fn render(diagnostics: &[Diagnostic], document: &Document, style: Sty
         let mark = AnnotationKind::Primary
             .span(span)
             .label((!diagnostic.key.is_empty()).then(|| format!("in `{}`", diagnostic.key)));
-        let mut group = Level::ERROR
+        let level = match diagnostic.severity {
+            Severity::Wrong | Severity::Unavailable => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = level
             .primary_title(diagnostic.message.as_str())
             .element(Snippet::source(source.as_str()).path(path.as_ref()).annotation(mark));
         if let Some(help) = &diagnostic.help {

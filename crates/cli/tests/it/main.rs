@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod init;
 mod outage;
 mod reload;
 mod serve;

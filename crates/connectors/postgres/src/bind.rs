@@ -6,10 +6,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
-use postgres_types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
+use postgres_types::{Field, Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 use trunkline_sql::Value;
 
-use crate::types::{base, display_name};
+use crate::types::{base, display_name, is_extension};
 
 /// A value on its way into a statement. Its `Debug` hides it, because the driver writes parameters to its log.
 pub(crate) struct Bound<'a>(pub(crate) &'a Value);
@@ -29,6 +29,9 @@ pub(crate) enum BindError {
     /// A list for what is no array.
     #[error("a list was given for a parameter of type `{0}`, which is no array")]
     NoArray(String),
+    /// An object for what has no members.
+    #[error("an object was given for a parameter of type `{0}`, which has no members")]
+    NoObject(String),
     /// A zero byte cannot be in any text of PostgreSQL.
     #[error("the text has a zero byte, which PostgreSQL cannot store")]
     ZeroByte,
@@ -113,6 +116,9 @@ fn write_notation(value: &Value, ty: &Type, out: &mut BytesMut) -> Result<(), Bi
         Value::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
         Value::Integer(value) => out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes()),
         Value::Float(value) => out.extend_from_slice(format!("{value:?}").as_bytes()),
+        Value::Text(text) if *ty == Type::BYTEA && !text.starts_with("\\x") => {
+            write_hex(&bytes_of(value)?, out);
+        }
         Value::Decimal(text) | Value::Text(text) | Value::Json(text) => {
             // A text parameter would end at the zero byte.
             if text.as_bytes().contains(&0) {
@@ -120,18 +126,45 @@ fn write_notation(value: &Value, ty: &Type, out: &mut BytesMut) -> Result<(), Bi
             }
             out.extend_from_slice(text.as_bytes());
         }
-        Value::List(values) => {
-            let Kind::Array(element) = ty.kind() else { return Err(BindError::NoArray(display_name(ty))) };
-            write_list(values, element, out)?;
-        }
+        Value::List(values) => write_list(values, ty, out)?,
+        Value::Object(members) => write_object(members, ty, out)?,
     }
     Ok(())
 }
 
+/// Appends a list as the type writes one.
+fn write_list(values: &[Value], ty: &Type, out: &mut BytesMut) -> Result<(), BindError> {
+    match ty.kind() {
+        // These two are arrays by kind and are written without braces.
+        _ if matches!(*ty, Type::INT2_VECTOR | Type::OID_VECTOR) => write_plain(values, ["", " ", ""], out),
+        Kind::Array(element) => write_array(values, element, out),
+        _ if is_extension(ty, "vector") => write_plain(values, ["[", ",", "]"], out),
+        _ => Err(BindError::NoArray(display_name(ty))),
+    }
+}
+
+/// Appends numbers with something before, between and after.
+fn write_plain(
+    values: &[Value],
+    [before, between, after]: [&str; 3],
+    out: &mut BytesMut,
+) -> Result<(), BindError> {
+    out.extend_from_slice(before.as_bytes());
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 {
+            out.extend_from_slice(between.as_bytes());
+        }
+        write_notation(value, &Type::NUMERIC, out)?;
+    }
+    out.extend_from_slice(after.as_bytes());
+    Ok(())
+}
+
 /// Appends `{1,NULL,"a"}`.
-fn write_list(values: &[Value], element: &Type, out: &mut BytesMut) -> Result<(), BindError> {
+fn write_array(values: &[Value], element: &Type, out: &mut BytesMut) -> Result<(), BindError> {
     // The one type whose arrays are not split by commas.
-    let delimiter = if *element == Type::BOX { b';' } else { b',' };
+    let delimiter = if *base(element) == Type::BOX { b';' } else { b',' };
+    let is_nested = matches!(base(element).kind(), Kind::Array(_)) || is_extension(base(element), "vector");
     out.put_u8(b'{');
     for (at, value) in values.iter().enumerate() {
         if at > 0 {
@@ -139,41 +172,102 @@ fn write_list(values: &[Value], element: &Type, out: &mut BytesMut) -> Result<()
         }
         match value {
             Value::Null => out.extend_from_slice(b"NULL"),
-            Value::List(inner) => write_list(inner, element, out)?,
-            Value::Text(text) if *base(element) == Type::BYTEA && !text.starts_with("\\x") => {
-                write_hex(&bytes_of(value)?, out);
-            }
-            Value::Decimal(text) | Value::Text(text) | Value::Json(text) => write_quoted(text, out)?,
-            Value::Boolean(_) | Value::Integer(_) | Value::Float(_) => write_notation(value, element, out)?,
+            Value::List(inner) if !is_nested => write_array(inner, element, out)?,
+            _ => write_quoted(value, base(element), Escape::Backslash, out)?,
         }
     }
     out.put_u8(b'}');
     Ok(())
 }
 
-fn write_quoted(text: &str, out: &mut BytesMut) -> Result<(), BindError> {
+/// Appends an object as the type writes one.
+fn write_object(members: &[(String, Value)], ty: &Type, out: &mut BytesMut) -> Result<(), BindError> {
+    match ty.kind() {
+        Kind::Composite(fields) => write_composite(members, fields, out),
+        _ if is_extension(ty, "hstore") => write_hstore(members, out),
+        _ => Err(BindError::NoObject(display_name(ty))),
+    }
+}
+
+/// Appends `(1,"a",)`. What is left out is null.
+fn write_composite(
+    members: &[(String, Value)],
+    fields: &[Field],
+    out: &mut BytesMut,
+) -> Result<(), BindError> {
+    out.put_u8(b'(');
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.put_u8(b',');
+        }
+        match members.iter().find(|(name, _)| name == field.name()) {
+            None | Some((_, Value::Null)) => {}
+            Some((_, value)) => write_quoted(value, base(field.type_()), Escape::Twice, out)?,
+        }
+    }
+    out.put_u8(b')');
+    Ok(())
+}
+
+/// Appends `"a"=>"1", "b"=>NULL`.
+fn write_hstore(members: &[(String, Value)], out: &mut BytesMut) -> Result<(), BindError> {
+    for (at, (name, value)) in members.iter().enumerate() {
+        if at > 0 {
+            out.put_u8(b',');
+        }
+        put_quoted(name.as_bytes(), Escape::Backslash, out)?;
+        out.extend_from_slice(b"=>");
+        match value {
+            Value::Null => out.extend_from_slice(b"NULL"),
+            value => write_quoted(value, &Type::TEXT, Escape::Backslash, out)?,
+        }
+    }
+    Ok(())
+}
+
+/// How a quote or a backslash is written within quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    Backslash,
+    Twice,
+}
+
+/// Appends a value that stands within another, in quotes where its notation may need them.
+fn write_quoted(value: &Value, ty: &Type, escape: Escape, out: &mut BytesMut) -> Result<(), BindError> {
+    match value {
+        Value::Boolean(_) | Value::Integer(_) | Value::Float(_) => write_notation(value, ty, out),
+        Value::Text(text) if *ty != Type::BYTEA => put_quoted(text.as_bytes(), escape, out),
+        Value::Decimal(text) | Value::Json(text) => put_quoted(text.as_bytes(), escape, out),
+        _ => {
+            let mut inner = BytesMut::new();
+            write_notation(value, ty, &mut inner)?;
+            put_quoted(&inner, escape, out)
+        }
+    }
+}
+
+fn put_quoted(text: &[u8], escape: Escape, out: &mut BytesMut) -> Result<(), BindError> {
     out.put_u8(b'"');
-    for byte in text.bytes() {
+    for byte in text {
         match byte {
             0 => return Err(BindError::ZeroByte),
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            _ => out.put_u8(byte),
+            b'"' | b'\\' if escape == Escape::Backslash => out.extend_from_slice(&[b'\\', *byte]),
+            b'"' | b'\\' => out.extend_from_slice(&[*byte, *byte]),
+            _ => out.put_u8(*byte),
         }
     }
     out.put_u8(b'"');
     Ok(())
 }
 
-/// A backslash within the quotes of an array is written twice.
 fn write_hex(bytes: &[u8], out: &mut BytesMut) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(b"\"\\\\x");
+    out.extend_from_slice(b"\\x");
     for byte in bytes {
         out.extend(
             [byte >> 4, byte & 15].iter().filter_map(|digit| DIGITS.get(usize::from(*digit))).copied(),
         );
     }
-    out.put_u8(b'"');
 }
 
 #[cfg(test)]

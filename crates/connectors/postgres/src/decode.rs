@@ -1,17 +1,17 @@
 //! Writes a row from PostgreSQL's binary form straight into [`Rows`].
 
+mod notation;
 mod numeric;
 mod time;
 
 use std::error::Error;
-use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use postgres_types::{FromSql, Type};
 use tokio_postgres::Row;
 use trunkline_sql::{DatabaseError, Rows};
 
-use crate::types::Decoder;
+use crate::statement::columns_changed;
+use crate::types::{Decoder, Member};
 
 /// A result column: its name and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,10 @@ pub(crate) fn write_row<W: Rows>(
                 rows.null();
                 Some(())
             }
-            Ok(Raw(Some(bytes))) => write_cell(bytes, &column.decoder, scratch, rows),
+            Ok(Raw(Some(bytes))) => match write_cell(bytes, &column.decoder, scratch, rows) {
+                None if is_altered(bytes, &column.decoder) => return Err(columns_changed()),
+                written => written,
+            },
             Err(_) => None,
         };
         if written.is_none() {
@@ -50,6 +53,16 @@ pub(crate) fn write_row<W: Rows>(
         }
     }
     Ok(rows.end_row())
+}
+
+/// Whether a composite type has more or fewer columns than it had when the statement was prepared.
+fn is_altered(raw: &[u8], decoder: &Decoder) -> bool {
+    match decoder {
+        Decoder::Composite(members) => {
+            Reader(raw).i32().and_then(|count| usize::try_from(count).ok()) != Some(members.len())
+        }
+        _ => false,
+    }
 }
 
 /// Hands out the bytes of a cell as they came.
@@ -88,20 +101,28 @@ fn write_cell<W: Rows>(raw: &[u8], decoder: &Decoder, scratch: &mut String, rows
             _ => return None,
         },
         Decoder::Array(element) => write_array(raw, element, scratch, rows)?,
-        Decoder::Char => {
-            write_char(*raw.first()?, scratch)?;
+        Decoder::Composite(members) => write_composite(raw, members, scratch, rows)?,
+        Decoder::HStore => write_hstore(raw, rows)?,
+        Decoder::Vector => write_vector(raw, rows)?,
+        Decoder::Versioned => rows.text(notation::versioned(raw)?),
+        Decoder::Char | Decoder::TsVector | Decoder::Range(_) | Decoder::Multirange(_) => {
+            notation::write(raw, decoder, scratch)?;
             rows.text(scratch);
         }
         Decoder::Numeric => match numeric::write(raw, scratch)? {
             numeric::Kind::Finite => rows.decimal(scratch),
             numeric::Kind::Special => rows.plain(scratch),
         },
-        Decoder::Uuid => {
-            write_uuid(raw.try_into().ok()?, scratch)?;
-            rows.plain(scratch);
-        }
-        Decoder::Network => {
-            write_network(raw, scratch)?;
+        Decoder::Uuid
+        | Decoder::Network
+        | Decoder::Mac
+        | Decoder::Bits
+        | Decoder::Xid
+        | Decoder::Xid8
+        | Decoder::Tid
+        | Decoder::Lsn
+        | Decoder::Geometry(_) => {
+            notation::write(raw, decoder, scratch)?;
             rows.plain(scratch);
         }
         Decoder::Date
@@ -117,45 +138,61 @@ fn write_cell<W: Rows>(raw: &[u8], decoder: &Decoder, scratch: &mut String, rows
     Some(())
 }
 
-fn write_uuid(bytes: [u8; 16], out: &mut String) -> Option<()> {
-    let value = u128::from_be_bytes(bytes);
-    let group = |shift: u32, digits: u32| (value >> shift) & ((1_u128 << (digits * 4)) - 1);
-    write!(
-        out,
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        group(96, 8),
-        group(80, 4),
-        group(64, 4),
-        group(48, 4),
-        group(0, 12)
-    )
-    .ok()
-}
-
-/// Family, bits of the mask, whether it is a cidr, length, address. An inet without a mask is written without one.
-fn write_network(raw: &[u8], out: &mut String) -> Option<()> {
-    let [_, bits, is_cidr, _, address @ ..] = raw else { return None };
-    let (address, most): (IpAddr, u8) = match <[u8; 4]>::try_from(address) {
-        Ok(address) => (address.into(), 32),
-        Err(_) => (<[u8; 16]>::try_from(address).ok()?.into(), 128),
-    };
-    write!(out, "{address}").ok()?;
-    if *is_cidr != 0 || *bits != most {
-        write!(out, "/{bits}").ok()?;
+/// A row of a composite type: how many columns, then for each its type and value. Dropped columns are not sent.
+fn write_composite<W: Rows>(
+    raw: &[u8],
+    members: &[Member],
+    scratch: &mut String,
+    rows: &mut W,
+) -> Option<()> {
+    let mut reader = Reader(raw);
+    if usize::try_from(reader.i32()?).ok()? != members.len() {
+        return None;
     }
+    rows.begin_object();
+    for member in members {
+        rows.key(&member.name);
+        reader.i32()?;
+        match reader.sized()? {
+            None => rows.null(),
+            Some(raw) => write_cell(raw, &member.decoder, scratch, rows)?,
+        }
+    }
+    rows.end_object();
     Some(())
 }
 
-/// As PostgreSQL 16 writes `"char"`: nothing for zero, octal for what is no ASCII.
-fn write_char(byte: u8, out: &mut String) -> Option<()> {
-    match byte {
-        0 => Some(()),
-        1..=0x7f => {
-            out.push(char::from(byte));
-            Some(())
+/// An hstore: how many pairs, then each key and its value, which may be null.
+fn write_hstore<W: Rows>(raw: &[u8], rows: &mut W) -> Option<()> {
+    let mut reader = Reader(raw);
+    let count = reader.i32()?;
+    rows.begin_object();
+    for _ in 0..count {
+        rows.key(std::str::from_utf8(reader.sized()??).ok()?);
+        match reader.sized()? {
+            None => rows.null(),
+            Some(value) => rows.text(std::str::from_utf8(value).ok()?),
         }
-        _ => write!(out, "\\{byte:03o}").ok(),
     }
+    rows.end_object();
+    Some(())
+}
+
+/// A vector of pgvector: its dimension, two bytes of no meaning, its numbers.
+fn write_vector<W: Rows>(raw: &[u8], rows: &mut W) -> Option<()> {
+    let mut reader = Reader(raw);
+    let count = usize::from(reader.u16()?);
+    reader.u16()?;
+    let (numbers, rest) = reader.0.as_chunks::<4>();
+    if numbers.len() != count || !rest.is_empty() {
+        return None;
+    }
+    rows.begin_list();
+    for number in numbers {
+        rows.float4(f32::from_be_bytes(*number));
+    }
+    rows.end_list();
+    Some(())
 }
 
 /// An array's header: dimensions, whether it has nulls, element type; then length and lower bound of each dimension.
@@ -193,9 +230,9 @@ fn write_dimension<W: Rows>(
             write_dimension(reader, inner, element, scratch, rows)?;
             continue;
         }
-        match reader.i32()? {
-            -1 => rows.null(),
-            size => write_cell(reader.take(usize::try_from(size).ok()?)?, element, scratch, rows)?,
+        match reader.sized()? {
+            None => rows.null(),
+            Some(raw) => write_cell(raw, element, scratch, rows)?,
         }
     }
     rows.end_list();
@@ -210,6 +247,14 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
+    }
+
+    /// Takes a length and so many bytes; `Some(None)` for the length of null.
+    fn sized(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.i32()? {
+            -1 => Some(None),
+            size => self.take(usize::try_from(size).ok()?).map(Some),
+        }
     }
 
     fn u16(&mut self) -> Option<u16> {
@@ -229,13 +274,4 @@ impl<'a> Reader<'a> {
 const MAX_DIMENSIONS: usize = 6;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_uuid_is_written_in_groups() {
-        let mut out = String::new();
-        write_uuid(0x7f9c24e5_2a31_4d0b_9c8e_5b6a7d8e9f01_u128.to_be_bytes(), &mut out).unwrap();
-        assert_eq!(out, "7f9c24e5-2a31-4d0b-9c8e-5b6a7d8e9f01");
-    }
-}
+mod tests;

@@ -1,16 +1,24 @@
-//! Opens connections: how long that may take, what each lane's sessions are held to, and not knocking again at once where
-//! nobody answered.
+//! Opens connections: to which of several hosts, how long that may take, what each lane's sessions are held to.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
+
+use crate::damper::{Damper, Reason};
+use crate::fault::rejection;
+use crate::file::PreparedMode;
+use crate::tls::Tls;
+use crate::transaction::{idle_timeout, lock_timeout, millis};
+use crate::url::{Address, Role, Target};
 
 /// Which lane a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,38 +31,42 @@ pub(crate) enum Lane {
 
 /// Opens sessions of one database.
 pub(crate) struct Dialer {
-    shared: Config,
-    exclusive: Config,
-    /// Host and port, for the operator.
-    address: String,
+    address: Address,
+    /// Which of the hosts are taken.
+    role: Role,
+    /// What a session of each lane is started with.
+    shared: String,
+    exclusive: String,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    /// Whether a pooler was found that gives each transaction another server's session.
+    is_pooled: AtomicBool,
     /// Owns the tasks that drive connections and those that clean up after dropped calls.
     tasks: TaskTracker,
-    last_failure: Mutex<Option<(Instant, String)>>,
+    damper: Damper,
+    attempts: Semaphore,
     next_id: AtomicU64,
 }
 
 impl Dialer {
     /// Decides what sessions are held to. `statement_timeout` is the exclusive lane's; the shared lane's is never longer.
-    pub(crate) fn new(config: &Config, statement_timeout: Duration, connect_timeout: Duration) -> Self {
-        let with = |timeout: Duration| {
-            let mut config = config.clone();
-            let own = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
-            config.options(format!("{own}{}", session_options(timeout))).connect_timeout(connect_timeout);
-            if config.get_application_name().is_none() {
-                config.application_name("trunkline");
-            }
-            config
-        };
+    pub(crate) fn new(
+        address: Address,
+        statement_timeout: Duration,
+        connect_timeout: Duration,
+        prepared: PreparedMode,
+    ) -> Self {
         Self {
-            shared: with(shared_timeout(statement_timeout)),
-            exclusive: with(statement_timeout),
-            address: address(config),
+            role: address.role.unwrap_or(Role::Any),
+            shared: session_options(shared_timeout(statement_timeout)),
+            exclusive: session_options(statement_timeout),
             connect_timeout,
             idle_timeout: idle_timeout(statement_timeout),
+            is_pooled: AtomicBool::new(prepared == PreparedMode::Off),
+            address,
             tasks: TaskTracker::new(),
-            last_failure: Mutex::new(None),
+            damper: Damper::default(),
+            attempts: Semaphore::new(MOST_ATTEMPTS),
             next_id: AtomicU64::new(1),
         }
     }
@@ -62,53 +74,47 @@ impl Dialer {
     /// Opens a session, which takes at most the connect timeout.
     ///
     /// # Errors
-    /// [`DatabaseError::Unreachable`]; at once when another attempt failed less than 250 ms ago.
+    /// [`DatabaseError::Unreachable`] and [`DatabaseError::Rejected`]; at once when another attempt failed a moment ago.
+    ///
+    /// # Cancel safety
+    /// The connection is dropped; the next caller tries anew.
     pub(crate) async fn dial(&self, lane: Lane) -> Result<Session, DatabaseError> {
-        if let Some(reason) = self.failed_within(REMEMBER_FAILURE) {
-            return Err(self.unreached(reason));
-        }
-        let config = match lane {
-            Lane::Shared => &self.shared,
-            Lane::Exclusive => &self.exclusive,
+        let admission = self.damper.admit(self.connect_timeout).map_err(|reason| self.error(reason))?;
+        let deadline = Instant::now() + self.connect_timeout;
+        let connected = async {
+            let _permit = self.attempts.acquire().await;
+            self.reach(lane, deadline).await
         };
-        let connected = tokio::time::timeout(self.connect_timeout, config.connect(NoTls)).await;
-        let (client, connection) = match connected {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(self.note_failure(chain(&error))),
+        match timeout_at(deadline, connected).await {
+            Ok(Ok(session)) => {
+                admission.succeeded();
+                Ok(session)
+            }
+            Ok(Err(reason)) => {
+                admission.failed(reason.clone());
+                Err(self.error(reason))
+            }
             Err(_) => {
-                return Err(self.note_failure(format!("no connection within {:?}", self.connect_timeout)));
+                let reason = Reason::Unreached(format!("no connection within {:?}", self.connect_timeout));
+                admission.failed(reason.clone());
+                Err(self.error(reason))
             }
-        };
-        *self.failure() = None;
-        let address = self.address.clone();
-        let task = self.tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::info!(%address, error = chain(&error), "a database connection ended");
-            }
-        });
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Ok(Session {
-            client,
-            id,
-            task: task.abort_handle(),
-            is_severed: AtomicBool::new(false),
-            is_bloated: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Returns why the last attempt failed, when that is less than `age` ago and none succeeded since.
-    pub(crate) fn failed_within(&self, age: Duration) -> Option<String> {
-        self.failure().as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, reason)| reason.clone())
+    pub(crate) fn failed_within(&self, age: Duration) -> Option<DatabaseError> {
+        self.damper.failed_within(age).map(|reason| self.error(reason))
     }
 
     /// Makes the error that says the database does not answer any more.
     pub(crate) fn unreachable(&self, reason: String) -> DatabaseError {
-        DatabaseError::Unreachable { address: self.address.clone(), source: reason.into(), sent: true }
+        DatabaseError::Unreachable { address: self.address.shown(), source: reason.into(), sent: true }
     }
 
     /// Makes the error that says there is no connection to the database, so that nothing was sent.
     pub(crate) fn unreached(&self, reason: String) -> DatabaseError {
-        DatabaseError::Unreachable { address: self.address.clone(), source: reason.into(), sent: false }
+        DatabaseError::Unreachable { address: self.address.shown(), source: reason.into(), sent: false }
     }
 
     /// Returns the longest time to wait for a connection.
@@ -121,24 +127,150 @@ impl Dialer {
         self.idle_timeout
     }
 
+    /// Returns host and port, for the operator.
+    pub(crate) fn address(&self) -> String {
+        self.address.shown()
+    }
+
+    /// Whether a pooler stands between, so that nothing of a session lasts longer than a transaction.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.is_pooled.load(Ordering::Relaxed)
+    }
+
     /// Returns the owner of this database's tasks.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    fn note_failure(&self, reason: String) -> DatabaseError {
-        *self.failure() = Some((Instant::now(), reason.clone()));
-        self.unreached(reason)
+    fn error(&self, reason: Reason) -> DatabaseError {
+        match reason {
+            Reason::Unreached(reason) => self.unreached(reason),
+            Reason::Rejected { message, help, log } => {
+                DatabaseError::Rejected { message, hint: help.to_owned(), source: log.into() }
+            }
+        }
     }
 
-    fn failure(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
-        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tries each host in turn, none longer than its share of the time that is left.
+    async fn reach(&self, lane: Lane, deadline: Instant) -> Result<Session, Reason> {
+        let mut told = Vec::new();
+        let mut rejected = None;
+        // One that would do if there is no better.
+        let mut second_best = None;
+        let count = self.address.targets.len();
+        let start = if self.address.is_shuffled { pick(count) } else { 0 };
+        for turn in 0..count {
+            let Some(target) = self.address.targets.get((start + turn) % count) else { continue };
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(count - turn).unwrap_or(1);
+            // Less than the whole, so that a single host's own report comes before the bound of all.
+            match timeout(share.mul_f32(0.98), self.open(target, lane)).await {
+                Ok(Ok(session)) if self.is_wanted(&session) => return Ok(session),
+                Ok(Ok(session)) if self.role == Role::PreferStandby => {
+                    second_best.get_or_insert(session);
+                }
+                Ok(Ok(session)) => told.push(format!("{target}: {}", unwanted(&session))),
+                Ok(Err(error)) => {
+                    told.push(format!("{target}: {}", chain(&error)));
+                    rejected = rejected.or_else(|| rejection(&error));
+                }
+                Err(_) => told.push(format!("{target}: no connection within {share:.1?}")),
+            }
+        }
+        if let Some(session) = second_best {
+            return Ok(session);
+        }
+        let log = told.join("; ");
+        Err(match rejected {
+            Some((message, help)) => Reason::Rejected { message, help, log },
+            None => Reason::Unreached(log),
+        })
+    }
+
+    fn is_wanted(&self, session: &Session) -> bool {
+        match (self.role, session.is_standby) {
+            (Role::Any, _) => true,
+            (Role::Primary, is_standby) => is_standby == Some(false),
+            (Role::Standby | Role::PreferStandby, is_standby) => is_standby == Some(true),
+        }
+    }
+
+    /// Opens a session of one host, in the ways that the TLS mode allows.
+    async fn open(&self, target: &Target, lane: Lane) -> Result<Session, Error> {
+        let ways = if target.is_unix() { &[SslMode::Disable] } else { self.address.tls.ways() };
+        let mut outcome = None;
+        for way in ways {
+            if outcome.as_ref().is_some_and(|outcome| !is_about_tls(outcome)) {
+                break;
+            }
+            outcome = Some(self.open_as(target, lane, *way).await);
+        }
+        match outcome {
+            Some(outcome) => outcome,
+            None => self.open_as(target, lane, SslMode::Require).await,
+        }
+    }
+
+    /// Opens a session in one way, and looks whether it is what it seems.
+    ///
+    /// A pooler refuses the options that a session is started with, or takes them and does not pass them on. Both show, and
+    /// from then on every transaction brings its own.
+    async fn open_as(&self, target: &Target, lane: Lane, way: SslMode) -> Result<Session, Error> {
+        if !self.is_pooled() {
+            match self.connect(target, Some(lane), way).await {
+                Ok(mut session) => {
+                    let found = session.examine().await?;
+                    session.is_standby = found.is_standby;
+                    if found.has_options {
+                        return Ok(session);
+                    }
+                }
+                Err(error) if refuses_options(&error) => {}
+                Err(error) => return Err(error),
+            }
+            tracing::info!(host = %target, "a pooler stands before the database: each transaction brings its own settings");
+            self.is_pooled.store(true, Ordering::Relaxed);
+        }
+        let mut session = self.connect(target, None, way).await?;
+        if self.role != Role::Any {
+            session.is_standby = session.examine().await?.is_standby;
+        }
+        Ok(session)
+    }
+
+    async fn connect(&self, target: &Target, lane: Option<Lane>, way: SslMode) -> Result<Session, Error> {
+        let mut config = self.address.config(target, way);
+        config.connect_timeout(self.connect_timeout);
+        let own = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
+        match lane {
+            Some(Lane::Shared) => config.options(format!("{own}{}", self.shared)),
+            Some(Lane::Exclusive) => config.options(format!("{own}{}", self.exclusive)),
+            // The address may have some of its own, which the pooler then has to know.
+            None => &mut config,
+        };
+        let (client, connection) = config.connect(self.address.tls.clone()).await?;
+        let host = target.to_string();
+        let task = self.tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::info!(%host, error = chain(&error), "a database connection ended");
+            }
+        });
+        Ok(Session {
+            client,
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            task: task.abort_handle(),
+            is_severed: AtomicBool::new(false),
+            is_bloated: AtomicBool::new(false),
+            is_pooled: lane.is_none(),
+            is_standby: None,
+            tls: self.address.tls.clone(),
+        })
     }
 }
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Dialer").field("address", &self.address.shown()).finish_non_exhaustive()
     }
 }
 
@@ -149,9 +281,47 @@ pub(crate) struct Session {
     task: AbortHandle,
     is_severed: AtomicBool,
     is_bloated: AtomicBool,
+    is_pooled: bool,
+    /// Whether the server followed another when the session was opened; `None` when it was not asked.
+    is_standby: Option<bool>,
+    tls: Tls,
+}
+
+/// What a session says of itself.
+struct Found {
+    is_standby: Option<bool>,
+    /// Whether it was started with the options that were sent.
+    has_options: bool,
 }
 
 impl Session {
+    /// Whether nothing of the session lasts longer than a transaction.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.is_pooled
+    }
+
+    /// Asks the server to cancel what runs in this session.
+    ///
+    /// # Errors
+    /// That the server was not reached. It does not say whether it cancelled anything.
+    pub(crate) fn cancel(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (token, tls) = (self.client.cancel_token(), self.tls.clone());
+        async move { token.cancel_query(tls).await }
+    }
+
+    async fn examine(&self) -> Result<Found, Error> {
+        let messages = self.client.simple_query(EXAMINE).await?;
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let cell = |at| row.and_then(|row| row.try_get(at).ok().flatten());
+        Ok(Found {
+            is_standby: cell(0).map(|text| text == "t"),
+            has_options: cell(1).is_some_and(|text| text == MARK),
+        })
+    }
+
     /// Returns the driver's handle.
     pub(crate) fn client(&self) -> &Client {
         &self.client
@@ -206,24 +376,43 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
 /// form of ranges the same everywhere. The bound on idling in a transaction frees locks should this process be frozen.
 fn session_options(statement_timeout: Duration) -> String {
     let timeout = statement_timeout.as_millis().max(1);
-    let idle = idle_timeout(statement_timeout).as_millis();
+    let idle = millis(idle_timeout(statement_timeout));
+    let lock = millis(lock_timeout(statement_timeout));
     format!(
-        "-c default_transaction_read_only=on -c statement_timeout={timeout} \
-         -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on"
+        "-c default_transaction_read_only=on -c statement_timeout={timeout} -c lock_timeout={lock} \
+         -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on \
+         -c trunkline.session={MARK}"
     )
 }
 
-fn idle_timeout(statement_timeout: Duration) -> Duration {
-    statement_timeout.max(Duration::from_millis(1)) + Duration::from_secs(10)
+fn unwanted(session: &Session) -> &'static str {
+    match session.is_standby {
+        Some(true) => "it follows another server, and one that takes writes is wanted",
+        Some(false) => "it takes writes, and one that follows another is wanted",
+        None => "it does not say whether it follows another server",
+    }
 }
 
-fn address(config: &Config) -> String {
-    let port = |at: usize| config.get_ports().get(at).or(config.get_ports().first()).copied().unwrap_or(5432);
-    let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| match host {
-        Host::Tcp(name) => format!("{name}:{}", port(at)),
-        Host::Unix(folder) => format!("{}:{}", folder.display(), port(at)),
-    });
-    hosts.collect::<Vec<_>>().join(", ")
+/// Whether the other way may work: the handshake failed, or the server has no place for logins like this one.
+fn is_about_tls(outcome: &Result<Session, Error>) -> bool {
+    match outcome {
+        Ok(_) => false,
+        Err(error) => match error.code() {
+            Some(code) => code.code() == "28000",
+            // The driver has no other sign of it.
+            None => error.to_string().contains("TLS"),
+        },
+    }
+}
+
+fn refuses_options(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|report| report.message().contains("unsupported startup parameter"))
+}
+
+/// Returns a number below `count`, another each time.
+fn pick(count: usize) -> usize {
+    let random = usize::try_from(crate::damper::random() >> 33).unwrap_or(0);
+    random.checked_rem(count).unwrap_or(0)
 }
 
 /// Tells an error with its causes: the driver's own text alone is `error connecting to server`.
@@ -238,8 +427,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Long enough that 200 calls at once find one failure, short enough that recovery is not noticed.
-const REMEMBER_FAILURE: Duration = Duration::from_millis(250);
+/// A role, and whether the options came through: a setting that no server has by itself.
+const EXAMINE: &str =
+    "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('trunkline.session', true)";
+
+const MARK: &str = "on";
+
+/// Most connections being opened at a time: a server that comes back has others to serve, too.
+const MOST_ATTEMPTS: usize = 4;
 
 /// A connection that read a larger row is not used again.
 const LARGE_ROW: usize = 1 << 20;

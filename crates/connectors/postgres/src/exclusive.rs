@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::{NoTls, Statement};
+use tokio_postgres::Statement;
 use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
 use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
+use crate::transaction::{Extent, clean};
 
 /// The connections of the lane: so many, opened as they are needed, given out in the order of asking.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Owned {
     session: Session,
     /// By the number of the statement. An entry whose statement is gone is removed with the next one added.
     prepared: HashMap<u64, Kept>,
+    /// The statement that sets what the database is to know of a caller.
+    setter: Option<(Extent, Statement)>,
 }
 
 #[derive(Debug)]
@@ -98,7 +101,7 @@ impl Pool {
             // All in use may also be because none of them can be opened.
             _ => {
                 return Err(match self.dialer.failed_within(wait * 2) {
-                    Some(reason) => self.dialer.unreached(reason),
+                    Some(error) => error,
                     None => DatabaseError::PoolExhausted { after: wait },
                 });
             }
@@ -106,7 +109,11 @@ impl Pool {
         drop(waiting);
         let owned = match self.take_idle() {
             Some(owned) => owned,
-            None => Owned { session: self.dialer.dial(Lane::Exclusive).await?, prepared: HashMap::new() },
+            None => Owned {
+                session: self.dialer.dial(Lane::Exclusive).await?,
+                prepared: HashMap::new(),
+                setter: None,
+            },
         };
         Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean })
     }
@@ -140,12 +147,11 @@ impl Pool {
         let client = owned.session.client();
         // All that was sent before is answered before this is.
         if state == State::Draining
-            && let Ok(Ok(())) = tokio::time::timeout(DRAIN_WITHIN, client.batch_execute(CLEAN)).await
+            && let Ok(Ok(is_clean)) = tokio::time::timeout(DRAIN_WITHIN, clean(client)).await
         {
-            return true;
+            return is_clean;
         }
-        let cancel = client.cancel_token();
-        let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), cancel.cancel_query(NoTls)).await;
+        let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), owned.session.cancel()).await;
         if !matches!(cancelled, Ok(Ok(()))) {
             tracing::warn!(
                 "a statement that nobody waits for could not be cancelled; its own timeout will end it"
@@ -229,6 +235,20 @@ impl Lease {
         Some(kept.statement.clone())
     }
 
+    /// Returns the statement that sets what the database is to know of a caller, if this connection has one for that much.
+    pub(crate) fn setter(&self, extent: Extent) -> Option<Statement> {
+        let (owned, _) = self.held.as_ref()?;
+        let (_, statement) = owned.setter.as_ref().filter(|(kept, _)| *kept == extent)?;
+        Some(statement.clone())
+    }
+
+    /// Keeps that statement.
+    pub(crate) fn keep_setter(&mut self, extent: Extent, statement: Statement) {
+        if let Some((owned, _)) = &mut self.held {
+            owned.setter = Some((extent, statement));
+        }
+    }
+
     /// Keeps a prepared form as long as the statement lives.
     pub(crate) fn keep(&mut self, of: &PostgresStatement, epoch: u64, statement: Statement) {
         if let Some((owned, _)) = &mut self.held {
@@ -266,11 +286,6 @@ impl Drop for Lease {
         }
     }
 }
-
-/// Ends the transaction and undoes what outlives one: settings, advisory locks, cursors, temporary tables, listening.
-/// Prepared statements stay.
-pub(crate) const CLEAN: &str = "rollback; set session authorization default; reset all; \
-    select pg_catalog.pg_advisory_unlock_all(); close all; unlisten *; discard temp";
 
 /// How long a result that is not wanted to its end may still come before it is cancelled, which costs the connection.
 const DRAIN_WITHIN: Duration = Duration::from_millis(20);

@@ -75,6 +75,64 @@ impl Context<'_> {
     }
 }
 
+/// Says in our own words why a login was refused, and what to do; `None` when something else is wrong. The server's words
+/// name user and database, which are parts of the address.
+pub(crate) fn rejection(error: &Error) -> Option<(String, &'static str)> {
+    if let Some(distrust) = crate::tls::distrust(error) {
+        let message = format!("the certificate that the database's server shows is not trusted: {distrust}");
+        return Some((
+            message,
+            "name the authority's file with `sslrootcert`, and the host as its certificate does",
+        ));
+    }
+    let Some(report) = error.as_db_error() else {
+        let told = chain(error);
+        return if told.contains("password missing") {
+            Some((
+                "the database asks for a password and the address has none".to_owned(),
+                "write it into the address",
+            ))
+        } else if told.contains("channel binding") {
+            Some((
+                "the login is not bound to the connection, as `channel_binding=require` asks".to_owned(),
+                "use TLS and a user with a SCRAM password, or write `channel_binding=prefer`",
+            ))
+        } else {
+            None
+        };
+    };
+    let (message, help) = match (report.code().code(), report.message()) {
+        ("28P01", _) => {
+            ("the database refuses the login: user name or password is wrong", "correct them in the address")
+        }
+        ("28000", _) => (
+            "the database has no place for this login",
+            "look into its pg_hba.conf: user, database, network address, and TLS or none are what it asks for; or the user does not exist",
+        ),
+        ("3D000", _) => {
+            ("there is no such database on the server", "correct the name after the last `/` of the address")
+        }
+        // PgBouncer has one code for everything.
+        ("08P01", text) if text.contains("authentication failed") || text.contains("no such user") => {
+            ("the pooler refuses the login: user name or password is wrong", "correct them in the address")
+        }
+        ("08P01", text) if text.contains("no such database") => {
+            ("the pooler knows no such database", "correct the name after the last `/` of the address")
+        }
+        _ => return None,
+    };
+    Some((message.to_owned(), help))
+}
+
+/// Whether the server takes no writes any more, although one that does was reached before.
+pub(crate) fn is_demoted(error: &Error) -> bool {
+    code(error) == Some(READ_ONLY_TRANSACTION)
+        || code(error) == Some(FEATURE_NOT_SUPPORTED)
+            && error.as_db_error().and_then(DbError::routine).is_some_and(|routine| {
+                matches!(routine, "check_transaction_read_only" | "check_XactReadOnly")
+            })
+}
+
 /// Whether the connection is gone, so that the statement can be run on another.
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error.as_db_error() {
@@ -99,6 +157,23 @@ pub(crate) fn is_timeout(error: &Error) -> bool {
     code(error) == Some(QUERY_CANCELED)
 }
 
+/// Whether a replica reports what a primary may not: that it is in recovery, that recovery got in the way, or something that
+/// it has not heard of yet.
+pub(crate) fn is_of_a_replica(error: &Error) -> bool {
+    is_of_recovery(error)
+        || code(error).is_some_and(|code| code == RECOVERY_CONFLICT || is_of_catalogue(code))
+}
+
+/// Whether the statement does what cannot be done in recovery.
+pub(crate) fn is_of_recovery(error: &Error) -> bool {
+    matches!(code(error), Some(READ_ONLY_TRANSACTION | NOT_IN_THIS_STATE))
+}
+
+/// Whether a code says that the statement does not fit the catalogue.
+fn is_of_catalogue(code: &str) -> bool {
+    code.starts_with("42") || code == FEATURE_NOT_SUPPORTED
+}
+
 /// Whether the database could not infer a parameter's type.
 pub(crate) fn is_untyped(error: &Error) -> bool {
     matches!(code(error), Some("42P08" | "42P18"))
@@ -120,5 +195,9 @@ fn is_gone(report: &DbError) -> bool {
 
 const QUERY_CANCELED: &str = "57014";
 const READ_ONLY_TRANSACTION: &str = "25006";
+/// Reported for functions that ask the log's writer.
+const NOT_IN_THIS_STATE: &str = "55000";
+/// A serialization failure; on a replica, replay needed what the statement was reading.
+const RECOVERY_CONFLICT: &str = "40001";
 const FEATURE_NOT_SUPPORTED: &str = "0A000";
 const NO_SUCH_PREPARED: &str = "26000";

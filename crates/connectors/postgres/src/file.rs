@@ -1,27 +1,42 @@
 //! `[connectors.X]` with `type = "postgres"` as written in the file, and what it is resolved to.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio_postgres::Config;
 use trunkline_sql::file::{DurationText, SizeText};
-use trunkline_sql::{Access, AdHoc, Options, Problem, SharedKeys};
+use trunkline_sql::{Access, AdHoc, Options, Problem, SessionPlan, SharedKeys};
 
 use crate::Postgres;
+use crate::nodes::MOST_REPLICAS;
+use crate::postgres::Replicas;
+pub use crate::url::DatabaseUrl;
+use crate::url::Role;
 
 /// `[connectors.X]` with `type = "postgres"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PostgresFile {
-    /// Where the database is and who logs in: `postgres://user:password@host:5432/database`. Shown nowhere once read.
+    /// Where the database is and who logs in: `postgres://user:password@host:5432/database?sslmode=verify-full`, or several
+    /// hosts `host1,host2`; libpq's form `host=... user=...` is read, too. Shown nowhere once read.
     pub url: DatabaseUrl,
+    /// Servers that follow the one of `url` and are read from: their addresses, at most 16. Default: none.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub replicas: Vec<DatabaseUrl>,
+    /// How far behind a replica may be and still be read from. Default: `"2s"`.
+    #[serde(default)]
+    pub max_lag: Option<DurationText>,
     /// Most connections for statements that cannot share one: writes, long ones, those with volatile functions. Default: 8.
     /// Short reads share four more.
     #[serde(default)]
     pub pool: Option<NonZeroU32>,
+    /// Whether statements are prepared in sessions that last: `auto` finds out, `off` is for a pooler that gives each
+    /// transaction another session, like PgBouncer in transaction mode. Default: `auto`.
+    #[serde(default)]
+    pub prepared: PreparedMode,
     /// How long connecting, or waiting for a free connection, may take. Default: `"3s"`.
     #[serde(default)]
     pub connect_timeout: Option<DurationText>,
@@ -47,6 +62,14 @@ pub struct PostgresFile {
     /// What stands before the names of tools that the connector makes by itself. Default: its name and `_`.
     #[serde(default)]
     pub prefix: Option<String>,
+    /// Settings of the database's own that policies read, like `app.tenant`, each computed for the transaction of a call from
+    /// its verified caller by an expression, like `"caller.claims.tenant"`. A call it cannot be computed for is refused.
+    #[serde(default)]
+    pub session: BTreeMap<String, String>,
+    /// The role that statements run as, computed for each call from its verified caller by an expression, like
+    /// `"caller.claims.db_role"`. The login must be a member of it. A call it cannot be computed for is refused.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 impl PostgresFile {
@@ -61,9 +84,10 @@ impl PostgresFile {
             let message = "not available in this version for type postgres (comes with a later version)";
             problems.push(Problem::new(&at("ad-hoc-sql"), message).help("remove the key, or write \"off\""));
         }
-        let config = self.url.config().map_err(|(message, help)| {
-            problems.push(Problem::new(&at("url"), message).help(help));
+        let address = self.url.address().map_err(|refusal| {
+            problems.push(Problem::new(&at("url"), refusal.message).help(refusal.help));
         });
+        let replicas = self.replicas(name, &mut problems);
         let shared = SharedKeys {
             access: self.access,
             statement_timeout: self.statement_timeout,
@@ -73,94 +97,64 @@ impl PostgresFile {
             deadline: self.deadline,
             prefix: self.prefix,
         };
-        let options = shared.resolve(name, &mut problems);
-        let (Ok(config), true) = (config, problems.is_empty()) else { return Err(problems) };
+        let mut options = shared.resolve(name, &mut problems);
+        options.session = SessionPlan::resolve(name, &self.session, self.role.as_deref(), &mut problems);
+        let (Ok(mut address), true) = (address, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
-        Ok((Postgres::new(&config, pool, connect_timeout, options.statement_timeout), options))
-    }
-}
-
-/// The address of a database with its password; `Debug` hides it.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct DatabaseUrl(String);
-
-impl DatabaseUrl {
-    /// Takes an address as it is; it is read by [`PostgresFile::resolve`].
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
-    /// Reads the address, or says what is wrong with it and what to write, without showing any of it.
-    fn config(&self) -> Result<Config, (String, &'static str)> {
-        if let Some(mode) = self.tls_mode() {
-            return Err((
-                format!("`sslmode={mode}` asks for TLS, which comes with a later version"),
-                "write `sslmode=prefer` where the network between is trusted, or connect through a local proxy that does TLS",
-            ));
+        // Of several hosts usually one takes writes.
+        if self.access == Access::ReadWrite && address.targets.len() > 1 {
+            address.role.get_or_insert(Role::Primary);
         }
-        let mut config: Config = self.0.parse().map_err(|error| (unreadable(&error), HOW_TO_WRITE))?;
-        // `prefer` falls back to no encryption, and there is none to prefer yet.
-        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(("the address names no host".to_owned(), HOW_TO_WRITE));
+        if let Some(warning) = address.tls.warning(address.is_local()) {
+            options.warnings.push(Problem::new(&at("url"), warning.message).help(warning.help).warning());
         }
-        Ok(config)
+        let postgres =
+            Postgres::new(address, replicas, pool, connect_timeout, options.statement_timeout, self.prepared);
+        Ok((postgres, options))
     }
 
-    /// Returns the mode when it is one that insists on TLS, as one of our own words.
-    fn tls_mode(&self) -> Option<&'static str> {
-        let (_, options) =
-            if self.0.contains("://") { self.0.split_once('?')? } else { ("", self.0.as_str()) };
-        let mut options = options.split(|character: char| character == '&' || character.is_whitespace());
-        options.find_map(|option| {
-            let mode = option.strip_prefix("sslmode=")?.trim_matches('\'');
-            TLS_MODES.iter().copied().find(|known| *known == mode)
-        })
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DatabaseUrl(..)")
-    }
-}
-
-/// Names the option that is wrong when the driver does, and nothing else: its report may quote a part of the password.
-fn unreadable(error: &tokio_postgres::Error) -> String {
-    let report = crate::dial::chain(error);
-    match OPTIONS.iter().find(|option| report.contains(&format!("`{option}`"))) {
-        Some(option) => {
-            format!("the address does not parse: its `{option}` has no value that is allowed there")
+    fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
+        let at = |key: &'static str| ["connectors", name, key];
+        if self.replicas.len() > MOST_REPLICAS {
+            let message = format!(
+                "`replicas` has {} addresses; at most {MOST_REPLICAS} are allowed",
+                self.replicas.len()
+            );
+            problems.push(Problem::new(&at("replicas"), message).help("name a balancer in front of them"));
         }
-        None => "the address does not parse".to_owned(),
+        if self.replicas.is_empty() && self.max_lag.is_some() {
+            let message = "`max-lag` bounds replicas, and there are none";
+            problems.push(Problem::new(&at("max-lag"), message).help("remove the key, or write `replicas`"));
+        }
+        let mut addresses = Vec::with_capacity(self.replicas.len());
+        for (number, url) in (1..).zip(&self.replicas) {
+            match url.address() {
+                Ok(address) => addresses.push(address),
+                Err(refusal) => {
+                    let message = format!("replica {number}: {}", refusal.message);
+                    problems.push(Problem::new(&at("replicas"), message).help(refusal.help));
+                }
+            }
+        }
+        Replicas { addresses, max_lag: self.max_lag.map_or(DEFAULT_MAX_LAG, |text| text.0) }
     }
 }
 
-const HOW_TO_WRITE: &str = "write `postgres://user:password@host:5432/database`, with `@`, `:`, `/`, `?` and `%` in a name or \
-     password written as `%40`, `%3A`, `%2F`, `%3F` and `%25`";
-
-const TLS_MODES: &[&str] = &["require", "verify-ca", "verify-full"];
-
-const OPTIONS: &[&str] = &[
-    "port",
-    "sslmode",
-    "sslnegotiation",
-    "connect_timeout",
-    "tcp_user_timeout",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "target_session_attrs",
-    "channel_binding",
-    "load_balance_hosts",
-    "hostaddr",
-];
+/// Whether statements are prepared by name in sessions that last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreparedMode {
+    /// They are, unless a pooler is found between that gives each transaction another session.
+    #[default]
+    Auto,
+    /// They are not: every statement is sent whole, and every transaction brings its own settings.
+    Off,
+}
 
 const DEFAULT_POOL: usize = 8;
+
+const DEFAULT_MAX_LAG: Duration = Duration::from_secs(2);
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -180,15 +174,15 @@ mod tests {
             "postgres://u:hunter2@h/db?hunter2=1",
             "hunter2",
             "postgres://u:hunter2",
-            "postgres://u:hunter2@h/db?sslmode=verify-full",
-            "host=h user=u password=hunter2 sslmode=require",
+            "postgres://u:hunter2@h/db?sslmode=full",
+            "host=h user=u password=hunter2 sslmode=verify-full sslrootcert=/none",
         ] {
             let found = problems(&format!("url = {url:?}"));
             assert_eq!(found.len(), 1, "{url}: {found:?}");
             assert_eq!(found[0].path, ["connectors", "shop", "url"]);
             assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
         }
-        let file: PostgresFile = toml::from_str("url = 'postgres://u:hunter2@h/db'").unwrap();
+        let file: PostgresFile = toml::from_str("url = 'postgres://u:hunter2@h/db?sslmode=disable'").unwrap();
         assert!(!format!("{file:?}").contains("hunter2"));
         let (postgres, options) = file.resolve("shop").unwrap();
         assert!(!format!("{postgres:?}").contains("hunter2"));
@@ -203,6 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn replicas_are_read_like_the_primary_and_told_by_their_number() {
+        let found = problems(
+            "url = 'postgres://u@h/db'\nreplicas = ['postgres://u@h/db', 'postgres://u:hunter2@h:port/db']",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
+        assert!(found[0].message.starts_with("replica 2: "), "{found:?}");
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+        let found = problems("url = 'postgres://u@h/db'\nmax-lag = '1s'");
+        assert_eq!(found[0].path, ["connectors", "shop", "max-lag"]);
+        let many = vec!["'postgres://u@h/db'"; MOST_REPLICAS + 1].join(", ");
+        let found = problems(&format!("url = 'postgres://u@h/db'\nreplicas = [{many}]"));
+        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
+    }
+
+    #[test]
     fn ad_hoc_sql_is_refused_by_name() {
         let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
         assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
@@ -210,9 +220,46 @@ mod tests {
     }
 
     #[test]
-    fn tls_that_is_only_preferred_is_done_without() {
-        for mode in ["disable", "prefer"] {
-            assert_eq!(problems(&format!("url = 'postgres://u@h/db?sslmode={mode}'")), []);
+    fn what_is_told_of_callers_is_compiled_and_its_mistakes_have_a_place() {
+        let file: PostgresFile = toml::from_str(
+            "url = 'postgres://u@h/db'\nsession.'app.tenant' = 'caller.claims.tenant'\nrole = 'caller.claims.db_role'",
+        )
+        .unwrap();
+        assert!(file.resolve("shop").unwrap().1.session.is_some());
+        let found = problems(
+            "url = 'postgres://u@h/db'\nsession = { 'app.tenant' = 'args.tenant', search_path = \"'x'\" }\nrole = 'caller.clams'",
+        );
+        let keys: Vec<_> = found.iter().map(|problem| problem.path.join("/")).collect();
+        assert_eq!(
+            keys,
+            [
+                "connectors/shop/session/app.tenant",
+                "connectors/shop/session/search_path",
+                "connectors/shop/role"
+            ]
+        );
+        assert!(found.iter().all(|problem| problem.help.is_some()), "{found:?}");
+    }
+
+    #[test]
+    fn a_server_that_is_not_verified_is_a_warning() {
+        let warnings = |url: &str| {
+            let file: PostgresFile = toml::from_str(&format!("url = {url:?}")).unwrap();
+            file.resolve("shop").unwrap().1.warnings
+        };
+        for url in [
+            "postgres://u@h/db",
+            "postgres://u@localhost/db?sslmode=require",
+            "postgres://u@localhost/db?sslmode=prefer",
+        ] {
+            let found = warnings(url);
+            assert_eq!(found.len(), 1, "{url}");
+            assert_eq!(found[0].path, ["connectors", "shop", "url"]);
+            assert_eq!(found[0].severity, trunkline_sql::Severity::Warning);
+            assert!(found[0].help.as_ref().unwrap().contains("verify-full"));
+        }
+        for url in ["postgres://u@localhost/db", "postgres://u@h/db?sslmode=disable"] {
+            assert_eq!(warnings(url), [], "{url}");
         }
     }
 }

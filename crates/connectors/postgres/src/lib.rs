@@ -4,22 +4,38 @@
 //! There are two lanes. Short declared reads are pipelined over a few shared connections; everything else has a connection
 //! of its own for the time it runs and is cancelled in the server when its caller goes away. `run` and `statement` choose,
 //! `shared` and `exclusive` hold the connections, `dial` opens them.
+//!
+//! A database may have replicas: each server is a `node` with both lanes. `nodes` chooses, `probe` looks how well they are,
+//! `writes` knows who wrote lately.
 
 mod bind;
+mod catalogue;
+mod damper;
 mod decode;
+mod describe;
 mod dial;
+mod domain;
 mod exclusive;
 mod fault;
 pub mod file;
 mod nature;
+mod node;
+mod nodes;
 mod parked;
 mod postgres;
 mod prepare;
+mod probe;
 mod run;
 mod shared;
 mod statement;
+mod survey;
+mod tls;
+mod transaction;
 mod types;
+mod url;
+mod writes;
 
 pub use file::PostgresFile;
+pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;

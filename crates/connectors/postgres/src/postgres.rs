@@ -1,58 +1,88 @@
-//! A PostgreSQL database behind tools: what the file said, its two lanes, and the way in.
+//! A PostgreSQL database behind tools: what the file said, its servers, and the way in.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
-use tokio_postgres::Config;
 use trunkline_sql::{
-    BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+    Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
 use crate::dial::{Dialer, shared_timeout};
-use crate::exclusive::Pool;
+use crate::file::PreparedMode;
+use crate::node::{Node, NodeState, NodeStatus, Place};
+use crate::nodes::{Nodes, Route};
 use crate::prepare::Learner;
 use crate::run::Call;
-use crate::shared::SharedLane;
 use crate::statement::PostgresStatement;
+use crate::transaction::{Bounds, Openings};
+use crate::url::Address;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
 pub struct Postgres {
-    pub(crate) dialer: Arc<Dialer>,
-    pub(crate) shared: SharedLane,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) nodes: Nodes,
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
+    pub(crate) openings: Openings,
+}
+
+/// The replicas of a database, as the file says them.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    pub(crate) addresses: Vec<Address>,
+    /// How far one may be behind and still be read from.
+    pub(crate) max_lag: Duration,
 }
 
 impl Postgres {
     pub(crate) fn new(
-        config: &Config,
+        address: Address,
+        replicas: Replicas,
         pool: usize,
         connect_timeout: Duration,
         statement_timeout: Duration,
+        prepared: PreparedMode,
     ) -> Self {
-        let dialer = Arc::new(Dialer::new(config, statement_timeout, connect_timeout));
         let shared_timeout = shared_timeout(statement_timeout);
-        Self {
-            shared: SharedLane::new(Arc::clone(&dialer), shared_timeout + STALLED_AFTER),
-            pool: Pool::new(Arc::clone(&dialer), pool),
-            dialer,
-            statement_timeout,
-            shared_timeout,
-        }
+        let node = |number: usize, address: Address| {
+            let dialer = Arc::new(Dialer::new(address, statement_timeout, connect_timeout, prepared));
+            Node::new(number, dialer, pool, shared_timeout + STALLED_AFTER)
+        };
+        let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
+        let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
+        let openings = Openings::new(Bounds::Startup, statement_timeout);
+        Self { nodes, statement_timeout, shared_timeout, openings }
     }
 
-    /// Connects, and runs nothing.
+    /// Returns the node that takes writes.
+    pub(crate) fn primary(&self) -> &Node {
+        self.nodes.primary()
+    }
+
+    /// Returns what is known of the primary and of each replica, in the order of the file. Without replicas nobody looks
+    /// after the primary, and it stays [`NodeState::Unseen`].
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        self.nodes.status()
+    }
+
+    /// Connects to the primary, or else to a replica, and runs nothing.
     ///
     /// # Errors
-    /// [`DatabaseError::Unreachable`].
+    /// [`DatabaseError::Unreachable`], of the primary.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        self.shared.pick().await.map(drop)
+        let Err(error) = self.primary().shared.pick().await else { return Ok(()) };
+        for node in self.nodes.all().filter(|node| !node.is_primary()) {
+            if node.shared.pick().await.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(error)
     }
 
     /// Waits until the statements of dropped calls were cancelled in the server, at most for `within`; to be called before
@@ -61,19 +91,50 @@ impl Postgres {
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn settle(&self, within: Duration) {
-        self.pool.settle(within).await;
+        join_all(self.nodes.all().map(|node| node.pool.settle(within))).await;
     }
 
+    /// Asks the primary, which alone is sure to know the newest tables. For a read a replica will do when the primary does
+    /// not answer: a start without it then serves reads.
     async fn learn(
         &self,
         source: &StatementSource,
     ) -> Result<(PostgresStatement, Description), DatabaseError> {
-        match self.learn_once(source).await {
+        let primary = self.primary();
+        let known_down = self.nodes.has_replicas() && primary.state() == NodeState::Down;
+        let mut learned = if known_down && source.access == Access::ReadOnly {
+            Err(primary.dialer.unreached("it did not answer when last looked at".to_owned()))
+        } else {
+            self.learn_twice(primary, source).await
+        };
+        if source.access == Access::ReadOnly {
+            for node in self.nodes.all().filter(|node| !node.is_primary()) {
+                if !matches!(learned, Err(DatabaseError::Unreachable { .. })) {
+                    return learned;
+                }
+                let there = self.learn_twice(node, source).await;
+                if !matches!(there, Err(DatabaseError::Unreachable { .. })) {
+                    learned = there;
+                }
+            }
+            if known_down && matches!(learned, Err(DatabaseError::Unreachable { .. })) {
+                return self.learn_twice(primary, source).await;
+            }
+        }
+        learned
+    }
+
+    async fn learn_twice(
+        &self,
+        node: &Node,
+        source: &StatementSource,
+    ) -> Result<(PostgresStatement, Description), DatabaseError> {
+        match self.learn_once(node, source).await {
             // Once more, unless it is known that there is nobody to connect to: the connection may have been an old one.
             Err(DatabaseError::Unreachable { .. })
-                if self.dialer.failed_within(self.dialer.connect_timeout()).is_none() =>
+                if node.dialer.failed_within(node.dialer.connect_timeout()).is_none() =>
             {
-                self.learn_once(source).await
+                self.learn_once(node, source).await
             }
             learned => learned,
         }
@@ -81,15 +142,20 @@ impl Postgres {
 
     async fn learn_once(
         &self,
+        node: &Node,
         source: &StatementSource,
     ) -> Result<(PostgresStatement, Description), DatabaseError> {
-        let mut lease = self.pool.lease().await?;
+        let mut lease = node.pool.lease().await?;
         lease.begin();
         let learner =
-            Learner { dialer: &self.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
+            Learner { dialer: &node.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
         let learned = learner.learn().await;
         lease.finish();
-        learned
+        learned.map(|(statement, description)| (statement.on_nodes(self.nodes.count()), description))
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.primary().dialer.connect_timeout()
     }
 
     async fn call<W: Rows>(
@@ -99,9 +165,16 @@ impl Postgres {
     ) -> Result<Ran<W>, DatabaseError> {
         let Run { values, mut rows, deadline, behalf, page } = run;
         let started = Instant::now();
-        let longest = started + self.statement_timeout + self.dialer.connect_timeout() + ANSWER_GRACE;
+        let longest = started + self.statement_timeout + self.connect_timeout() + ANSWER_GRACE;
         let limit = deadline.map_or(longest, |deadline| longest.min(deadline.into()));
         let mut kept = None;
+        let mut route = Route::default();
+        let node = match statement.access {
+            Access::ReadOnly if !statement.needs_primary() => {
+                self.nodes.first(&mut route, &behalf.caller).await
+            }
+            _ => self.primary(),
+        };
         let call = Call {
             postgres: self,
             statement,
@@ -112,6 +185,9 @@ impl Postgres {
             kept: &mut kept,
             limit,
             started,
+            place: Place::on(node),
+            route,
+            failed_in_recovery: false,
         };
         let affected = call.run().await?;
         Ok(Ran { rows, affected, kept })
@@ -128,10 +204,10 @@ impl Database for Postgres {
         source: &'a StatementSource,
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>> {
         Box::pin(async move {
-            let within = self.dialer.connect_timeout() + self.statement_timeout;
+            let within = self.connect_timeout() + self.statement_timeout;
             match tokio::time::timeout(within, self.learn(source)).await {
                 Ok(learned) => learned,
-                Err(_) => Err(self.dialer.unreachable(format!("no answer within {within:?}"))),
+                Err(_) => Err(self.primary().dialer.unreachable(format!("no answer within {within:?}"))),
             }
         })
     }

@@ -1,18 +1,18 @@
 //! Learns a statement from the database: parameter types, columns, nullability, and whether it may share a connection.
 
-use std::collections::BTreeSet;
-
 use postgres_types::Type;
 use tokio_postgres::{Client, Statement};
 use trunkline_sql::{Access, Column, DatabaseError, Description, StatementSource, WrittenType};
 
+use crate::catalogue::Catalogue;
 use crate::decode::ColumnPlan;
+use crate::describe::{cell_schema, parameter};
 use crate::dial::Dialer;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_untyped};
 use crate::nature::{Kind, Nature, without_tail};
 use crate::statement::{PostgresStatement, Recipe, columns_of};
-use crate::types::{Form, cell_schema, display_name, parameter, type_of_kind};
+use crate::types::{Form, display_name, type_of_kind};
 
 /// Learns statements on one connection.
 pub(crate) struct Learner<'a> {
@@ -33,18 +33,20 @@ impl Learner<'_> {
             nature.admit_reading(&self.source.sql)?;
         }
         let client = self.lease.session()?.client();
+        // A composite type may have got another column since the connection first met it.
+        client.clear_type_cache();
         let mut types = self.written_types(client).await?;
         let plain = self.prepare_inferring(client, &mut types).await?;
         let forms: Vec<Form> = plain.columns().iter().map(|column| Form::of(column.type_())).collect();
         let (recipe, prepared) = self.recipe(client, &nature, &plain, &forms).await?;
-        let columns = self.describe_columns(client, &nature, &plain).await?;
+        let (columns, catalogue) = self.describe_columns(client, &nature, &plain).await?;
         let is_volatile = self.is_volatile(client, &nature).await?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
             && nature.kind == Kind::Query
             && !nature.may_write
             && !is_volatile;
-        let parameters = plain.params().iter().map(parameter).collect();
+        let parameters = plain.params().iter().map(|ty| parameter(ty, &catalogue.domains)).collect();
         let plans = columns.iter().zip(&forms);
         let plans =
             plans.map(|(column, form)| ColumnPlan { name: column.name.clone(), decoder: form.decoder() });
@@ -165,41 +167,26 @@ impl Learner<'_> {
         Ok((Recipe { sql, prefix, length, parameters, columns }, prepared))
     }
 
+    /// Says what comes out of each column, and what the catalogue has on the types.
     async fn describe_columns(
         &self,
         client: &Client,
         nature: &Nature,
         plain: &Statement,
-    ) -> Result<Vec<Column>, DatabaseError> {
-        let not_null = if nature.adds_nulls { BTreeSet::new() } else { self.not_null(client, plain).await? };
+    ) -> Result<(Vec<Column>, Catalogue), DatabaseError> {
+        let catalogue = Catalogue::read(client, plain, !nature.adds_nulls).await;
+        let catalogue = catalogue.map_err(|(error, sql)| self.context(sql, 0).error(&error))?;
         let columns = plain.columns().iter().map(|column| Column {
             name: column.name().to_owned(),
-            schema: cell_schema(column.type_()),
-            nullable: !column
-                .table_oid()
-                .zip(column.column_id())
-                .is_some_and(|origin| not_null.contains(&origin)),
+            schema: cell_schema(
+                column.type_(),
+                column.type_modifier(),
+                catalogue.domain(column),
+                &catalogue.domains,
+            ),
+            nullable: catalogue.is_nullable(column),
         });
-        Ok(columns.collect())
-    }
-
-    /// Returns which of the table columns behind the result are NOT NULL.
-    async fn not_null(
-        &self,
-        client: &Client,
-        plain: &Statement,
-    ) -> Result<BTreeSet<(u32, i16)>, DatabaseError> {
-        let tables: BTreeSet<u32> =
-            plain.columns().iter().filter_map(tokio_postgres::Column::table_oid).collect();
-        if tables.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let tables: Vec<u32> = tables.into_iter().collect();
-        let sql =
-            "select attrelid, attnum from pg_catalog.pg_attribute where attrelid = any($1) and attnotnull";
-        let rows = client.query_typed(sql, &[(&tables, Type::OID_ARRAY)]).await;
-        let rows = rows.map_err(|error| self.context(sql, 0).error(&error))?;
-        Ok(rows.iter().filter_map(|row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?))).collect())
+        Ok((columns.collect(), catalogue))
     }
 
     /// Whether a function that the statement names is volatile, in whatever schema. A name that is no function's is a

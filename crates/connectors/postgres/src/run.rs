@@ -1,4 +1,5 @@
-//! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off.
+//! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off,
+//! on another node where there is one.
 
 mod cursor;
 
@@ -10,16 +11,22 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
 use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
 
 use crate::Postgres;
 use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
-use crate::exclusive::{CLEAN, Lease};
+use crate::exclusive::Lease;
 use crate::fault::{Context, is_lost, is_stale, is_timeout};
+use crate::node::Place;
+use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed};
+use crate::transaction::{self, Extent, Unopened};
+use crate::writes::position;
+
+mod route;
 
 /// One call of a statement.
 #[derive(Debug)]
@@ -35,6 +42,11 @@ pub(crate) struct Call<'a, W> {
     /// When the call is of no use any more; always set.
     pub(crate) limit: Instant,
     pub(crate) started: Instant,
+    /// Where it runs now, and where else it may.
+    pub(crate) place: Place<'a>,
+    pub(crate) route: Route,
+    /// Whether a replica could not run it because it is one.
+    pub(crate) failed_in_recovery: bool,
 }
 
 /// How the rows ended.
@@ -72,17 +84,26 @@ impl<W: Rows> Call<'_, W> {
     /// # Cancel safety
     /// On the exclusive lane the statement is cancelled in the server; on the shared one its answer is dropped.
     pub(crate) async fn run(mut self) -> Result<Option<u64>, DatabaseError> {
+        let ran = self.run_somewhere().await;
+        if ran.is_ok() {
+            self.note_route();
+        }
+        ran
+    }
+
+    async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
         if self.wants_cursor() {
             return self.run_paged().await.map(|()| None);
         }
         let mut tries = SHARED_TRIES;
-        while self.statement.is_shared() {
+        while self.statement.is_shared() && self.behalf.is_plain() {
             tries -= 1;
             match self.run_shared().await {
                 Ok(end) => {
                     self.note_page(end);
                     return Ok(None);
                 }
+                Err(fault) if self.move_on(&fault, tries > 0) => tries = SHARED_TRIES,
                 Err(fault) => self.settle_shared(fault, tries > 0)?,
             }
         }
@@ -91,6 +112,7 @@ impl<W: Rows> Call<'_, W> {
             tries -= 1;
             match self.run_exclusive().await {
                 Ok(affected) => return Ok(affected),
+                Err(fault) if self.move_on(&fault, tries > 0) => tries = EXCLUSIVE_TRIES,
                 Err(fault) => self.settle_exclusive(fault, tries > 0)?,
             }
         }
@@ -123,16 +145,29 @@ impl<W: Rows> Call<'_, W> {
             {
                 Ok(())
             }
-            Fault::Reported { error, .. } => Err(self.context(false).error(&error)),
+            Fault::Reported { error, .. } => Err(self.worded(&error)),
             Fault::Stalled { .. } => Err(self.out_of_time()),
             Fault::Final(error) => Err(error),
+        }
+    }
+
+    /// Words a fault of the exclusive lane. Where rights differ from caller to caller, one that is missing says nothing
+    /// against the statement.
+    fn worded(&self, error: &Error) -> DatabaseError {
+        match self.context(false).error(error) {
+            DatabaseError::Statement { message, code: Some(code), .. }
+                if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
+            {
+                DatabaseError::Data { message, code: Some(code) }
+            }
+            other => other,
         }
     }
 
     fn context(&self, shared: bool) -> Context<'_> {
         let recipe = &self.statement.recipe;
         Context {
-            dialer: &self.postgres.dialer,
+            dialer: &self.node().dialer,
             sent: &recipe.sql,
             prefix: recipe.prefix,
             length: recipe.length,
@@ -147,7 +182,8 @@ impl<W: Rows> Call<'_, W> {
     // ---- the shared lane ----
 
     async fn run_shared(&mut self) -> Result<End, Fault> {
-        let picked = timeout_at(self.limit, self.postgres.shared.pick()).await;
+        let node = self.place.node();
+        let picked = timeout_at(self.limit, node.shared.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
         let stalled = Instant::now() + self.postgres.shared_timeout + STALL_GRACE;
         let watch = session.watch();
@@ -182,7 +218,7 @@ impl<W: Rows> Call<'_, W> {
             Err(_) => {
                 tracing::warn!("a shared database connection does not answer and is replaced");
                 session.session().sever();
-                self.postgres.shared.sever_silent(&watch);
+                node.shared.sever_silent(&watch);
                 Err(Fault::Stalled { clean })
             }
         }
@@ -203,13 +239,14 @@ impl<W: Rows> Call<'_, W> {
         let limit = self.limit;
         let out_of_time = self.out_of_time();
         timeout_at(limit, async {
-            let mut lease = self.postgres.pool.lease().await?;
+            let node = self.place.node();
+            let mut lease = node.pool.lease().await?;
             let outcome = self.run_leased(&mut lease).await;
             match &outcome {
                 Err(Fault::Reported { error, .. }) if is_stale(error) => self.statement.expire(),
                 Err(Fault::Reported { error, .. }) if is_lost(error) => {
                     lease.close();
-                    self.postgres.pool.distrust_idle();
+                    node.pool.distrust_idle();
                 }
                 _ => {}
             }
@@ -234,25 +271,38 @@ impl<W: Rows> Call<'_, W> {
                 prepared
             }
         };
+        let setter = setter(lease, self.behalf).await?;
         match self.statement.access {
-            Access::ReadOnly => self.read(lease, &prepared).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, &prepared).await,
+            Access::ReadOnly => self.read(lease, &prepared, setter.as_ref()).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, &prepared, setter.as_ref()).await,
         }
     }
 
-    /// Sends begin, statement and rollback in one write.
-    async fn read(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<(), Fault> {
+    /// Sends begin, the caller's settings, the statement and rollback in one write.
+    async fn read(
+        &mut self,
+        lease: &mut Lease,
+        prepared: &Statement,
+        setter: Option<&Statement>,
+    ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let undo = if self.statement.leaves_traces { CLEAN } else { "rollback" };
+        let opening = self.postgres.openings.text(Access::ReadOnly);
+        let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         // What no cursor can be declared for, like `explain`, goes on by running again.
         self.rows.skip(self.page.resume.map_or(0, |resume| resume.sent));
         let (outcome, undone) = {
-            let begun = client.batch_execute("begin read only");
+            let opened = transaction::open(client, opening, self.behalf, setter);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
-            let mut work = pin!(async { join!(begun, rows) });
-            let mut undo = pin!(client.batch_execute(undo));
+            let mut work = pin!(async { join!(opened, rows) });
+            let mut undo = pin!(async {
+                if leaves_traces {
+                    transaction::clean(client).await
+                } else {
+                    transaction::roll_back(client).await
+                }
+            });
             let mut undone = None;
             let outcome = poll_fn(|context| {
                 let outcome = work.as_mut().poll(context);
@@ -271,13 +321,13 @@ impl<W: Rows> Call<'_, W> {
             (outcome, undone)
         };
         match undone {
-            Some(Ok(())) => lease.finish(),
-            Some(Err(_)) => lease.close(),
+            Some(Ok(true)) => lease.finish(),
+            Some(Ok(false) | Err(_)) => lease.close(),
             None => lease.drain(),
         }
         match outcome {
-            (Err(error), Ok(_)) => Err(Fault::Reported { error, clean }),
-            (_, outcome) => outcome.map(|end| self.note_page(end)),
+            (Err(unopened), _) => Err(unopened.into_fault(clean)),
+            (Ok(()), outcome) => outcome.map(|end| self.note_page(end)),
         }
     }
 
@@ -289,43 +339,80 @@ impl<W: Rows> Call<'_, W> {
     }
 
     /// Commits only after the last row was read, so that a dropped call has changed nothing unless the commit was sent.
-    async fn write(&mut self, lease: &mut Lease, prepared: &Statement) -> Result<Option<u64>, Fault> {
+    async fn write(
+        &mut self,
+        lease: &mut Lease,
+        prepared: &Statement,
+        setter: Option<&Statement>,
+    ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let timeout = self.postgres.statement_timeout.as_millis().max(1);
-        let begin = format!("begin read write; set local statement_timeout = {timeout}");
-        let (begun, outcome) = join!(
-            client.batch_execute(&begin),
+        let opening = self.postgres.openings.text(Access::ReadWrite);
+        let (opened, outcome) = join!(
+            transaction::open(client, opening, self.behalf, setter),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
-        let outcome = match (begun, outcome) {
-            (Err(error), _) => Err(Fault::Reported { error, clean }),
-            (Ok(()), outcome) => outcome,
+        let outcome = match opened {
+            Ok(()) => outcome,
+            Err(unopened) => Err(unopened.into_fault(clean)),
         };
-        let committed = match outcome {
+        let (outcome, is_clean) = match outcome {
             Ok(end) => {
-                let (committed, cleaned) = join!(client.batch_execute("commit"), client.batch_execute(CLEAN));
-                // A write whose commit was sent is never tried again.
-                committed.and(cleaned).map(|()| end).map_err(|error| Fault::Reported { error, clean: false })
-            }
-            Err(fault) => match client.batch_execute(CLEAN).await {
-                Ok(()) => Err(fault),
-                Err(_) => {
-                    lease.close();
-                    return Err(fault);
+                let pending = self.postgres.nodes.begin_commit(&self.behalf.caller);
+                let (committed, reached) =
+                    join!(transaction::commit(client), reached(client, pending.is_some()));
+                if let Some(pending) = pending {
+                    match &committed {
+                        Ok(_) => pending.settle(reached),
+                        Err(error) if is_lost(error) => drop(pending),
+                        Err(_) => pending.dismiss(),
+                    }
+                    self.postgres.nodes.urge();
                 }
-            },
+                match committed {
+                    Ok(is_clean) => (Ok(end), is_clean),
+                    // A write whose commit was sent is never tried again.
+                    Err(error) => (
+                        Err(Fault::Reported { error, clean: false }),
+                        transaction::clean(client).await.unwrap_or(false),
+                    ),
+                }
+            }
+            Err(fault) => (Err(fault), transaction::clean(client).await.unwrap_or(false)),
         };
-        match &committed {
-            Err(Fault::Reported { error, .. }) if is_lost(error) => lease.close(),
-            _ => lease.finish(),
+        if is_clean {
+            lease.finish()
+        } else {
+            lease.close()
         }
-        match committed? {
+        match outcome? {
             End::Complete(affected) => Ok(affected),
             End::Full => Ok(None),
         }
     }
+}
+
+impl Unopened {
+    /// `clean` while no row was written.
+    fn into_fault(self, clean: bool) -> Fault {
+        match self {
+            Self::Reported(error) => Fault::Reported { error, clean },
+            Self::Refused(reason) => Fault::Final(DatabaseError::Identity { reason }),
+        }
+    }
+}
+
+/// Returns up to where the primary's log has been written, asked in one go with a commit and after it.
+async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
+    if !is_wanted {
+        return None;
+    }
+    let answer = client.simple_query("select pg_catalog.pg_current_wal_insert_lsn()").await.ok()?;
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().and_then(position),
+        _ => None,
+    })
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {
@@ -334,6 +421,21 @@ async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<State
         Ok(None) => Err(Fault::Final(columns_changed())),
         Err(error) => Err(Fault::Reported { error, clean: true }),
     }
+}
+
+/// Returns what sets the role and the settings of the caller, if it has any.
+async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Statement>, Fault> {
+    let Some(extent) = Extent::of(behalf) else { return Ok(None) };
+    if let Some(setter) = lease.setter(extent) {
+        return Ok(Some(setter));
+    }
+    let setter = extent.prepare(lease.session()?.client()).await;
+    if setter.is_err() {
+        lease.finish();
+    }
+    let setter = setter.map_err(|error| Fault::Reported { error, clean: true })?;
+    lease.keep_setter(extent, setter.clone());
+    Ok(Some(setter))
 }
 
 /// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.
@@ -368,6 +470,8 @@ async fn stream<W: Rows>(
     }
     Ok(End::Complete(stream.rows_affected()))
 }
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// One on each connection, all of which may have been closed together, and one on a fresh one.
 const SHARED_TRIES: u32 = 5;

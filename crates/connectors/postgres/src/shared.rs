@@ -22,6 +22,8 @@ pub(crate) struct SharedLane {
     dialer: Arc<Dialer>,
     slots: [Slot; CONNECTIONS],
     next: AtomicUsize,
+    /// The number of its first place among those of all nodes.
+    first_place: usize,
     /// After how long without an answer a connection is given up.
     stalled_after: Duration,
 }
@@ -36,7 +38,7 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct SharedSession {
     session: Session,
-    slot: usize,
+    place: usize,
     /// When the oldest statement was sent that nobody waits for any more, in microseconds; 0 when there is none, or an
     /// answer came since.
     unanswered_since: AtomicU64,
@@ -45,12 +47,14 @@ pub(crate) struct SharedSession {
 }
 
 impl SharedLane {
-    /// Makes a lane without connections; they are opened as they are needed.
-    pub(crate) fn new(dialer: Arc<Dialer>, stalled_after: Duration) -> Self {
+    /// Makes a lane without connections; they are opened as they are needed. `first_place` numbers them among those of all
+    /// nodes.
+    pub(crate) fn new(dialer: Arc<Dialer>, first_place: usize, stalled_after: Duration) -> Self {
         Self {
             dialer,
             slots: std::array::from_fn(|_| Slot::default()),
             next: AtomicUsize::new(0),
+            first_place,
             stalled_after,
         }
     }
@@ -100,7 +104,7 @@ impl SharedLane {
         }
         let session = Arc::new(SharedSession {
             session: self.dialer.dial(Lane::Shared).await?,
-            slot: at,
+            place: self.first_place + at,
             unanswered_since: AtomicU64::new(0),
             answered: AtomicU64::new(0),
         });
@@ -115,9 +119,9 @@ impl SharedSession {
         &self.session
     }
 
-    /// Returns which of the lane's places it has.
-    pub(crate) fn slot(&self) -> usize {
-        self.slot
+    /// Returns which place it has among those of all nodes.
+    pub(crate) fn place(&self) -> usize {
+        self.place
     }
 
     /// Starts watching a statement about to be sent.

@@ -32,7 +32,10 @@ pub struct PostgresStatement {
     pub(crate) paging: Paging,
     /// Rises when a prepared form was found stale: all that were prepared before are.
     epoch: AtomicU64,
-    shared: [ArcSwapOption<Prepared>; CONNECTIONS],
+    /// One for each shared connection of each node.
+    shared: Box<[ArcSwapOption<Prepared>]>,
+    /// Whether it was found to do what only a primary can.
+    needs_primary: AtomicBool,
 }
 
 /// What is sent to prepare a statement, and what must come back.
@@ -105,13 +108,32 @@ impl PostgresStatement {
             lane: LaneChoice { is_shared: AtomicBool::new(may_share), ..LaneChoice::default() },
             paging: Paging::default(),
             epoch: AtomicU64::new(0),
-            shared: Default::default(),
+            shared: places(1),
+            needs_primary: AtomicBool::new(false),
         }
     }
 
     /// Says whether a cursor can be declared for it, and whether every run that may go on later has one.
     pub(crate) fn with_paging(self, can_declare: bool, always: bool) -> Self {
         Self { paging: Paging { can_declare, always, warmth: AtomicU32::new(0) }, ..self }
+    }
+
+    /// Makes room for the prepared forms of so many nodes.
+    pub(crate) fn on_nodes(mut self, nodes: usize) -> Self {
+        if self.shared.len() != nodes * CONNECTIONS {
+            self.shared = places(nodes);
+        }
+        self
+    }
+
+    /// Whether a replica was found unable to run it.
+    pub(crate) fn needs_primary(&self) -> bool {
+        self.needs_primary.load(Ordering::Relaxed)
+    }
+
+    /// Sends every later run to the primary.
+    pub(crate) fn keep_to_primary(&self) {
+        self.needs_primary.store(true, Ordering::Relaxed);
     }
 
     /// Whether it runs on the shared lane.
@@ -132,7 +154,7 @@ impl PostgresStatement {
 
     /// Returns the statement as prepared on this connection, if it was.
     pub(crate) fn prepared_on(&self, session: &SharedSession) -> Option<Statement> {
-        let kept = self.shared.get(session.slot())?.load();
+        let kept = self.shared.get(session.place())?.load();
         let prepared = kept.as_ref()?;
         (prepared.session == session.session().id() && prepared.epoch == self.epoch())
             .then(|| prepared.statement.clone())
@@ -140,7 +162,7 @@ impl PostgresStatement {
 
     /// Keeps the statement as prepared on this connection, in place of what an earlier one in its place had.
     pub(crate) fn keep(&self, session: &SharedSession, epoch: u64, statement: Statement) {
-        if let Some(slot) = self.shared.get(session.slot()) {
+        if let Some(slot) = self.shared.get(session.place()) {
             slot.store(Some(Arc::new(Prepared { session: session.session().id(), epoch, statement })));
         }
     }
@@ -189,6 +211,10 @@ impl Paging {
 
 /// After so many runs that did not end early, a statement is run plainly again.
 const WARM_FOR: u32 = 64;
+
+fn places(nodes: usize) -> Box<[ArcSwapOption<Prepared>]> {
+    (0..nodes * CONNECTIONS).map(|_| ArcSwapOption::empty()).collect()
+}
 
 /// Chooses the lane by how long runs keep the server busy.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
-//! What each PostgreSQL type looks like in JSON: which decoder reads a column, which schema tells it, what a parameter takes.
+//! How each PostgreSQL type travels: which decoder reads a column, what a JSON kind is sent as. [`crate::describe`] has its
+//! schema.
 
 use postgres_types::{Kind, Type};
-use serde_json::{Value as Json, json};
-use trunkline_sql::{JsonKind, ParameterType};
+use trunkline_sql::JsonKind;
 
 /// How the binary form of a column is read. Chosen once, when the statement is prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,47 @@ pub(crate) enum Decoder {
     Interval,
     /// inet and cidr. A cast to text would add `/32` that the server itself does not write.
     Network,
+    /// macaddr and macaddr8.
+    Mac,
+    /// bit and varbit.
+    Bits,
+    /// xid and cid: no numbers to calculate with.
+    Xid,
+    Xid8,
+    Tid,
+    Lsn,
+    TsVector,
+    Geometry(Geometry),
+    /// A byte that tells the version, then text: jsonpath, and ltree with its queries.
+    Versioned,
+    /// An object of texts.
+    HStore,
+    /// pgvector's `vector`, a list of numbers.
+    Vector,
+    Range(Box<Decoder>),
+    Multirange(Box<Decoder>),
     Array(Box<Decoder>),
+    /// A row of a composite type: an object.
+    Composite(Box<[Member]>),
+}
+
+/// The shapes that are made of floating-point numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Geometry {
+    Point,
+    Line,
+    Segment,
+    Box,
+    Path,
+    Polygon,
+    Circle,
+}
+
+/// A column of a composite type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) name: Box<str>,
+    pub(crate) decoder: Decoder,
 }
 
 /// How a column's type is told: read from its binary form, or sent by the server as text.
@@ -79,6 +119,17 @@ fn decoder(ty: &Type) -> Option<Decoder> {
         Kind::Domain(inner) => return decoder(inner),
         Kind::Enum(_) => return Some(Decoder::Text),
         Kind::Array(element) => return decoder(element).map(|element| Decoder::Array(Box::new(element))),
+        Kind::Range(bound) => return bound_decoder(bound).map(|bound| Decoder::Range(Box::new(bound))),
+        Kind::Multirange(bound) => {
+            return bound_decoder(bound).map(|bound| Decoder::Multirange(Box::new(bound)));
+        }
+        Kind::Composite(fields) => {
+            let members = fields.iter().map(|field| {
+                let decoder = decoder(field.type_())?;
+                Some(Member { name: field.name().into(), decoder })
+            });
+            return members.collect::<Option<_>>().map(Decoder::Composite);
+        }
         _ => {}
     }
     Some(match *ty {
@@ -96,6 +147,8 @@ fn decoder(ty: &Type) -> Option<Decoder> {
         | Type::NAME
         | Type::UNKNOWN
         | Type::CSTRING
+        | Type::REFCURSOR
+        | Type::XML
         | Type::VOID => Decoder::Text,
         Type::CHAR => Decoder::Char,
         Type::UUID => Decoder::Uuid,
@@ -109,95 +162,54 @@ fn decoder(ty: &Type) -> Option<Decoder> {
         Type::TIMESTAMPTZ => Decoder::TimestampTz,
         Type::INTERVAL => Decoder::Interval,
         Type::INET | Type::CIDR => Decoder::Network,
-        _ if ty.name() == "citext" => Decoder::Text,
-        _ => return None,
+        Type::MACADDR | Type::MACADDR8 => Decoder::Mac,
+        Type::BIT | Type::VARBIT => Decoder::Bits,
+        Type::XID | Type::CID => Decoder::Xid,
+        Type::XID8 => Decoder::Xid8,
+        Type::TID => Decoder::Tid,
+        Type::PG_LSN => Decoder::Lsn,
+        Type::TS_VECTOR => Decoder::TsVector,
+        Type::JSONPATH => Decoder::Versioned,
+        Type::POINT => Decoder::Geometry(Geometry::Point),
+        Type::LINE => Decoder::Geometry(Geometry::Line),
+        Type::LSEG => Decoder::Geometry(Geometry::Segment),
+        Type::BOX => Decoder::Geometry(Geometry::Box),
+        Type::PATH => Decoder::Geometry(Geometry::Path),
+        Type::POLYGON => Decoder::Geometry(Geometry::Polygon),
+        Type::CIRCLE => Decoder::Geometry(Geometry::Circle),
+        _ => return extension(ty),
     })
 }
 
-/// Returns the schema of a non-null cell, or `None` where any JSON can come.
-///
-/// Dates and times have no `format`: `infinity` and years BC are no RFC 3339, and a client that checks formats would then
-/// refuse the whole answer.
-pub(crate) fn cell_schema(ty: &Type) -> Option<Json> {
-    if let Kind::Enum(labels) = base(ty).kind() {
-        return Some(json!({ "type": "string", "enum": labels }));
+/// Reads the types of extensions by their names, which are not to be had by number.
+fn extension(ty: &Type) -> Option<Decoder> {
+    if *ty.kind() != Kind::Simple || Type::from_oid(ty.oid()).is_some() {
+        return None;
     }
-    match Form::of(ty).decoder() {
-        Decoder::Json | Decoder::Jsonb => None,
-        Decoder::Uuid => Some(json!({ "type": "string", "format": "uuid" })),
-        Decoder::Array(element) => Some(array_schema(&element)),
-        decoder => {
-            let kinds = json_types(&decoder);
-            Some(if let [only] = kinds { json!({ "type": only }) } else { json!({ "type": kinds }) })
-        }
-    }
-}
-
-/// A column does not say how many dimensions its arrays have, so an element may again be an array.
-fn array_schema(element: &Decoder) -> Json {
-    let mut kinds = json_types(element).to_vec();
-    if kinds.is_empty() {
-        return json!({ "type": "array", "items": {} });
-    }
-    kinds.extend(["array", "null"]);
-    json!({ "type": "array", "items": { "type": kinds } })
-}
-
-fn json_types(decoder: &Decoder) -> &'static [&'static str] {
-    match decoder {
-        Decoder::Bool => &["boolean"],
-        Decoder::Int2 | Decoder::Int4 | Decoder::Oid => &["integer"],
-        Decoder::Int8 => &["integer", "string"],
-        Decoder::Float4 | Decoder::Float8 => &["number", "string"],
-        Decoder::Json | Decoder::Jsonb | Decoder::Array(_) => &[],
-        _ => &["string"],
-    }
-}
-
-/// Returns what a parameter of this type takes; of an array, what its elements take.
-pub(crate) fn parameter(ty: &Type) -> ParameterType {
-    let kind = json_kind(ty);
-    let base = if matches!(kind, JsonKind::Array(_)) { element(ty) } else { base(ty) };
-    let labels = match base.kind() {
-        Kind::Enum(labels) => Some(labels.clone()),
+    match ty.name() {
+        "citext" => Some(Decoder::Text),
+        "hstore" => Some(Decoder::HStore),
+        "ltree" | "lquery" | "ltxtquery" => Some(Decoder::Versioned),
+        "vector" => Some(Decoder::Vector),
         _ => None,
-    };
-    let format = match *base {
-        Type::UUID => Some("uuid"),
-        Type::DATE => Some("date"),
-        Type::TIMESTAMPTZ => Some("date-time"),
-        Type::TIMETZ => Some("time"),
-        Type::BYTEA => Some("base64"),
-        _ => None,
-    };
-    let range = match *base {
-        Type::INT2 => Some((i64::from(i16::MIN), i64::from(i16::MAX))),
-        Type::INT4 => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
-        Type::OID => Some((0, i64::from(u32::MAX))),
-        _ => None,
-    };
-    ParameterType { kind, labels, format, range, name: Some(display_name(ty)) }
-}
-
-/// Returns the type at the bottom of arrays and domains.
-fn element(ty: &Type) -> &Type {
-    match base(ty).kind() {
-        Kind::Array(inner) => element(inner),
-        _ => base(ty),
     }
 }
 
-fn json_kind(ty: &Type) -> JsonKind {
-    match (base(ty), base(ty).kind()) {
-        (&Type::BOOL, _) => JsonKind::Boolean,
-        (&(Type::INT2 | Type::INT4 | Type::INT8 | Type::OID), _) => JsonKind::Integer,
-        (&(Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC), _) => JsonKind::Number,
-        (&(Type::JSON | Type::JSONB), _) => JsonKind::Json,
-        // These two are arrays by kind but are written without braces.
-        (&(Type::INT2_VECTOR | Type::OID_VECTOR), _) => JsonKind::String,
-        (_, Kind::Array(element)) => JsonKind::Array(Box::new(json_kind(element))),
-        _ => JsonKind::String,
-    }
+/// Returns how the ends of a range are read, when their text is to be had from the bytes.
+fn bound_decoder(ty: &Type) -> Option<Decoder> {
+    let structured = |decoder: &Decoder| {
+        matches!(
+            decoder,
+            Decoder::Json
+                | Decoder::Jsonb
+                | Decoder::Bytea
+                | Decoder::HStore
+                | Decoder::Vector
+                | Decoder::Array(_)
+                | Decoder::Composite(_)
+        )
+    };
+    decoder(ty).filter(|decoder| !structured(decoder))
 }
 
 /// Returns the type that is sent where the database cannot infer a parameter declared with a JSON kind.
@@ -214,8 +226,10 @@ pub(crate) fn type_of_kind(kind: &JsonKind) -> Type {
             JsonKind::Boolean => Type::BOOL_ARRAY,
             JsonKind::Json => Type::JSONB_ARRAY,
             JsonKind::String => Type::TEXT_ARRAY,
+            JsonKind::Object(_) | JsonKind::Map(_) => Type::JSONB_ARRAY,
             nested @ JsonKind::Array(_) => type_of_kind(nested),
         },
+        JsonKind::Object(_) | JsonKind::Map(_) => Type::JSONB,
     }
 }
 
@@ -225,6 +239,11 @@ pub(crate) fn base(ty: &Type) -> &Type {
         Kind::Domain(inner) => base(inner),
         _ => ty,
     }
+}
+
+/// Whether it is a type of an extension with this name.
+pub(crate) fn is_extension(ty: &Type, name: &str) -> bool {
+    *ty.kind() == Kind::Simple && Type::from_oid(ty.oid()).is_none() && ty.name() == name
 }
 
 /// Returns the name people write: `int4[]` where the catalogue has `_int4`.
@@ -241,20 +260,11 @@ mod tests {
 
     #[test]
     fn unfamiliar_types_come_as_text_and_their_arrays_as_texts() {
-        assert_eq!(Form::of(&Type::MACADDR).cast(), "::text");
-        assert_eq!(Form::of(&Type::MACADDR_ARRAY).cast(), "::text[]");
+        assert_eq!(Form::of(&Type::MONEY).cast(), "::text");
+        assert_eq!(Form::of(&Type::MONEY_ARRAY).cast(), "::text[]");
         assert_eq!(Form::of(&Type::RECORD_ARRAY).cast(), "::text");
         assert_eq!(Form::of(&Type::INT8_ARRAY), Form::Native(Decoder::Array(Box::new(Decoder::Int8))));
         let domain = Type::new("d".into(), 90_000, Kind::Domain(Type::INT4), "public".into());
         assert_eq!(Form::of(&domain), Form::Native(Decoder::Int4));
-    }
-
-    #[test]
-    fn parameters_tell_kind_range_and_name() {
-        let parameter = parameter(&Type::INT4_ARRAY);
-        assert_eq!(parameter.kind, JsonKind::Array(Box::new(JsonKind::Integer)));
-        assert_eq!(parameter.name.as_deref(), Some("int4[]"));
-        assert_eq!(super::parameter(&Type::INT2).range, Some((-32768, 32767)));
-        assert_eq!(super::parameter(&Type::TIMESTAMPTZ).format, Some("date-time"));
     }
 }

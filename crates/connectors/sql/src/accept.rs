@@ -1,5 +1,7 @@
 //! What one argument may be, compiled, and its way from JSON to a value.
 
+mod object;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -16,6 +18,8 @@ use crate::problem::Problem;
 use crate::spec::{Rules, Spec};
 use crate::value::{JsonKind, Value};
 
+pub(crate) use object::Members;
+
 /// What an argument may be.
 #[derive(Debug)]
 pub(crate) struct Accept {
@@ -27,11 +31,13 @@ pub(crate) struct Accept {
     pub(crate) pattern: Option<Regex>,
     /// The form of a string, checked where [`format::is`] knows it.
     pub(crate) format: Option<Box<str>>,
-    /// The form is not written in the file: all is let through that the database takes.
+    /// The database says what is wanted, not the file: all is let through that it takes.
     lenient: bool,
     pub(crate) allowed: Vec<Allowed>,
     /// What the elements of a list may be.
     items: Option<Box<Accept>>,
+    /// What the members of an object may be.
+    members: Option<Members>,
     dialect: Dialect,
 }
 
@@ -133,12 +139,14 @@ impl Accept {
             lenient: false,
             allowed: Vec::new(),
             items,
+            members: Members::of(kind, dialect),
             dialect,
         }
     }
 
     fn narrow(&mut self, database: Option<&ParameterType>) {
         let Some(database) = database else { return };
+        self.loosen();
         if self.kind == JsonKind::Integer
             && let Some((least, most)) = database.range
         {
@@ -147,9 +155,19 @@ impl Accept {
         }
         if self.kind == JsonKind::String {
             self.format = database.format.map(Into::into);
-            self.lenient = true;
             let labels = database.labels.iter().flatten();
             self.allowed = labels.map(|label| Allowed::Text(label.as_str().into())).collect();
+        }
+    }
+
+    /// Lets through all that the database takes.
+    pub(crate) fn loosen(&mut self) {
+        self.lenient = true;
+        if let Some(items) = &mut self.items {
+            items.loosen();
+        }
+        if let Some(members) = &mut self.members {
+            members.loosen();
         }
     }
 
@@ -212,6 +230,7 @@ impl Accept {
             JsonKind::Boolean => self.boolean(token, source),
             JsonKind::Json => Ok(Value::Json(token.span.of_str(source).to_owned())),
             JsonKind::Array(_) => self.list(token, source),
+            JsonKind::Object(_) | JsonKind::Map(_) => self.object(token, source),
         }
     }
 
@@ -246,11 +265,24 @@ impl Accept {
 
     fn number(&self, token: Token, source: &str) -> Result<Value, Unfit> {
         let text = number_text(token, source)?;
+        if self.takes_special(text) {
+            return Ok(Value::Text(text.to_owned()));
+        }
         let number = Decimal::parse(text).ok_or(Unfit)?;
         self.bounds(text, number.to_integer())?;
         // SQLite has no decimals: what neither its integers nor its doubles hold would be another number there.
         let fits = self.dialect != Dialect::Sqlite || text.parse::<i64>().is_ok() || number.is_double(text);
         if fits { Ok(Value::Decimal(text.to_owned())) } else { Err(Unfit) }
+    }
+
+    /// Tells whether it is a word of PostgreSQL for what is no number, and nothing says that numbers only are wanted.
+    fn takes_special(&self, text: &str) -> bool {
+        self.lenient
+            && self.dialect == Dialect::Postgres
+            && matches!(text, "NaN" | "Infinity" | "-Infinity")
+            && self.minimum.is_none()
+            && self.maximum.is_none()
+            && self.allowed.is_empty()
     }
 
     fn bounds(&self, text: &str, integer: Option<i64>) -> Result<(), Unfit> {
@@ -347,6 +379,9 @@ impl Accept {
                 let items = self.items.as_ref().map_or_else(String::new, |items| items.describe());
                 format!("a list, each element {items} or null")
             }
+            JsonKind::Object(_) | JsonKind::Map(_) => {
+                self.members.as_ref().map_or_else(String::new, Members::describe)
+            }
         };
         if !self.allowed.is_empty() {
             text = format!("one of {}", self.describe_allowed());
@@ -440,6 +475,11 @@ impl Accept {
     /// Returns what the elements of a list may be.
     pub(crate) fn items(&self) -> Option<&Accept> {
         self.items.as_deref()
+    }
+
+    /// Returns what the members of an object may be.
+    pub(crate) fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
     }
 }
 
@@ -542,5 +582,6 @@ pub(crate) fn name_of(kind: &JsonKind) -> &'static str {
         JsonKind::Boolean => "a boolean",
         JsonKind::Json => "any JSON",
         JsonKind::Array(_) => "a list",
+        JsonKind::Object(_) | JsonKind::Map(_) => "an object",
     }
 }

@@ -11,7 +11,7 @@ use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, T
 
 use crate::ad_hoc::AdHocTool;
 use crate::cursor::{self, BadCursor, Digest, Format, Pager, Place, digest_values};
-use crate::database::{Access, Behalf, Database, DatabaseError, Dialect, Ran, Run};
+use crate::database::{Access, Database, DatabaseError, Dialect, Ran, Run};
 use crate::explain::{self, Asked, Late};
 use crate::learn::{self, Learning, Unprepared};
 use crate::options::{AdHoc, Options, SchemaProfile};
@@ -103,13 +103,15 @@ impl<D: Database> SqlConnector<D> {
             Some(Err(problem)) => vec![problem.clone()],
             _ => Vec::new(),
         };
+        problems.extend(self.options.warnings.iter().cloned());
         for slot in &self.tools {
             let Err(unprepared) = self.prepared(slot).await else { continue };
             match &*unprepared {
                 Unprepared::Wrong(found) => problems.extend(found.iter().cloned()),
                 Unprepared::Database(error) => {
                     let problem = learn::problem(&self.name, &slot.tool, error);
-                    let unavailable = problem.severity == Severity::Unavailable;
+                    let unavailable = problem.severity == Severity::Unavailable
+                        || matches!(error, DatabaseError::Rejected { .. });
                     problems.push(problem);
                     if unavailable {
                         break;
@@ -240,10 +242,13 @@ impl<D: Database> SqlConnector<D> {
                 return Ok(asked.not_computed(&name, source.as_ref()));
             }
         };
+        let behalf = match self.options.behalf(request.caller()) {
+            Ok(behalf) => behalf,
+            Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+        };
         let mut rows = RowWriter::new(Arc::clone(&prepared.shape));
         rows.report_to(request.progress());
-        let mut run =
-            Run { deadline: Some(deadline), behalf: Behalf::of(request.caller()), ..Run::new(values, rows) };
+        let mut run = Run { deadline: Some(deadline), behalf, ..Run::new(values, rows) };
         let pager = self.pager.as_ref().filter(|_| tool.has_pages);
         if let Some(pager) = pager
             && let Err(bad) =
@@ -270,6 +275,10 @@ impl<D: Database> SqlConnector<D> {
             Ok(source) => source,
             Err(text) => return Ok(Reply::tool_error(&text)),
         };
+        let behalf = match self.options.behalf(request.caller()) {
+            Ok(behalf) => behalf,
+            Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+        };
         let (statement, description) = match explain::within(deadline, self.database.prepare(&source)).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(error)) => return Ok(asked.ad_hoc_failed(&error, &source.sql)),
@@ -282,11 +291,7 @@ impl<D: Database> SqlConnector<D> {
         }
         let mut rows = RowWriter::new(Arc::new(tool.shape(description.columns)));
         rows.report_to(request.progress());
-        let mut run = Run {
-            deadline: Some(deadline),
-            behalf: Behalf::of(request.caller()),
-            ..Run::new(Vec::new(), rows)
-        };
+        let mut run = Run { deadline: Some(deadline), behalf, ..Run::new(Vec::new(), rows) };
         if let Some(pager) = &self.pager {
             let cursor = tool.cursor(request.arguments(), request.caller());
             if let Err(bad) = turn_to(pager, &mut run, cursor, || pager.tool(name, &source.sql), &request) {

@@ -300,6 +300,15 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
             put(7, &(values.len() as u64).to_be_bytes());
             values.iter().for_each(|value| write_value(out, value));
         }
+        Value::Object(members) => {
+            put(8, &(members.len() as u64).to_be_bytes());
+            for (name, value) in members {
+                write_value(out, &Value::Null);
+                out.extend_from_slice(&(name.len() as u64).to_be_bytes());
+                out.extend_from_slice(name.as_bytes());
+                write_value(out, value);
+            }
+        }
     }
 }
 

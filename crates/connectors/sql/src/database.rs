@@ -202,7 +202,9 @@ pub struct Ran<W> {
 /// Where the rows of a result go: [`crate::result::RowWriter`], abstract so that databases can be tested without it.
 ///
 /// For each row: [`begin_row`](Rows::begin_row), one value call for each column in order, [`end_row`](Rows::end_row).
-/// A list is [`begin_list`](Rows::begin_list), values, [`end_list`](Rows::end_list); lists nest.
+/// A list is [`begin_list`](Rows::begin_list), values, [`end_list`](Rows::end_list). An object is
+/// [`begin_object`](Rows::begin_object), for each member [`key`](Rows::key) and one value,
+/// [`end_object`](Rows::end_object). Both nest.
 pub trait Rows: Send + fmt::Debug + 'static {
     /// Starts a row.
     fn begin_row(&mut self);
@@ -230,6 +232,12 @@ pub trait Rows: Send + fmt::Debug + 'static {
     fn begin_list(&mut self);
     /// Ends a list.
     fn end_list(&mut self);
+    /// Starts an object.
+    fn begin_object(&mut self);
+    /// Names the member whose value comes next.
+    fn key(&mut self, name: &str);
+    /// Ends an object.
+    fn end_object(&mut self);
     /// Ends the row. `Break` when no further row is wanted: the source then stops fetching.
     fn end_row(&mut self) -> std::ops::ControlFlow<()>;
     /// Forgets every row written so far, because the statement runs again from its first row; `false` when that cannot be
@@ -308,6 +316,12 @@ pub enum DatabaseError {
         /// Which rule, what was found, and what would pass.
         message: String,
     },
+    /// The database does not take the role or a setting of the caller; nothing of the statement ran.
+    #[error("the role or settings of the caller were not taken: {reason}")]
+    Identity {
+        /// Its own words, without the values.
+        reason: String,
+    },
     /// It ran and failed on the data: a constraint, a division by zero, a value that does not fit.
     #[error("{message}")]
     Data {
@@ -338,6 +352,17 @@ pub enum DatabaseError {
         source: Box<dyn std::error::Error + Send + Sync>,
         /// Whether the statement may have reached it before: then nobody knows whether a write happened.
         sent: bool,
+    },
+    /// The database answers and lets nobody in with what the file says: a wrong password, no such database.
+    #[error("{message}")]
+    Rejected {
+        /// What is refused; shows no part of the address.
+        message: String,
+        /// What to do about it.
+        hint: String,
+        /// What the attempt came to; for the operator only.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The stored value cannot be told in the form asked for; the message names row and column.
     #[error("{message}")]

@@ -10,6 +10,7 @@ use std::time::Instant;
 use trunkline_service::Reply;
 use trunkline_service::expression::EvaluationError;
 
+use crate::behalf::Unidentified;
 use crate::database::{Access, DatabaseError};
 use crate::learn::Unprepared;
 
@@ -52,6 +53,7 @@ impl Asked<'_> {
                 )
             }
             DatabaseError::Data { code, .. } => format!("{} (request {id:016x})", class(code.as_deref())),
+            DatabaseError::Identity { .. } => self.not_taken(),
             other => self.unavailable(other, was_sent),
         })
     }
@@ -69,6 +71,10 @@ impl Asked<'_> {
                 )
             }
             DatabaseError::Refused { message } => message.clone(),
+            DatabaseError::Identity { .. } => {
+                self.warn(error);
+                self.not_taken()
+            }
             DatabaseError::Data { message, code } => {
                 format!("the statement failed: {message}{}", in_parentheses(code.as_deref()))
             }
@@ -116,6 +122,25 @@ impl Asked<'_> {
         ))
     }
 
+    /// The answer when it could not be computed as whom the statement is to run.
+    pub(crate) fn unidentified(&self, unidentified: &Unidentified) -> Reply {
+        let Unidentified { key, cause } = unidentified;
+        tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, key, "not computed: {cause}");
+        let id = self.log_id;
+        Reply::tool_error(&format!(
+            "`{key}` is set by the server from who is calling, and could not be for this call: {cause} (request {id:016x})"
+        ))
+    }
+
+    /// The text when the database does not let the statement run as its caller.
+    fn not_taken(&self) -> String {
+        let id = self.log_id;
+        format!(
+            "the database does not take this call for the caller it comes from, so nothing ran; the operator has to grant \
+             the role or correct the claim (request {id:016x})"
+        )
+    }
+
     fn unavailable(&self, error: &DatabaseError, was_sent: bool) -> String {
         let id = self.log_id;
         match error {
@@ -140,7 +165,8 @@ impl Asked<'_> {
         }
     }
 
-    fn warn(&self, error: &DatabaseError) {
+    /// Tells the operator of an error, without any value.
+    pub(crate) fn warn(&self, error: &DatabaseError) {
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 
@@ -251,6 +277,7 @@ mod tests {
                 hint: None,
             },
             DatabaseError::Refused { message: "secret file".into() },
+            DatabaseError::Identity { reason: "secret role".into() },
             DatabaseError::Data { message: "secret key".into(), code: Some("23505".into()) },
             DatabaseError::Unreachable { address: "secret:5432".into(), source: io(), sent: true },
             DatabaseError::PoolExhausted { after: std::time::Duration::from_secs(3) },

@@ -15,12 +15,18 @@ pub(crate) fn is(format: &str, text: &str) -> bool {
     }
 }
 
-/// Tells whether PostgreSQL takes a text of another form for one: a date is a time at midnight, time has its ends, and bytes
-/// have a notation of their own.
+/// Tells whether PostgreSQL takes a text of another form for one: a date is a time at midnight, time has its ends and years
+/// that four digits cannot tell, offsets have seconds, and bytes have a notation of their own.
 pub(crate) fn is_taken(format: &str, text: &str) -> bool {
     match format {
-        "date" => is_date_time(text) || matches!(text, "infinity" | "-infinity"),
-        "date-time" => is_date(text) || matches!(text, "infinity" | "-infinity"),
+        "date" | "date-time" => {
+            matches!(text, "infinity" | "-infinity") || is_date(text) || is_date_time(text) || is_far(text)
+        }
+        "time" => text.rsplit_once(':').is_some_and(|(rest, seconds)| {
+            rest.contains(['+', '-'])
+                && is_time(rest)
+                && digits(seconds, 2).is_some_and(|seconds| seconds <= 59)
+        }),
         "base64" => {
             text.strip_prefix("\\x").is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
         }
@@ -76,6 +82,16 @@ fn is_date_time(text: &str) -> bool {
         return false;
     };
     is_date(date) && matches!(between, "T" | "t" | " ") && is_time(time)
+}
+
+/// A date, or a date and a time, before year 1 or after 9999: `0044-03-15 BC`. The days of its February are the server's to
+/// count.
+fn is_far(text: &str) -> bool {
+    let text = text.strip_suffix(" BC").unwrap_or(text);
+    let year = text.bytes().take_while(u8::is_ascii_digit).count();
+    let Some(rest) = text.get(year..).filter(|_| (4..=7).contains(&year)) else { return false };
+    let near = format!("2000{rest}");
+    is_date(&near) || is_date_time(&near)
 }
 
 /// 32 hexadecimal digits in any of the groupings that databases take.

@@ -98,8 +98,12 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
             }
         }
         DatabaseError::Refused { message }
+        | DatabaseError::Identity { reason: message }
         | DatabaseError::Data { message, .. }
         | DatabaseError::Encoding { message } => sql(message),
+        DatabaseError::Rejected { message, hint, .. } => {
+            Problem::new(&["connectors", connector, "url"], message).help(hint)
+        }
         DatabaseError::TimedOut { .. }
         | DatabaseError::PoolExhausted { .. }
         | DatabaseError::Unreachable { .. } => {

@@ -5,6 +5,7 @@
 
 mod accept;
 mod ad_hoc;
+pub mod behalf;
 pub mod connector;
 mod cursor;
 pub mod database;
@@ -24,10 +25,12 @@ mod schema;
 mod shape;
 mod spec;
 mod sqlite_type;
+pub mod survey;
 mod table;
 pub mod tool;
 pub mod value;
 
+pub use behalf::{SessionPlan, Unidentified};
 pub use connector::SqlConnector;
 pub use database::{
     Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,

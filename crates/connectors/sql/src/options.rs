@@ -1,10 +1,12 @@
 //! The keys every SQL connector shares: as written, and once decided.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_service::ToolName;
+use trunkline_service::{Caller, ToolName};
 
-use crate::database::Access;
+use crate::behalf::{SessionPlan, Unidentified};
+use crate::database::{Access, Behalf};
 use crate::file::{DurationText, SizeText};
 use crate::problem::Problem;
 
@@ -28,6 +30,23 @@ pub struct Options {
     /// How input schemas are told. What is sent is checked against all rules either way. Default:
     /// [`SchemaProfile::Portable`].
     pub schema: SchemaProfile,
+    /// What the database is to know of each caller; `None` when it sees nobody but the connector's own login.
+    pub session: Option<Arc<SessionPlan>>,
+    /// What works and should be looked at all the same, told with what else is found when the connector is examined.
+    pub warnings: Vec<Problem>,
+}
+
+impl Options {
+    /// Returns as whom a statement runs for this caller.
+    ///
+    /// # Errors
+    /// [`Unidentified`]; the call must not run then.
+    pub fn behalf(&self, caller: &Arc<Caller>) -> Result<Behalf, Unidentified> {
+        match &self.session {
+            Some(session) => session.behalf(caller),
+            None => Ok(Behalf::of(caller)),
+        }
+    }
 }
 
 impl Default for Options {
@@ -41,6 +60,8 @@ impl Default for Options {
             deadline: None,
             prefix: None,
             schema: SchemaProfile::default(),
+            session: None,
+            warnings: Vec::new(),
         }
     }
 }
@@ -109,6 +130,8 @@ impl SharedKeys {
             deadline: self.deadline.map(|text| text.0),
             prefix: self.prefix,
             schema: defaults.schema,
+            session: None,
+            warnings: Vec::new(),
         }
     }
 }

@@ -390,12 +390,16 @@ impl Arg {
 
 /// Tells whether a value of one kind can be bound where the database wants another.
 fn fits(kind: &JsonKind, wanted: &JsonKind) -> bool {
-    use JsonKind::{Boolean, Integer, Json, Number, String};
+    use JsonKind::{Array, Boolean, Integer, Json, Map, Number, Object, String};
+    if let (Array(kind), Array(wanted)) = (kind, wanted) {
+        // The text of an object is told as a string.
+        return **kind == String && matches!(**wanted, Object(_) | Map(_));
+    }
     matches!(
         (kind, wanted),
         (Integer, Number)
             | (Integer | Number | Boolean | Json, String)
-            | (String, Integer | Number | Boolean)
+            | (String, Integer | Number | Boolean | Object(_) | Map(_))
     )
 }
 
@@ -418,7 +422,9 @@ fn convert(value: Value, target: &JsonKind, dialect: Dialect) -> Result<Value, U
         (Value::Boolean(value), JsonKind::String) => Value::Text(value.to_string()),
         (Value::Json(text), JsonKind::String) => Value::Text(text),
         (Value::Text(text), JsonKind::Integer | JsonKind::Number) => {
-            return Accept::plain(target, dialect).decode_json(&Json::String(text));
+            let mut accept = Accept::plain(target, dialect);
+            accept.loosen();
+            return accept.decode_json(&Json::String(text));
         }
         (Value::Text(text), JsonKind::Boolean) => match text.as_str() {
             "true" => Value::Boolean(true),
@@ -439,6 +445,9 @@ fn to_json(value: &Value) -> Json {
         Value::Decimal(text) | Value::Json(text) => serde_json::from_str(text).unwrap_or_default(),
         Value::Text(text) => Json::from(text.as_str()),
         Value::List(values) => Json::Array(values.iter().map(to_json).collect()),
+        Value::Object(members) => {
+            Json::Object(members.iter().map(|(name, value)| (name.clone(), to_json(value))).collect())
+        }
     }
 }
 

@@ -34,9 +34,11 @@ pub struct RowWriter {
     /// The reply's members up to where the text is.
     members: Vec<u8>,
     column: usize,
-    /// How many lists are open.
+    /// How many lists and objects are open.
     depth: usize,
-    /// The next element is the first of its list.
+    /// How many of them are objects.
+    objects: usize,
+    /// No comma comes before what is next: the first element of a list, the first key, a member's value.
     is_first: bool,
     rows: u32,
     max_rows: u32,
@@ -96,6 +98,7 @@ impl RowWriter {
             members: Vec::with_capacity(3072),
             column: 0,
             depth: 0,
+            objects: 0,
             is_first: false,
             rows: 0,
             head: (0, 0),
@@ -207,6 +210,10 @@ impl RowWriter {
         if self.depth > 0 {
             if !std::mem::take(&mut self.is_first) {
                 self.same(b",");
+            }
+            // What is written of a column goes for its cells and their elements, not for members of different types.
+            if self.objects > 0 {
+                return Some(None);
             }
             return Some(self.shape.columns.get(self.column.wrapping_sub(1)).and_then(|cell| cell.kind));
         }
@@ -358,6 +365,7 @@ impl Rows for RowWriter {
     fn begin_row(&mut self) {
         self.column = 0;
         self.depth = 0;
+        self.objects = 0;
         self.start = (self.json.len(), self.members.len());
         self.skips = self.fault.is_some() || self.truncated || self.rows >= self.max_rows;
         if self.overlap.comes() {
@@ -482,6 +490,36 @@ impl Rows for RowWriter {
         self.is_first = false;
         if !self.skips {
             self.same(b"]");
+        }
+    }
+
+    fn begin_object(&mut self) {
+        if self.lead(1).is_some() {
+            self.same(b"{");
+        }
+        self.depth += 1;
+        self.objects += 1;
+        self.is_first = true;
+    }
+
+    fn key(&mut self, name: &str) {
+        if self.skips || self.json.len() + name.len() > self.shape.max_bytes {
+            self.skips = true;
+            return;
+        }
+        if !std::mem::replace(&mut self.is_first, true) {
+            self.same(b",");
+        }
+        self.string(name);
+        self.same(b":");
+    }
+
+    fn end_object(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.objects = self.objects.saturating_sub(1);
+        self.is_first = false;
+        if !self.skips {
+            self.same(b"}");
         }
     }
 

@@ -12,8 +12,8 @@ use trunkline_service::{CacheScope, Failure, FailureKind, Hints, Outcome, Reply,
 
 use crate::connector::{Prepared, SqlConnector};
 use crate::cursor::{Format, Pager, Place, Rest, digest_values};
-use crate::database::{Behalf, Database, DatabaseError, Page, Ran, Run};
-use crate::explain::{self, Late};
+use crate::database::{Access, Database, DatabaseError, Page, Ran, Run};
+use crate::explain::{self, Asked, Late};
 use crate::result::{Lines, RowWriter, Shape};
 use crate::table;
 use crate::value::Value;
@@ -93,17 +93,24 @@ impl<D: Database> SqlConnector<D> {
             // The operator changed the tool, or what is said of the caller changed: these rows are not that result's.
             return Err(Failure::resource_not_found(&request.uri().unwrap_or_default()));
         }
+        let log_id = request.log_id();
+        let asked = Asked { connector: &self.name, tool, access: Access::ReadOnly, log_id };
+        let behalf = self.options.behalf(request.caller()).map_err(|unidentified| {
+            // Its one use here is what it writes to the log.
+            drop(asked.unidentified(&unidentified));
+            Failure::new(FailureKind::Forbidden, "who is calling could not be told to the database")
+        })?;
         let mut rows = RowWriter::lines(Arc::clone(shape));
         rows.follow(place.last);
         rows.report_to(request.progress());
         let run = Run {
             deadline: Some(*deadline),
-            behalf: Behalf::of(request.caller()),
+            behalf,
             page: Page { resume: Some(place.resume()), may_continue: true },
             ..Run::new(values, rows)
         };
         let ran = self.database.run(statement, run).await.map_err(|error| {
-            tracing::warn!(connector = &*self.name, tool, "the rest of a result was not read: {error}");
+            asked.warn(&error);
             failed(&error)
         })?;
         let Ran { rows, kept, .. } = ran;
@@ -164,6 +171,9 @@ fn failed(error: &DatabaseError) -> Failure {
     match error {
         DatabaseError::TimedOut { .. } => late(),
         DatabaseError::PoolExhausted { .. } | DatabaseError::Unreachable { .. } => unavailable(),
+        DatabaseError::Identity { .. } => {
+            Failure::new(FailureKind::Forbidden, "the database does not take this call for its caller")
+        }
         DatabaseError::Encoding { message } => Failure::new(FailureKind::Internal, message.clone()),
         _ => Failure::new(FailureKind::Internal, "the statement failed this time; call its tool again"),
     }

@@ -123,12 +123,16 @@ fn type_of(kind: &JsonKind) -> Map<String, Json> {
         JsonKind::Integer => "integer",
         JsonKind::Number => "number",
         JsonKind::Boolean => "boolean",
-        JsonKind::Json => "object",
+        JsonKind::Json | JsonKind::Object(_) | JsonKind::Map(_) => "object",
         JsonKind::Array(_) => "array",
     };
     let mut schema = Map::from_iter([("type".to_owned(), Json::from(word))]);
     if let JsonKind::Array(items) = kind {
         schema.insert("items".into(), type_of(items).into());
+    }
+    if let JsonKind::Object(members) = kind {
+        let members = members.iter().map(|(name, kind)| (name.clone(), Json::Object(type_of(kind))));
+        schema.insert("properties".into(), members.collect::<Map<_, _>>().into());
     }
     schema
 }

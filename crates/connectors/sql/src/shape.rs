@@ -227,6 +227,8 @@ fn column_schema(column: &Column, kinds: &BTreeMap<String, ColumnKind>) -> Json 
         {
             json!({ "type": "array" })
         }
+        // So it is with the members of an object.
+        (Some(_), Some(known)) if known.get("type") == Some(&json!("object")) => known.clone(),
         (Some(kind), _) => kind_schema(*kind),
         (None, Some(known)) => known.clone(),
         (None, None) => json!({}),

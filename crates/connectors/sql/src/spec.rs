@@ -358,7 +358,7 @@ fn arg_type_of(kind: &JsonKind) -> ArgType {
         JsonKind::Integer => ArgType::Integer,
         JsonKind::Number => ArgType::Number,
         JsonKind::Boolean => ArgType::Boolean,
-        JsonKind::Json => ArgType::Any,
+        JsonKind::Json | JsonKind::Object(_) | JsonKind::Map(_) => ArgType::Any,
         JsonKind::Array(items) => ArgType::List(Box::new(arg_type_of(items))),
     }
 }

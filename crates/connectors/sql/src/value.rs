@@ -19,6 +19,8 @@ pub enum Value {
     Json(String),
     /// A list, for array types.
     List(Vec<Value>),
+    /// An object, for composite types and maps. No name comes twice.
+    Object(Vec<(String, Value)>),
 }
 
 /// What a parameter looks like in JSON.
@@ -36,4 +38,10 @@ pub enum JsonKind {
     Json,
     /// A list of one kind.
     Array(Box<JsonKind>),
+    /// An object of these members, each of which may be left out or null; also accepted as a string in the database's own
+    /// notation.
+    Object(Vec<(String, JsonKind)>),
+    /// An object of any names, whose values are of one kind or null; also accepted as a string in the database's own
+    /// notation.
+    Map(Box<JsonKind>),
 }

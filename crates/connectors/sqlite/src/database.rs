@@ -12,7 +12,7 @@ use crate::describe::describe;
 use crate::error;
 use crate::execute::{Prepared, execute};
 use crate::guard::Lane;
-use crate::link::torn;
+use crate::link::{Site, torn};
 use crate::pool::Pool;
 
 /// Connections for statements of the file that read.
@@ -63,6 +63,15 @@ impl Sqlite {
     /// Safe at any time.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         self.readers.run(Some(Instant::now() + LONGEST_PREPARE), |link| link.ready()).await
+    }
+
+    /// Does something with a connection that only reads.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl Fn(&Site<'_>) -> Result<T, DatabaseError> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
+        self.readers.run(Some(deadline), move |link| link.with(|site, _| work(site))).await
     }
 
     fn pool(&self, lane: Lane) -> &Pool {

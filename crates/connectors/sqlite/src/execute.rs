@@ -199,7 +199,7 @@ fn bound(value: &Value) -> Bound<'_> {
         Value::Decimal(digits) => decimal(digits),
         Value::Text(text) | Value::Json(text) => ValueRef::Text(text.as_bytes()),
         // A statement takes it apart with `json_each`.
-        Value::List(_) => {
+        Value::List(_) | Value::Object(_) => {
             let mut text = String::new();
             write_json(&mut text, value);
             return Bound::Owned(Stored::Text(text));
@@ -235,6 +235,18 @@ fn write_json(out: &mut String, value: &Value) {
                 write_json(out, item);
             }
             out.push(']');
+        }
+        Value::Object(members) => {
+            out.push('{');
+            for (at, (name, member)) in members.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                out.push_str(&serde_json::Value::from(name.as_str()).to_string());
+                out.push(':');
+                write_json(out, member);
+            }
+            out.push('}');
         }
     }
 }

@@ -15,6 +15,7 @@ mod guard;
 mod link;
 mod place;
 mod pool;
+mod survey;
 
 pub use database::{Sqlite, Statement};
 pub use file::SqliteFile;

@@ -29,6 +29,9 @@ impl Rows for Count {
     fn json(&mut self, _: &str) {}
     fn begin_list(&mut self) {}
     fn end_list(&mut self) {}
+    fn begin_object(&mut self) {}
+    fn key(&mut self, _: &str) {}
+    fn end_object(&mut self) {}
     fn end_row(&mut self) -> ControlFlow<()> {
         self.0 += 1;
         ControlFlow::Continue(())

@@ -14,13 +14,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, Row, RowStream};
 use trunkline_sql::{Access, DatabaseError, Rows};
 
-use super::{Call, EXCLUSIVE_TRIES, Fault, prepare};
+use super::{Call, EXCLUSIVE_TRIES, Fault, prepare, setter};
 use crate::bind::Bound;
 use crate::decode::write_row;
-use crate::exclusive::{CLEAN, Lease};
+use crate::exclusive::Lease;
 use crate::fault::{Context, is_lost, is_stale};
+use crate::node::{Node, Place};
 use crate::parked::{Cursor, Owner};
 use crate::statement::columns_changed;
+use crate::transaction;
 
 /// A page on its way.
 struct Page {
@@ -66,6 +68,10 @@ impl<W: Rows> Call<'_, W> {
                 Ok(Err(fault)) => fault,
                 Err(_) => return Err(self.out_of_time()),
             };
+            if self.move_on(&fault, tries > 0) {
+                tries = EXCLUSIVE_TRIES;
+                continue;
+            }
             match fault {
                 Fault::Reported { error, clean } if tries > 0 && (is_stale(&error) || is_lost(&error)) => {
                     if !clean && !self.rows.restart() {
@@ -86,14 +92,11 @@ impl<W: Rows> Call<'_, W> {
 
     async fn try_page(&mut self, declare: &str) -> Result<(), Fault> {
         let owner = Owner::new(self.behalf, &self.statement.recipe.sql);
-        let parked = self.page.resume.and_then(|resume| {
-            self.postgres.pool.parked().take(resume.kept?, &owner, resume.sent)
-        });
+        let parked = self.unpark(&owner);
         let is_new = parked.is_none();
         let mut page = match parked {
-            Some(cursor) => Page::resume(self.postgres.pool.adopt(cursor.held), cursor.rest, cursor.is_at_end)
-                .with(cursor.row_bytes, cursor.opened),
-            None => Page::resume(self.postgres.pool.lease().await?, VecDeque::new(), false),
+            Some(page) => page,
+            None => Page::new(self.node().pool.lease().await?),
         };
         page.lease.begin();
         let outcome = async {
@@ -109,7 +112,7 @@ impl<W: Rows> Call<'_, W> {
                 match &fault {
                     Fault::Reported { error, .. } if is_lost(error) => {
                         page.lease.close();
-                        self.postgres.pool.distrust_idle();
+                        self.node().pool.distrust_idle();
                     }
                     Fault::Reported { error, .. } if is_stale(error) => {
                         self.statement.expire();
@@ -122,10 +125,22 @@ impl<W: Rows> Call<'_, W> {
         }
     }
 
+    /// Takes back what the page before left, on whichever node that is.
+    fn unpark(&mut self, owner: &Owner) -> Option<Page> {
+        let resume = self.page.resume?;
+        let handle = resume.kept?;
+        let postgres = self.postgres;
+        let taken = |node: &Node| node.pool.parked().take(handle, owner, resume.sent);
+        let (node, cursor) = postgres.nodes.all().find_map(|node| Some((node, taken(node)?)))?;
+        self.place = Place::on(node);
+        let Cursor { held, rest, is_at_end, row_bytes, opened, .. } = cursor;
+        Some(Page { rest, is_at_end, row_bytes, opened, ..Page::new(node.pool.adopt(held)) })
+    }
+
     /// Opens the cursor, moves it to the last row that was sent, and takes the first rows: in one write.
     async fn open(&mut self, page: &mut Page, declare: &str) -> Result<(), Fault> {
         let statement = self.statement;
-        if page.lease.prepared(statement).is_none() {
+        if page.lease.prepared(statement).is_none() && !self.node().dialer.is_pooled() {
             // Types of columns that the driver does not know yet it would ask for in the middle of the answer.
             let epoch = statement.epoch();
             let prepared = prepare(statement, page.lease.session()?.client()).await?;
@@ -139,16 +154,17 @@ impl<W: Rows> Call<'_, W> {
         self.rows.skip(again);
         let moves = self.page.resume.map(|resume| moves(resume.sent.saturating_sub(1))).unwrap_or_default();
         let asked = self.rows.room().map_or(FIRST_ROWS, |room| room.min(FIRST_ROWS));
-        let Page { lease, .. } = page;
-        let client = lease.session()?.client();
-        let (begun, declared, moved, fetched) = join!(
-            client.batch_execute(BEGIN),
+        let setter = setter(&mut page.lease, self.behalf).await?;
+        let opening = self.postgres.openings.text(Access::ReadOnly);
+        let client = page.lease.session()?.client();
+        let (opened, declared, moved, fetched) = join!(
+            transaction::open(client, opening, self.behalf, setter.as_ref()),
             client.execute_typed(declare, &values),
             async { if moves.is_empty() { Ok(()) } else { client.batch_execute(&moves).await } },
             fetch(client, asked)
         );
         let reported = |error| Fault::Reported { error, clean: true };
-        begun.map_err(reported)?;
+        opened.map_err(|unopened| unopened.into_fault(true))?;
         declared.map_err(reported)?;
         moved.map_err(reported)?;
         self.take(page, fetched.map_err(reported)?, asked).await
@@ -242,17 +258,22 @@ impl<W: Rows> Call<'_, W> {
             *self.kept = self.park(page, owner, sent + taken);
             return Ok(());
         }
-        let undo = if self.statement.leaves_traces { CLEAN } else { "rollback" };
-        match page.lease.session()?.client().batch_execute(undo).await {
-            Ok(()) => page.lease.finish(),
-            // The rows are there; only the connection is not.
-            Err(_) => page.lease.close(),
+        let client = page.lease.session()?.client();
+        let undone = if self.statement.leaves_traces {
+            transaction::clean(client).await
+        } else {
+            transaction::roll_back(client).await
+        };
+        match undone {
+            Ok(true) => page.lease.finish(),
+            // The rows are there; only the connection is of no use.
+            Ok(false) | Err(_) => page.lease.close(),
         }
         Ok(())
     }
 
     fn park(&self, mut page: Page, owner: Owner, sent: u64) -> Option<u64> {
-        let pool = &self.postgres.pool;
+        let pool = &self.node().pool;
         let held = page.lease.detach()?;
         let Page { rest, is_at_end, row_bytes, opened, .. } = page;
         let cursor = Cursor { held, rest, is_at_end, row_bytes, sent, opened };
@@ -267,11 +288,11 @@ impl<W: Rows> Call<'_, W> {
 }
 
 impl Page {
-    fn resume(lease: Lease, rest: VecDeque<Row>, is_at_end: bool) -> Self {
+    fn new(lease: Lease) -> Self {
         Self {
             lease,
-            rest,
-            is_at_end,
+            rest: VecDeque::new(),
+            is_at_end: false,
             row_bytes: 0,
             opened: Instant::now(),
             clean: true,
@@ -280,10 +301,6 @@ impl Page {
             scratch: String::new(),
             number: 0,
         }
-    }
-
-    fn with(self, row_bytes: usize, opened: Instant) -> Self {
-        Self { row_bytes, opened, ..self }
     }
 }
 
@@ -304,8 +321,6 @@ fn moves(rows: u64) -> String {
     }
     sql
 }
-
-const BEGIN: &str = "begin read only";
 
 const DECLARE: &str = "declare \"tl\" no scroll cursor for ";
 

@@ -13,8 +13,10 @@ use trunkline_sql::{
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
     pub(crate) rows: Vec<Vec<Json>>,
-    /// Lists that are open, outermost first.
-    open: Vec<Vec<Json>>,
+    /// Lists and objects that are open, outermost first.
+    open: Vec<Json>,
+    /// The names of members whose values are to come.
+    keys: Vec<String>,
     /// After so many rows no more are wanted; 0 for no bound.
     limit: usize,
 }
@@ -26,7 +28,8 @@ impl Collector {
 
     fn put(&mut self, value: Json) {
         match (self.open.last_mut(), self.rows.last_mut()) {
-            (Some(list), _) => list.push(value),
+            (Some(Json::Array(list)), _) => list.push(value),
+            (Some(object), _) => object[self.keys.pop().unwrap()] = value,
             (None, Some(row)) => row.push(value),
             (None, None) => panic!("a value without a row"),
         }
@@ -81,12 +84,24 @@ impl Rows for Collector {
     }
 
     fn begin_list(&mut self) {
-        self.open.push(Vec::new());
+        self.open.push(json!([]));
     }
 
     fn end_list(&mut self) {
         let list = self.open.pop().unwrap();
-        self.put(list.into());
+        self.put(list);
+    }
+
+    fn begin_object(&mut self) {
+        self.open.push(json!({}));
+    }
+
+    fn key(&mut self, name: &str) {
+        self.keys.push(name.to_owned());
+    }
+
+    fn end_object(&mut self) {
+        self.end_list();
     }
 
     fn restart(&mut self) -> bool {

@@ -61,7 +61,7 @@ async fn pg_02_unfamiliar_types_come_as_their_text() {
             json!("'a' 'b'"),
             json!("(1.5,2)"),
             json!(42),
-            json!("(1,x)"),
+            json!({ "a": 1, "b": "x" }),
             json!("(1,y)"),
             json!(["10.0.0.1", null]),
             json!(["ok"]),

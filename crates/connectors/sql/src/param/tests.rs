@@ -263,6 +263,51 @@ fn what_the_database_says_narrows_what_is_accepted() {
 }
 
 #[test]
+fn what_comes_out_of_a_column_goes_into_a_parameter() {
+    let form = |format| ParameterType { format: Some(format), ..database(JsonKind::String) };
+    for (format, text) in [
+        ("date", "infinity"),
+        ("date", "0044-02-29 BC"),
+        ("date", "5874897-12-31"),
+        ("date-time", "294276-12-31T23:59:59.999999Z"),
+        ("date-time", "4714-11-24 00:00:00+00 BC"),
+        ("time", "04:05:06.5-15:59:59"),
+        ("time", "24:00:00+00"),
+        ("base64", "AP8="),
+    ] {
+        let bound = Bound::postgres("", form(format)).bind(&format!(r#"{{"a":"{text}"}}"#));
+        assert_eq!(bound, Ok(vec![Value::Text(text.into())]), "{text}");
+    }
+    for (format, text) in [("date", "0044-13-01 BC"), ("date-time", "x BC"), ("time", "04:05:06:07")] {
+        assert!(Bound::postgres("", form(format)).bind(&format!(r#"{{"a":"{text}"}}"#)).is_err(), "{text}");
+    }
+    let number = Bound::postgres("", database(JsonKind::Number));
+    for text in ["NaN", "Infinity", "-Infinity"] {
+        let bound = number.bind(&format!(r#"{{"a":"{text}"}}"#));
+        assert_eq!(bound, Ok(vec![Value::Text(text.into())]));
+    }
+    assert!(number.bind(r#"{"a":"inf"}"#).is_err());
+    let bounded = Bound::postgres("params.a = { minimum = 0 }", database(JsonKind::Number));
+    assert!(bounded.bind(r#"{"a":"Infinity"}"#).is_err(), "numbers are wanted");
+}
+
+#[test]
+fn an_object_is_taken_for_a_composite_type() {
+    let kind = JsonKind::Object(vec![("n".into(), JsonKind::Number), ("s".into(), JsonKind::String)]);
+    let object =
+        Value::Object(vec![("n".into(), Value::Text("NaN".into())), ("s".into(), Value::Text("x".into()))]);
+    let one = Bound::postgres("", database(kind.clone()));
+    assert_eq!(one.bind(r#"{"a":{"n":"NaN","s":"x"}}"#), Ok(vec![object.clone()]));
+    let many = Bound::postgres("", database(JsonKind::Array(Box::new(kind.clone()))));
+    let list = Value::List(vec![object.clone(), Value::Null, Value::List(vec![object])]);
+    assert_eq!(many.bind(r#"{"a":[{"n":"NaN","s":"x"},null,[{"n":"NaN","s":"x"}]]}"#), Ok(vec![list]));
+    let text = one.bind(r#"{"a":{"m":1}}"#).unwrap_err();
+    assert!(text.contains("an object with the members `n` (a number), `s` (a string)"), "{text}");
+    let written = Bound::postgres("params.a = { type = \"string\" }", database(kind));
+    assert_eq!(written.bind(r#"{"a":"(1,x)"}"#), Ok(vec![Value::Text("(1,x)".into())]));
+}
+
+#[test]
 fn a_written_kind_is_turned_into_what_the_database_wants_or_refused_at_once() {
     let value = |written: &str, wanted, arguments: &str| {
         Bound::postgres(&format!("params.a = {{ type = '{written}' }}"), database(wanted)).bind(arguments)

@@ -22,6 +22,7 @@ enum Cell {
     Binary(Vec<u8>),
     Json(&'static str),
     List(Vec<Cell>),
+    Object(Vec<(String, Cell)>),
 }
 
 impl Cell {
@@ -40,6 +41,14 @@ impl Cell {
                 rows.begin_list();
                 cells.iter().for_each(|cell| cell.write(rows));
                 rows.end_list();
+            }
+            Self::Object(members) => {
+                rows.begin_object();
+                for (name, cell) in members {
+                    rows.key(name);
+                    cell.write(rows);
+                }
+                rows.end_object();
             }
         }
     }
@@ -144,6 +153,20 @@ fn pg_01_integers_and_decimals_are_exact() {
     assert_eq!(
         Table::new(&["a", "b", "s", "c", "d", "e"]).raw(&[row]),
         r#"{"rows":[{"a":"9007199254740993","b":"-9223372036854775808","s":9007199254740991,"c":"0.10","d":"123456789012345678901234567890.5","e":["9007199254740993",null,[]]}],"rowCount":1}"#
+    );
+}
+
+#[test]
+fn what_is_written_of_a_column_does_not_go_for_members_of_its_objects() {
+    let object = Cell::Object(vec![
+        ("a \"b\"".into(), Cell::Text("x".into())),
+        ("n".into(), Cell::List(vec![Cell::Integer(1), Cell::Object(vec![]), Cell::Null])),
+    ]);
+    let mut table = Table::new(&["a", "b"]);
+    table.kinds = kinds(&[("a", ColumnKind::Json), ("b", ColumnKind::Number)]);
+    assert_eq!(
+        table.raw(&[vec![object, Cell::Integer(1)]]),
+        r#"{"rows":[{"a":{"a \"b\"":"x","n":[1,{},null]},"b":1}],"rowCount":1}"#
     );
 }
 
@@ -356,7 +379,13 @@ fn cell() -> impl Strategy<Value = Cell> {
         prop::collection::vec(any::<u8>(), 0..20).prop_map(Cell::Binary),
         prop::sample::select(vec!["{\"a\":[1,\"\\n\"]}", "[\n1,\r\n2]", "null"]).prop_map(Cell::Json),
     ];
-    leaf.prop_recursive(3, 12, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Cell::List))
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        let members = prop::collection::btree_map(any::<String>(), inner.clone(), 0..4);
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Cell::List),
+            members.prop_map(|members| Cell::Object(members.into_iter().collect())),
+        ]
+    })
 }
 
 proptest! {

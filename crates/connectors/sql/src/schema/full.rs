@@ -5,7 +5,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{format, text, with_details};
-use crate::accept::{Accept, Allowed};
+use crate::accept::{Accept, Allowed, Members};
 use crate::database::Dialect;
 use crate::param::Arg;
 use crate::spec::Spec;
@@ -52,12 +52,25 @@ fn value(accept: &Accept, nullable: bool) -> Map<String, Json> {
         JsonKind::Number => "number",
         JsonKind::Boolean => "boolean",
         JsonKind::Array(_) => "array",
+        JsonKind::Object(_) | JsonKind::Map(_) => "object",
         // Null as well.
         JsonKind::Json => return schema,
     };
     schema.insert("type".into(), if nullable { json!([word, "null"]) } else { word.into() });
     if let Some(items) = accept.items() {
         schema.insert("items".into(), element(items).into());
+    }
+    match accept.members() {
+        Some(Members::Known(members)) => {
+            let members =
+                members.iter().map(|(name, accept)| (name.to_string(), Json::Object(value(accept, true))));
+            schema.insert("properties".into(), members.collect::<Map<_, _>>().into());
+            schema.insert("additionalProperties".into(), false.into());
+        }
+        Some(Members::Free(values)) => {
+            schema.insert("additionalProperties".into(), value(values, true).into());
+        }
+        None => {}
     }
     bounds(&mut schema, accept);
     if let Some(pattern) = accept.pattern.as_ref().map(regex::Regex::as_str).filter(|text| is_shared(text)) {

@@ -69,6 +69,9 @@ impl Rows for Collected {
     }
     fn begin_list(&mut self) {}
     fn end_list(&mut self) {}
+    fn begin_object(&mut self) {}
+    fn key(&mut self, _: &str) {}
+    fn end_object(&mut self) {}
     fn end_row(&mut self) -> ControlFlow<()> {
         self.rows.push(Json::Array(std::mem::take(&mut self.row)));
         if self.most.is_some_and(|most| self.rows.len() >= most) {

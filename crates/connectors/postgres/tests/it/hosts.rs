@@ -1,0 +1,102 @@
+//! Several hosts in an address.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use trunkline_sql::{Database, DatabaseError, Run};
+use trunkline_testkit::postgres::PrivatePostgres;
+
+use crate::support::{Collector, open, prepare, rows, run, writing};
+
+const PORT: &str = "select current_setting('port')";
+
+/// A port that nobody listens on.
+fn dead_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn url(ports: &[u16], options: &str) -> String {
+    let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    format!("postgres://postgres@{}/postgres?{options}", hosts.join(","))
+}
+
+#[tokio::test]
+async fn the_second_host_is_taken_when_the_first_is_dead_or_silent() {
+    let server = PrivatePostgres::start().await;
+    let dead = open(&url(&[dead_port(), server.port()], ""), "");
+    assert_eq!(rows(&dead, PORT, Vec::new()).await, [[json!(server.port().to_string())]]);
+    // Takes connections and says nothing.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let started = Instant::now();
+    let postgres =
+        open(&url(&[silent.local_addr().unwrap().port(), server.port()], ""), "connect-timeout = '1s'");
+    postgres.ping().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn each_host_that_failed_is_told_to_the_operator() {
+    let ports = [dead_port(), dead_port()];
+    let error = open(&url(&ports, ""), "").ping().await.unwrap_err();
+    let DatabaseError::Unreachable { source, .. } = &error else { panic!("{error:?}") };
+    for port in ports {
+        assert!(source.to_string().contains(&port.to_string()), "{source}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_host_of_the_wanted_role_is_taken() {
+    let server = PrivatePostgres::start().await;
+    let at = |options: &str| url(&[dead_port(), server.port()], options);
+    for wanted in ["any", "read-write", "primary", "prefer-standby"] {
+        open(&at(&format!("target_session_attrs={wanted}")), "").ping().await.unwrap();
+    }
+    for wanted in ["read-only", "standby"] {
+        let error = open(&at(&format!("target_session_attrs={wanted}")), "").ping().await.unwrap_err();
+        let DatabaseError::Unreachable { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("takes writes"), "{source}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_finds_the_primary_of_several_hosts() {
+    let primary = PrivatePostgres::start().await;
+    let standby = standby_alone().await;
+    let postgres = open(&url(&[standby.port(), primary.port()], ""), "access = 'read-write'");
+    let (statement, _) = postgres.prepare(&writing("create table written (a int)")).await.unwrap();
+    run(&postgres, &statement, Vec::new()).await.unwrap();
+    // Reads alone take the first.
+    let reading = open(&url(&[standby.port(), primary.port()], ""), "");
+    assert_eq!(rows(&reading, PORT, Vec::new()).await, [[json!(standby.port().to_string())]]);
+    let preferring = open(&url(&[primary.port(), standby.port()], "target_session_attrs=prefer-standby"), "");
+    assert_eq!(rows(&preferring, PORT, Vec::new()).await, [[json!(standby.port().to_string())]]);
+}
+
+#[tokio::test]
+async fn a_write_follows_its_server_to_another_host() {
+    let mut old = PrivatePostgres::start().await;
+    let new = PrivatePostgres::start().await;
+    let postgres = open(&url(&[old.port(), new.port()], ""), "access = 'read-write'\npool = 1");
+    let (statement, _) = postgres.prepare(&writing("create table if not exists t (a int)")).await.unwrap();
+    run(&postgres, &statement, Vec::new()).await.unwrap();
+    old.make_standby();
+    old.restart().await;
+    // The connection to the old one is found closed; no write is sent twice, so one call may fail.
+    let outcome = run(&postgres, &statement, Vec::new()).await;
+    if outcome.is_err() {
+        run(&postgres, &statement, Vec::new()).await.unwrap();
+    }
+    let (reading, _) = prepare(&postgres, "select count(*) from t where random() < 2").await;
+    let run = Run::new(Vec::new(), Collector::default());
+    assert_eq!(postgres.run(&reading, run).await.unwrap().rows.rows, [[json!(0)]]);
+    assert_eq!(rows(&postgres, "select pg_is_in_recovery()", Vec::new()).await, [[json!(false)]]);
+}
+
+/// A server that is in recovery, waiting for a primary that never comes.
+async fn standby_alone() -> PrivatePostgres {
+    let mut server = PrivatePostgres::start().await;
+    server.make_standby();
+    server.restart().await;
+    server
+}
