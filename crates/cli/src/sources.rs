@@ -180,12 +180,8 @@ impl<D: Reach> Source for SqlSource<D> {
         let service: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
         let service: Arc<dyn Service> = service;
         let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
-        let served = |definition| Served {
-            definition,
-            service: Arc::clone(&service),
-            target: 0,
-            completes: false,
-        };
+        let served =
+            |definition| Served { definition, service: Arc::clone(&service), target: 0, completes: false };
         let templates = self.connector.templates().into_iter().map(served).collect();
         Parts { templates, tools: (0..).zip(self.definitions()).map(entry).collect(), ..Parts::default() }
     }

@@ -118,9 +118,10 @@ impl Parked {
     /// Takes a cursor back to go on; `None` when it is gone, another's, or elsewhere than after `sent` rows.
     pub(crate) fn take(&self, handle: u64, owner: &Owner, sent: u64) -> Option<Cursor> {
         let mut inner = self.inner();
-        let at = inner.entries.iter().position(|entry| {
-            entry.handle == handle && entry.owner == *owner && entry.cursor.sent == sent
-        })?;
+        let at = inner
+            .entries
+            .iter()
+            .position(|entry| entry.handle == handle && entry.owner == *owner && entry.cursor.sent == sent)?;
         inner.entries.remove(at).map(|entry| entry.cursor)
     }
 

@@ -154,7 +154,11 @@ impl<W: Rows> Call<'_, W> {
     /// Words a fault of the exclusive lane. Where rights differ from caller to caller, one that is missing says nothing
     /// against the statement.
     fn worded(&self, error: &Error) -> DatabaseError {
-        match self.context(false).error(error) {
+        self.worded_in(self.context(false), error)
+    }
+
+    fn worded_in(&self, context: Context<'_>, error: &Error) -> DatabaseError {
+        match context.error(error) {
             DatabaseError::Statement { message, code: Some(code), .. }
                 if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
             {

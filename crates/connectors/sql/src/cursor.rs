@@ -44,7 +44,9 @@ impl BadCursor {
     pub(crate) fn public(self) -> &'static str {
         match self {
             Self::Unknown => "the cursor has expired or is not of this caller; call without it",
-            Self::OtherTool => "the cursor is of another tool, or this one has changed since; call without it",
+            Self::OtherTool => {
+                "the cursor is of another tool, or this one has changed since; call without it"
+            }
             Self::OtherArguments => {
                 "the cursor belongs to other arguments; send those of the call that gave it, or call without it"
             }

@@ -223,7 +223,9 @@ impl Binding<'_> {
             _ => {
                 let found = found(token, text);
                 self.faults.add(|| {
-                    format!("`{ARGUMENT}`: found {found}, allowed is the string `nextCursor` of the result before")
+                    format!(
+                        "`{ARGUMENT}`: found {found}, allowed is the string `nextCursor` of the result before"
+                    )
                 });
             }
         }

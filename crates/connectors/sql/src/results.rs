@@ -153,9 +153,7 @@ fn reply(request: &Request, format: Format, lines: Vec<u8>, shape: &Shape, next:
         members.push(b'}');
     }
     members.extend_from_slice(b"}]");
-    Reply::from_members(members)
-        .with_meta(meta)
-        .with_hints(Hints { ttl_ms: 0, scope: CacheScope::Private })
+    Reply::from_members(members).with_meta(meta).with_hints(Hints { ttl_ms: 0, scope: CacheScope::Private })
 }
 
 fn late() -> Failure {
@@ -178,3 +176,6 @@ fn failed(error: &DatabaseError) -> Failure {
         _ => Failure::new(FailureKind::Internal, "the statement failed this time; call its tool again"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,22 +63,25 @@ impl<W: Rows> Call<'_, W> {
         let mut tries = EXCLUSIVE_TRIES;
         loop {
             tries -= 1;
+            let is_first_look = self.page.resume.is_some_and(|resume| resume.kept.is_some());
             let fault = match timeout_at(self.limit, self.try_page(&declare)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(fault)) => fault,
                 Err(_) => return Err(self.out_of_time()),
             };
-            if self.move_on(&fault, tries > 0) {
+            // A parked connection that was found closed says nothing of its server.
+            let was_parked = is_first_look && matches!(&fault, Fault::Reported { error, .. } if is_lost(error));
+            if !was_parked && self.move_on(&fault, tries > 0) {
                 tries = EXCLUSIVE_TRIES;
                 continue;
             }
             match fault {
                 Fault::Reported { error, clean } if tries > 0 && (is_stale(&error) || is_lost(&error)) => {
                     if !clean && !self.rows.restart() {
-                        return Err(self.declared(&declare).error(&error));
+                        return Err(self.worded_in(self.declared(&declare), &error));
                     }
                 }
-                Fault::Reported { error, .. } => return Err(self.declared(&declare).error(&error)),
+                Fault::Reported { error, .. } => return Err(self.worded_in(self.declared(&declare), &error)),
                 Fault::Stalled { .. } => return Err(self.out_of_time()),
                 Fault::Final(error) => return Err(error),
             }
@@ -127,10 +130,10 @@ impl<W: Rows> Call<'_, W> {
 
     /// Takes back what the page before left, on whichever node that is.
     fn unpark(&mut self, owner: &Owner) -> Option<Page> {
-        let resume = self.page.resume?;
-        let handle = resume.kept?;
+        let resume = self.page.resume.as_mut()?;
+        let (handle, sent) = (resume.kept.take()?, resume.sent);
         let postgres = self.postgres;
-        let taken = |node: &Node| node.pool.parked().take(handle, owner, resume.sent);
+        let taken = |node: &Node| node.pool.parked().take(handle, owner, sent);
         let (node, cursor) = postgres.nodes.all().find_map(|node| Some((node, taken(node)?)))?;
         self.place = Place::on(node);
         let Cursor { held, rest, is_at_end, row_bytes, opened, .. } = cursor;
@@ -239,9 +242,11 @@ impl<W: Rows> Call<'_, W> {
     fn has_columns_of(&self, row: &Row) -> bool {
         let known = self.statement.recipe.columns.iter();
         row.len() == self.statement.recipe.columns.len()
-            && row.columns().iter().zip(known).all(|(column, (name, oid))| {
-                column.name() == name && column.type_().oid() == *oid
-            })
+            && row
+                .columns()
+                .iter()
+                .zip(known)
+                .all(|(column, (name, oid))| column.name() == name && column.type_().oid() == *oid)
     }
 
     /// Ends the page: parks what can go on, and undoes the rest.

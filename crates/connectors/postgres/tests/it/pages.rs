@@ -20,8 +20,7 @@ type Connector = Arc<SqlConnector<Postgres>>;
 /// A connector as a file would say it, with the tools `list` (and what follows) and the ad-hoc tool last.
 async fn connector(url: &str, keys: &str, tools: &[(&str, &str)]) -> Connector {
     let sealer = Arc::new(Sealer::new(&[[7; 32]]).unwrap());
-    let file: PostgresFile =
-        toml::from_str(&format!("url = {url:?}\n{keys}")).unwrap();
+    let file: PostgresFile = toml::from_str(&format!("url = {url:?}\n{keys}")).unwrap();
     let (database, mut options) = file.resolve("shop").unwrap();
     options.ad_hoc = AdHoc::ReadOnly;
     let tools = tools.iter().map(|(name, sql)| {
@@ -224,7 +223,9 @@ async fn a_callers_own_statement_goes_on_and_must_be_a_plain_query() {
     assert!(error(&call(&connector, &ann, 0, &wrong).await).contains("another tool"));
     let write = json!({ "sql": "with d as (delete from t returning n) select n from d" });
     assert_eq!(call(&connector, &ann, 0, &write).await["isError"], true);
-    for sql in ["table t", "values (1), (2)", "(select 1 n)", "with recursive r(n) as (select 1) select n from r"] {
+    for sql in
+        ["table t", "values (1), (2)", "(select 1 n)", "with recursive r(n) as (select 1) select n from r"]
+    {
         let result = call(&connector, &ann, 0, &json!({ "sql": sql })).await;
         assert_eq!(result["isError"], false, "{sql}: {result}");
     }
