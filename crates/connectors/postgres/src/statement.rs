@@ -7,8 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use postgres_types::{Oid, Type};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, DatabaseError};
+use trunkline_sql::{Access, DatabaseError, PlanMode, Value};
 
+use crate::bind::Bound;
 use crate::decode::ColumnPlan;
 use crate::shared::{CONNECTIONS, SharedSession};
 
@@ -21,6 +22,8 @@ pub struct PostgresStatement {
     pub(crate) access: Access,
     /// What to prepare.
     pub(crate) recipe: Recipe,
+    /// How it is planned.
+    pub(crate) plan: PlanMode,
     /// How the rows are read.
     pub(crate) columns: Box<[ColumnPlan]>,
     /// Whether a run can leave something behind that outlives its transaction.
@@ -69,6 +72,13 @@ pub(crate) fn columns_of(statement: &Statement) -> Box<[(String, Oid)]> {
     statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().oid())).collect()
 }
 
+/// Whether a result has the columns that were learned.
+pub(crate) fn same_columns(found: &[tokio_postgres::Column], learned: &[(String, Oid)]) -> bool {
+    found.len() == learned.len()
+        && std::iter::zip(found, learned)
+            .all(|(found, (name, oid))| found.name() == name && found.type_().oid() == *oid)
+}
+
 /// Says that what was learned of a statement is no longer so.
 pub(crate) fn columns_changed() -> DatabaseError {
     DatabaseError::Statement {
@@ -102,6 +112,7 @@ impl PostgresStatement {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             access,
             recipe,
+            plan: PlanMode::Auto,
             columns,
             leaves_traces,
             owner: Arc::new(()),
@@ -116,6 +127,17 @@ impl PostgresStatement {
     /// Says whether a cursor can be declared for it, and whether every run that may go on later has one.
     pub(crate) fn with_paging(self, can_declare: bool, always: bool) -> Self {
         Self { paging: Paging { can_declare, always, warmth: AtomicU32::new(0) }, ..self }
+    }
+
+    /// Has it planned like this.
+    pub(crate) fn planned(mut self, plan: PlanMode) -> Self {
+        self.plan = plan;
+        self
+    }
+
+    /// Returns the values with their types, for a statement that is sent whole.
+    pub(crate) fn typed<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = (Bound<'a>, Type)> + 'a {
+        std::iter::zip(values.iter().map(Bound), self.recipe.parameters.iter().cloned())
     }
 
     /// Makes room for the prepared forms of so many nodes.

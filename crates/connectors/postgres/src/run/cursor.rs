@@ -14,15 +14,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, Row, RowStream};
 use trunkline_sql::{Access, DatabaseError, Rows};
 
-use super::{Call, EXCLUSIVE_TRIES, Fault, prepare, setter};
+use super::{Call, EXCLUSIVE_TRIES, Fault, planned, prepared, setter};
 use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_lost, is_stale};
 use crate::node::{Node, Place};
 use crate::parked::{Cursor, Owner};
-use crate::statement::columns_changed;
-use crate::transaction;
+use crate::statement::{columns_changed, same_columns};
+use crate::transaction::{self, Bounds, Opening};
 
 /// A page on its way.
 struct Page {
@@ -70,7 +70,8 @@ impl<W: Rows> Call<'_, W> {
                 Err(_) => return Err(self.out_of_time()),
             };
             // A parked connection that was found closed says nothing of its server.
-            let was_parked = is_first_look && matches!(&fault, Fault::Reported { error, .. } if is_lost(error));
+            let was_parked =
+                is_first_look && matches!(&fault, Fault::Reported { error, .. } if is_lost(error));
             if !was_parked && self.move_on(&fault, tries > 0) {
                 tries = EXCLUSIVE_TRIES;
                 continue;
@@ -83,6 +84,7 @@ impl<W: Rows> Call<'_, W> {
                 }
                 Fault::Reported { error, .. } => return Err(self.worded_in(self.declared(&declare), &error)),
                 Fault::Stalled { .. } => return Err(self.out_of_time()),
+                Fault::Elsewhere => {}
                 Fault::Final(error) => return Err(error),
             }
         }
@@ -143,25 +145,24 @@ impl<W: Rows> Call<'_, W> {
     /// Opens the cursor, moves it to the last row that was sent, and takes the first rows: in one write.
     async fn open(&mut self, page: &mut Page, declare: &str) -> Result<(), Fault> {
         let statement = self.statement;
-        if page.lease.prepared(statement).is_none() && !self.node().dialer.is_pooled() {
-            // Types of columns that the driver does not know yet it would ask for in the middle of the answer.
-            let epoch = statement.epoch();
-            let prepared = prepare(statement, page.lease.session()?.client()).await?;
-            page.lease.keep(statement, epoch, prepared);
-        }
-        let values: Vec<(Bound<'_>, Type)> =
-            self.values.iter().map(Bound).zip(statement.recipe.parameters.iter().cloned()).collect();
+        // Types of columns that the driver does not know yet it would ask for in the middle of the answer.
+        prepared(statement, &mut page.lease).await?;
+        let setter = setter(&mut page.lease, self.behalf).await?;
+        page.lease.begin();
+        let bounds = Bounds::of(page.lease.session()?);
+        let text = planned(self.postgres.openings.text(bounds, Access::ReadOnly), statement.plan);
+        let opening = Opening { text: &text, bounds, behalf: self.behalf, setter };
+        let values: Vec<(Bound<'_>, Type)> = statement.typed(self.values).collect();
         let values: Vec<(&(dyn ToSql + Sync), Type)> =
             values.iter().map(|(value, ty)| (value as &(dyn ToSql + Sync), ty.clone())).collect();
         let again = self.page.resume.map_or(0, |resume| resume.sent.min(1));
         self.rows.skip(again);
         let moves = self.page.resume.map(|resume| moves(resume.sent.saturating_sub(1))).unwrap_or_default();
         let asked = self.rows.room().map_or(FIRST_ROWS, |room| room.min(FIRST_ROWS));
-        let setter = setter(&mut page.lease, self.behalf).await?;
-        let opening = self.postgres.openings.text(Access::ReadOnly);
         let client = page.lease.session()?.client();
+        opening.ahead(client).await.map_err(|unopened| unopened.into_fault(true))?;
         let (opened, declared, moved, fetched) = join!(
-            transaction::open(client, opening, self.behalf, setter.as_ref()),
+            opening.along(client),
             client.execute_typed(declare, &values),
             async { if moves.is_empty() { Ok(()) } else { client.batch_execute(&moves).await } },
             fetch(client, asked)
@@ -202,7 +203,7 @@ impl<W: Rows> Call<'_, W> {
         let (mut count, mut bytes, mut kept) = (0_u64, 0_usize, 0_usize);
         while let Some(row) = rows.next().await {
             let row = row.map_err(|error| Fault::Reported { error, clean: page.clean })?;
-            if count == 0 && !self.has_columns_of(&row) {
+            if count == 0 && !same_columns(row.columns(), &self.statement.recipe.columns) {
                 return Err(Fault::Final(columns_changed()));
             }
             page.lease.session()?.note_row(row.raw_size_bytes());
@@ -237,16 +238,6 @@ impl<W: Rows> Call<'_, W> {
         }
         page.is_full = true;
         Ok(self.rows.taken() > before)
-    }
-
-    fn has_columns_of(&self, row: &Row) -> bool {
-        let known = self.statement.recipe.columns.iter();
-        row.len() == self.statement.recipe.columns.len()
-            && row
-                .columns()
-                .iter()
-                .zip(known)
-                .all(|(column, (name, oid))| column.name() == name && column.type_().oid() == *oid)
     }
 
     /// Ends the page: parks what can go on, and undoes the rest.
