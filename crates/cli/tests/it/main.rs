@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod init;
 mod outage;
+mod pages;
 mod reload;
 mod serve;
 mod shutdown;

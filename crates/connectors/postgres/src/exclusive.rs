@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Statement;
+use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
+use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Extent, clean};
 use crate::wait::{PoolWait, Waits};
@@ -22,8 +24,13 @@ pub(crate) struct Pool {
     size: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Owned>>,
+    parked: Parked,
+    parked_for: Duration,
     waits: Waits,
 }
+
+/// A connection and the place in the pool that it fills.
+pub(crate) type Held = (Owned, OwnedSemaphorePermit);
 
 /// A connection with the statements prepared on it.
 #[derive(Debug)]
@@ -46,13 +53,42 @@ impl Pool {
     /// Makes a pool of at most `size` connections.
     pub(crate) fn new(dialer: Arc<Dialer>, size: usize) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(size));
+        let parked = Parked::new(size);
+        let parked_for = PARKED_FOR.min(dialer.idle_timeout() / 2);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), waits: Waits::default() })
+        let waits = Waits::default();
+        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), parked, parked_for, waits })
+    }
+
+    /// Returns the open cursors that wait for their callers.
+    pub(crate) fn parked(&self) -> &Parked {
+        &self.parked
+    }
+
+    /// Returns how long one of them may wait: well before the server ends its transaction.
+    pub(crate) fn parked_for(&self) -> Duration {
+        self.parked_for
+    }
+
+    /// Returns the owner of this database's tasks.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        self.dialer.tasks()
+    }
+
+    /// Makes a lease of a connection that was detached from one.
+    pub(crate) fn adopt(self: &Arc<Self>, held: Held) -> Lease {
+        Lease { pool: Arc::clone(self), held: Some(held), state: State::Draining }
+    }
+
+    /// Has a detached connection cleaned and given to whoever waits, by a task.
+    pub(crate) fn undo(self: &Arc<Self>, held: Held) {
+        drop(self.adopt(held));
     }
 
     /// Waits until nothing is left of calls that were dropped, at most for `within`: while the last of them are cancelled in
     /// the server, the process must not end.
-    pub(crate) async fn settle(&self, within: Duration) {
+    pub(crate) async fn settle(self: &Arc<Self>, within: Duration) {
+        self.parked.clear(self);
         // Late or not, the process ends next.
         let _ = tokio::time::timeout(within, self.permits.acquire_many(self.size)).await;
     }
@@ -75,11 +111,12 @@ impl Pool {
     }
 
     /// Waits for a place. Who asked first is served first.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, DatabaseError> {
+    async fn permit(self: &Arc<Self>) -> Result<OwnedSemaphorePermit, DatabaseError> {
         // One that is free while others wait is theirs already, so this overtakes nobody.
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
+        let _waiting = self.parked.make_way(self);
         let most = self.dialer.connect_timeout();
         let asked = Instant::now();
         let permit = tokio::time::timeout(most, Arc::clone(&self.permits).acquire_owned()).await;
@@ -187,7 +224,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Lease {
     pool: Arc<Pool>,
-    held: Option<(Owned, OwnedSemaphorePermit)>,
+    held: Option<Held>,
     state: State,
 }
 
@@ -223,6 +260,11 @@ impl Lease {
         if let Some((owned, _)) = self.held.take() {
             owned.session.sever();
         }
+    }
+
+    /// Takes the connection out as it is, to be adopted later; `None` after [`Lease::close`].
+    pub(crate) fn detach(&mut self) -> Option<Held> {
+        self.held.take()
     }
 
     /// Returns the statement as prepared on this connection.

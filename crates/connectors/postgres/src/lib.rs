@@ -23,6 +23,7 @@ pub mod file;
 mod nature;
 mod node;
 mod nodes;
+mod parked;
 mod postgres;
 mod prepare;
 mod probe;

@@ -206,6 +206,7 @@ impl Postgres {
         let started = Instant::now();
         let longest = started + self.statement_timeout + self.connect_timeout() + ANSWER_GRACE;
         let limit = deadline.map_or(longest, |deadline| longest.min(deadline.into()));
+        let mut kept = None;
         let mut route = Route::default();
         let node = match statement.access {
             Access::ReadOnly if !statement.needs_primary() => {
@@ -220,6 +221,7 @@ impl Postgres {
             rows: &mut rows,
             behalf: &behalf,
             page,
+            kept: &mut kept,
             limit,
             started,
             place: Place::on(node),
@@ -227,7 +229,7 @@ impl Postgres {
             failed_in_recovery: false,
         };
         let affected = call.run().await?;
-        Ok(Ran { rows, affected, kept: None })
+        Ok(Ran { rows, affected, kept })
     }
 }
 

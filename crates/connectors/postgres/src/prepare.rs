@@ -56,6 +56,8 @@ impl Learner<'_> {
             plans.map(|(column, form)| ColumnPlan { name: column.name.clone(), decoder: form.decoder() });
         let statement =
             PostgresStatement::new(self.source.access, recipe, plans.collect(), may_share, is_volatile);
+        // The server declares cursors of plain queries only, which is a wall of its own around a caller's statement.
+        let statement = statement.with_paging(nature.kind == Kind::Query, self.source.ad_hoc);
         self.lease.keep(&statement, statement.epoch(), prepared);
         Ok((statement, Description { parameters, columns }))
     }
