@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_postgres::{Assistant, Postgres};
+use trunkline_postgres::{Assistant, NodeStatus, Postgres};
 use trunkline_service::catalog::{Entry, Parts};
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
@@ -31,6 +31,8 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>>;
     /// Waits until nothing runs any more for calls that were dropped, at most for `within`.
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
+    /// Returns how well the servers of the database are, as last seen, where it may have several.
+    fn nodes(&self) -> Vec<NodeStatus>;
     /// Returns the tools as known now.
     fn definitions(&self) -> Vec<ToolDefinition>;
     /// Returns all that the connector adds to the catalog: its tools in the order of
@@ -83,6 +85,9 @@ impl<D: Database> Database for Kept<D> {
 trait Reach: Database {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>>;
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Vec::new()
+    }
 
     /// Makes the tools for whoever looks after the database, if there are any.
     fn assistant(self: &Arc<Self>, _name: &str, _options: &Options) -> Option<Arc<Assistant>> {
@@ -108,6 +113,10 @@ impl Reach for Postgres {
 
     fn settle(&self, within: Duration) -> Boxed<'_, ()> {
         Box::pin(Self::settle(self, within))
+    }
+
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Self::nodes(self)
     }
 
     fn assistant(self: &Arc<Self>, name: &str, options: &Options) -> Option<Arc<Assistant>> {
@@ -181,6 +190,10 @@ impl<D: Reach> Source for SqlSource<D> {
 
     fn settle(&self, within: Duration) -> Boxed<'_, ()> {
         Reach::settle(&*self.database, within)
+    }
+
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Reach::nodes(&*self.database)
     }
 
     fn definitions(&self) -> Vec<ToolDefinition> {

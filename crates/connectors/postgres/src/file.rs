@@ -109,12 +109,19 @@ impl PostgresFile {
         let (Ok(mut address), true) = (address, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
-        // Of several hosts usually one takes writes.
-        if self.access == Access::ReadWrite && address.targets.len() > 1 {
+        // Of several hosts usually one takes writes, and replicas are measured by that one.
+        let has_replicas = !replicas.addresses.is_empty();
+        if (self.access == Access::ReadWrite || has_replicas) && address.targets.len() > 1 {
             address.role.get_or_insert(Role::Primary);
         }
         if let Some(warning) = address.tls.warning(address.is_local()) {
             options.warnings.push(Problem::new(&at("url"), warning.message).help(warning.help).warning());
+        }
+        for (number, replica) in (1..).zip(&replicas.addresses) {
+            if let Some(warning) = replica.tls.warning(replica.is_local()) {
+                let message = format!("replica {number}: {}", warning.message);
+                options.warnings.push(Problem::new(&at("replicas"), message).help(warning.help).warning());
+            }
         }
         let postgres =
             Postgres::new(address, replicas, pool, connect_timeout, options.statement_timeout, self.prepared);

@@ -10,6 +10,7 @@
 
 pub mod assistant;
 mod bind;
+mod cancel;
 mod catalogue;
 mod damper;
 mod decode;
@@ -33,6 +34,8 @@ mod tls;
 mod transaction;
 mod types;
 mod url;
+mod wait;
+mod warm;
 mod writes;
 
 pub use assistant::{Assistant, AssistantTool};
@@ -40,3 +43,4 @@ pub use file::PostgresFile;
 pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;
+pub use wait::PoolWait;

@@ -2,13 +2,13 @@
 //! memory of a server process, like hypothetical indexes, and must not meet another caller.
 
 use tokio::time::{Instant, timeout_at};
-use trunkline_sql::{Access, Behalf, DatabaseError};
+use trunkline_sql::{Access, Behalf, DatabaseError, PlanMode};
 
 use super::Asked;
 use crate::Postgres;
 use crate::exclusive::Lease;
 use crate::fault::Context;
-use crate::transaction::{self, Extent, Unopened};
+use crate::transaction::{Bounds, Extent, Opening, Unopened};
 
 /// The transaction. Dropped, it cancels what runs in it; either way the connection is not used again.
 #[derive(Debug)]
@@ -34,17 +34,15 @@ impl<'a> ReadSession<'a> {
 
     /// Begins, read-only and as the caller.
     async fn open(&self, behalf: &Behalf) -> Result<(), DatabaseError> {
-        let opening = self.postgres.openings.text(Access::ReadOnly);
-        let opened = self.timed(opening, async |client| {
-            let setter = match Extent::of(behalf) {
-                Some(extent) => Some(extent.prepare(client).await?),
-                None => None,
-            };
-            match transaction::open(client, opening, behalf, setter.as_ref()).await {
-                Ok(()) => Ok(Ok(())),
-                Err(Unopened::Reported(error)) => Err(error),
-                Err(Unopened::Refused(reason)) => Ok(Err(DatabaseError::Identity { reason })),
-            }
+        let bounds = Bounds::of(self.lease.session()?);
+        let text = self.postgres.openings.text(bounds, Access::ReadOnly, PlanMode::Auto);
+        // The setter goes as text: the connection is not kept, so nothing prepared on it would be.
+        let setter = Extent::of(behalf).map(Extent::unprepared);
+        let opening = Opening { text, bounds, behalf, setter };
+        let opened = self.timed(text, async |client| match opening.open(client).await {
+            Ok(()) => Ok(Ok(())),
+            Err(Unopened::Reported(error)) => Err(error),
+            Err(Unopened::Refused(reason)) => Ok(Err(DatabaseError::Identity { reason })),
         });
         opened.await?
     }

@@ -4,13 +4,18 @@
 
 mod assistant;
 mod behalf;
+mod fairness;
 mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
+mod pooler;
 mod replicas;
 mod reset;
+mod roundtrip;
 mod safety;
 mod support;
+mod table;
 mod tls;
+mod tool;
 mod types;
