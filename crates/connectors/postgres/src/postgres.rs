@@ -6,9 +6,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use trunkline_sql::{
-    Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+    Access, BoxFuture, Database, DatabaseError, Description, Dialect, PlanMode, Ran, Rows, Run,
+    StatementSource,
 };
 
+use crate::assistant::AssistantTool;
 use crate::dial::{Dialer, chain, shared_timeout};
 use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
@@ -28,6 +30,7 @@ pub struct Postgres {
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
     pub(crate) openings: Openings,
+    pub(crate) tools: Vec<AssistantTool>,
 }
 
 /// The replicas of a database, as the file says them.
@@ -55,7 +58,19 @@ impl Postgres {
         let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
         let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
         let openings = Openings::new(statement_timeout);
-        Self { nodes, statement_timeout, shared_timeout, openings }
+        Self { nodes, statement_timeout, shared_timeout, openings, tools: Vec::new() }
+    }
+
+    /// Says which tools of an assistant the connector makes by itself.
+    pub(crate) fn with_tools(mut self, tools: Vec<AssistantTool>) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// Returns the tools of an assistant that the connector makes by itself, in the order of the file.
+    #[must_use]
+    pub fn tools(&self) -> &[AssistantTool] {
+        &self.tools
     }
 
     /// Returns the node that takes writes.
@@ -157,7 +172,7 @@ impl Postgres {
         lease.begin();
         let is_pooled = lease.session()?.is_pooled();
         if is_pooled {
-            let opening = self.openings.text(Bounds::Local, Access::ReadOnly);
+            let opening = self.openings.text(Bounds::Local, Access::ReadOnly, PlanMode::Auto);
             let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
             begun.map_err(|error| node.dialer.unreachable(chain(&error)))?;
         }

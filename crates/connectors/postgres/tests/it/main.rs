@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod assistant;
 mod behalf;
 mod fairness;
 mod hosts;
