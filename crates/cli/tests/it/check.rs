@@ -69,6 +69,27 @@ fn what_does_not_answer_exits_69_and_a_wrong_file_besides_78() {
     assert_eq!(folder.run(&["check"]).status.code(), Some(78));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_refused_exits_78_at_its_url_and_an_unverified_server_is_a_warning() {
+    let secure = trunkline_testkit::postgres::SecurePostgres::start().await;
+    let folder = Folder::new();
+    let connector = |url: &str| config(&format!("[connectors.far]\ntype = \"postgres\"\nurl = {url:?}\n"));
+    let good = secure.url("anyway", "localhost", "sslmode=require");
+    folder.write(&connector(&good.replace("p%40s", "letmein")));
+    let output = folder.run(&["check", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let found = problems(&output);
+    assert_eq!(found[0]["key"], "connectors.far.url", "{found:?}");
+    assert!(found[0]["message"].as_str().unwrap().contains("password is wrong"), "{found:?}");
+    assert!(!text(&output.stdout).contains("letmein") && !text(&output.stdout).contains("anyway"));
+    folder.write(&connector(&good));
+    let output = folder.run(&["check", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["warnings"][0]["key"], "connectors.far.url", "{printed}");
+    assert!(text(&output.stdout).contains("not verified"), "{printed}");
+}
+
 #[test]
 fn the_value_of_a_reference_is_not_shown_whoever_tells_of_it() {
     let folder = Folder::new();

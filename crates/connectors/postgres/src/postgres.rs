@@ -187,9 +187,10 @@ impl Postgres {
         } else {
             lease.finish();
         }
+        drop(lease);
         let (statement, description) = learned?;
         let statement = statement.on_nodes(self.nodes.count()).planned(source.plan);
-        warm(node.shared_lane(source.plan), &statement, node.dialer.connect_timeout()).await;
+        warm(node.shared_lane(source.plan), &statement).await;
         Ok((statement, description))
     }
 
