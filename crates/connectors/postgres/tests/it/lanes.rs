@@ -177,7 +177,7 @@ async fn a_result_nobody_wants_to_its_end_holds_up_nobody() {
         let started = Instant::now();
         let run = Run::new(vec![], Collector::limited(10));
         assert_eq!(postgres.run(&statement, run).await.unwrap().rows.rows.len(), 10);
-        assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_millis(400), "{shared} {:?}", started.elapsed());
         for _ in 0..4 {
             assert_eq!(rows(&postgres, "select 7", vec![]).await, [[json!(7)]]);
             assert_eq!(rows(&postgres, "select 7, random() < 2", vec![]).await, [[json!(7), json!(true)]]);
