@@ -8,6 +8,7 @@
 //! A database may have replicas: each server is a `node` with both lanes. `nodes` chooses, `probe` looks how well they are,
 //! `writes` knows who wrote lately.
 
+pub mod assistant;
 mod bind;
 mod cancel;
 mod catalogue;
@@ -37,6 +38,7 @@ mod wait;
 mod warm;
 mod writes;
 
+pub use assistant::{Assistant, AssistantTool};
 pub use file::PostgresFile;
 pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;

@@ -10,6 +10,7 @@ use trunkline_sql::{
     StatementSource,
 };
 
+use crate::assistant::AssistantTool;
 use crate::dial::{Dialer, chain, shared_timeout};
 use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
@@ -29,6 +30,7 @@ pub struct Postgres {
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
     pub(crate) openings: Openings,
+    pub(crate) tools: Vec<AssistantTool>,
 }
 
 /// The replicas of a database, as the file says them.
@@ -56,7 +58,19 @@ impl Postgres {
         let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
         let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
         let openings = Openings::new(statement_timeout);
-        Self { nodes, statement_timeout, shared_timeout, openings }
+        Self { nodes, statement_timeout, shared_timeout, openings, tools: Vec::new() }
+    }
+
+    /// Says which tools of an assistant the connector makes by itself.
+    pub(crate) fn with_tools(mut self, tools: Vec<AssistantTool>) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// Returns the tools of an assistant that the connector makes by itself, in the order of the file.
+    #[must_use]
+    pub fn tools(&self) -> &[AssistantTool] {
+        &self.tools
     }
 
     /// Returns the node that takes writes.
@@ -227,6 +241,8 @@ impl Database for Postgres {
         source: &'a StatementSource,
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>> {
         Box::pin(async move {
+            // So that the replicas are known by the first read.
+            self.nodes.urge();
             let within = self.connect_timeout() + self.statement_timeout;
             match tokio::time::timeout(within, self.learn(source)).await {
                 Ok(learned) => learned,

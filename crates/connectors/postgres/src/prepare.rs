@@ -34,23 +34,19 @@ impl Learner<'_> {
         }
         let session = self.lease.session()?;
         let (client, is_pooled) = (session.client(), session.is_pooled());
+        let form_of = if is_pooled { Form::of_pooled } else { Form::of };
         // A composite type may have got another column since the connection first met it.
         client.clear_type_cache();
         let mut types = self.written_types(client).await?;
         let plain = self.prepare_inferring(client, &mut types).await?;
-        let forms: Vec<Form> = plain.columns().iter().map(|column| form(column.type_(), is_pooled)).collect();
+        let forms: Vec<Form> = plain.columns().iter().map(|column| form_of(column.type_())).collect();
         let (recipe, prepared) = self.recipe(client, &nature, &plain, &forms).await?;
-        let (mut columns, catalogue) = self.describe_columns(client, &nature, &plain).await?;
-        for ((column, found), form) in columns.iter_mut().zip(plain.columns()).zip(&forms) {
-            if is_pooled && !matches!(form, Form::Native(_)) && has_members(found.type_()) {
-                column.schema = None;
-            }
-        }
+        let (columns, catalogue) = self.describe_columns(client, &nature, &plain, &forms).await?;
         let is_volatile = self.is_volatile(client, &nature).await?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
-            && !self.source.per_caller
             && !is_pooled
+            && !self.source.per_caller
             && nature.kind == Kind::Query
             && !nature.may_write
             && !is_volatile;
@@ -182,13 +178,15 @@ impl Learner<'_> {
         client: &Client,
         nature: &Nature,
         plain: &Statement,
+        forms: &[Form],
     ) -> Result<(Vec<Column>, Catalogue), DatabaseError> {
         let catalogue = Catalogue::read(client, plain, !nature.adds_nulls).await;
         let catalogue = catalogue.map_err(|(error, sql)| self.context(sql, 0).error(&error))?;
-        let columns = plain.columns().iter().map(|column| Column {
+        let columns = plain.columns().iter().zip(forms).map(|(column, form)| Column {
             name: column.name().to_owned(),
             schema: cell_schema(
                 column.type_(),
+                form,
                 column.type_modifier(),
                 catalogue.domain(column),
                 &catalogue.domains,
@@ -218,18 +216,6 @@ impl Learner<'_> {
     }
 }
 
-/// Returns the form of a column. The driver asks the database about a type that it does not know by a prepared statement,
-/// and behind a pooler there are none in the middle of a call.
-fn form(ty: &Type, is_pooled: bool) -> Form {
-    match Form::of(ty) {
-        Form::Native(_) if is_pooled && Type::from_oid(ty.oid()).is_none() => match ty.kind() {
-            postgres_types::Kind::Array(_) => Form::CastToTexts,
-            _ => Form::CastToText,
-        },
-        form => form,
-    }
-}
-
 /// Begins learning behind a pooler: what is prepared lasts as long as the transaction, and only within it.
 ///
 /// # Errors
@@ -254,15 +240,6 @@ pub(crate) async fn end_pooled(client: &Client) -> Result<(), Error> {
         }
     }
     client.batch_execute(&format!("{text}rollback")).await
-}
-
-/// Whether a value has named parts, which are not told apart in its text.
-fn has_members(ty: &Type) -> bool {
-    match ty.kind() {
-        postgres_types::Kind::Composite(_) => true,
-        postgres_types::Kind::Array(inner) | postgres_types::Kind::Domain(inner) => has_members(inner),
-        _ => false,
-    }
 }
 
 /// Makes the transaction usable after a statement that was not accepted.

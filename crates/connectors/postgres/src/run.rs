@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
+use tokio_postgres::{Client, Error, Statement};
 use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
 
 use crate::Postgres;
@@ -22,7 +22,6 @@ use crate::node::Place;
 use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed, same_columns};
 use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
-use crate::writes::position;
 
 mod route;
 
@@ -365,27 +364,14 @@ impl<W: Rows> Call<'_, W> {
             Err(unopened) => Err(unopened.into_fault(clean)),
         };
         let (outcome, is_clean) = match outcome {
-            Ok(end) => {
-                let pending = self.postgres.nodes.begin_commit(&self.behalf.caller);
-                let (committed, reached) =
-                    join!(transaction::commit(client), reached(client, pending.is_some()));
-                if let Some(pending) = pending {
-                    match &committed {
-                        Ok(_) => pending.settle(reached),
-                        Err(error) if is_lost(error) => drop(pending),
-                        Err(_) => pending.dismiss(),
-                    }
-                    self.postgres.nodes.urge();
-                }
-                match committed {
-                    Ok(is_clean) => (Ok(end), is_clean),
-                    // A write whose commit was sent is never tried again.
-                    Err(error) => (
-                        Err(Fault::Reported { error, clean: false }),
-                        transaction::clean(client).await.unwrap_or(false),
-                    ),
-                }
-            }
+            Ok(end) => match route::commit(&self.postgres.nodes, &self.behalf.caller, client).await {
+                Ok(is_clean) => (Ok(end), is_clean),
+                // A write whose commit was sent is never tried again.
+                Err(error) => (
+                    Err(Fault::Reported { error, clean: false }),
+                    transaction::clean(client).await.unwrap_or(false),
+                ),
+            },
             Err(fault) => (Err(fault), transaction::clean(client).await.unwrap_or(false)),
         };
         if is_clean {
@@ -427,18 +413,6 @@ async fn prepared(statement: &PostgresStatement, lease: &mut Lease) -> Result<Op
     let prepared = prepared?;
     lease.keep(statement, epoch, prepared.clone());
     Ok(Some(prepared))
-}
-
-/// Returns up to where the primary's log has been written, asked in one go with a commit and after it.
-async fn reached(client: &Client, is_wanted: bool) -> Option<u64> {
-    if !is_wanted {
-        return None;
-    }
-    let answer = client.simple_query("select pg_catalog.pg_current_wal_insert_lsn()").await.ok()?;
-    answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().and_then(position),
-        _ => None,
-    })
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {

@@ -121,15 +121,15 @@ impl PostgresStatement {
         }
     }
 
-    /// Returns the values with their types, for a statement that is sent whole.
-    pub(crate) fn typed<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = (Bound<'a>, Type)> + 'a {
-        std::iter::zip(values.iter().map(Bound), self.recipe.parameters.iter().cloned())
-    }
-
     /// Has it planned like this.
     pub(crate) fn planned(mut self, plan: PlanMode) -> Self {
         self.plan = plan;
         self
+    }
+
+    /// Returns the values with their types, for a statement that is sent whole.
+    pub(crate) fn typed<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = (Bound<'a>, Type)> + 'a {
+        std::iter::zip(values.iter().map(Bound), self.recipe.parameters.iter().cloned())
     }
 
     /// Makes room for the prepared forms of so many nodes.

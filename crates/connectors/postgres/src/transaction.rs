@@ -190,7 +190,7 @@ impl Opening<'_> {
         }
     }
 
-    async fn open(&self, client: &Client) -> Result<(), Unopened> {
+    pub(crate) async fn open(&self, client: &Client) -> Result<(), Unopened> {
         let assumed = async {
             match &self.setter {
                 Some(setter) => assume(client, setter, self.behalf).await,

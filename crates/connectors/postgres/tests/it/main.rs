@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod assistant;
 mod behalf;
 mod fairness;
 mod hosts;
@@ -11,7 +12,10 @@ mod parameters;
 mod pooler;
 mod replicas;
 mod reset;
+mod roundtrip;
 mod safety;
 mod support;
+mod table;
 mod tls;
+mod tool;
 mod types;
