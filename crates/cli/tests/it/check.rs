@@ -163,3 +163,27 @@ fn schema_prints_the_committed_schema() {
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/trunkline.schema.json")).unwrap();
     assert!(text(&output.stdout) == committed, "`trunkline schema` differs from trunkline.schema.json");
 }
+
+#[test]
+fn what_a_database_is_told_of_callers_is_checked_at_its_place() {
+    let folder = Folder::new();
+    let file = |keys: &str| {
+        format!("[connectors.shop]\ntype = \"postgres\"\nurl = \"postgres://app@localhost/shop\"\n{keys}\n")
+    };
+    for keys in [
+        "session = { \"app.tenant\" = \"caller.claims.tenant\" }\nrole = \"caller.claims.db_role\"",
+        // An expression is code: nothing in it is read from the environment.
+        "session.\"app.tenant\" = \"'${NOWHERE}' + caller.subject\"",
+    ] {
+        folder.write(&file(keys));
+        let output = folder.run(&["check", "--offline"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    folder.write(&file("session.\"app.tenant\" = \"args.tenant\"\nrole = \"caller.clams\""));
+    let output = folder.run(&["check", "--offline"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let told =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("args.tenant") && told.contains("clams"), "{told}");
+    assert!(told.contains("toml:4:") && told.contains("toml:5:"), "{told}");
+}

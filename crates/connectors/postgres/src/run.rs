@@ -290,6 +290,7 @@ impl<W: Rows> Call<'_, W> {
         lease.begin();
         let prepared = prepared(self.statement, lease).await?;
         let setter = setter(lease, self.behalf).await?;
+        lease.run();
         let access = self.statement.access;
         let bounds = Bounds::of(lease.session()?);
         let text = self.postgres.openings.text(bounds, access, self.statement.plan);
