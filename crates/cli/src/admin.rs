@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trunkline_postgres::NodeState;
 use trunkline_protocol::header::Allowed;
 
 use crate::assemble::Served;
@@ -53,8 +54,17 @@ pub(crate) struct Admin {
     pub(crate) looked: Looked,
 }
 
-/// When the connectors were last looked at, and which of them could not serve.
-pub(crate) type Looked = Mutex<Option<(Instant, String)>>;
+/// When the connectors were last looked at, and what was found.
+pub(crate) type Looked = Mutex<Option<(Instant, Found)>>;
+
+/// What was found of connectors, in lines.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    /// Which cannot serve.
+    waiting: String,
+    /// What is not well of those that can.
+    notes: String,
+}
 
 /// Serves the admin pages until `cancel`.
 ///
@@ -171,32 +181,47 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     // One look at a time: who asks meanwhile gets what it finds.
     let mut looked = admin.looked.lock().await;
-    let waiting = match &*looked {
-        Some((at, waiting)) if at.elapsed() < FRESH => waiting.clone(),
+    let found = match &*looked {
+        Some((at, found)) if at.elapsed() < FRESH => found.clone(),
         _ => {
-            let waiting = waiting(&admin.served.load_full()).await;
-            *looked = Some((Instant::now(), waiting.clone()));
-            waiting
+            let found = find(&admin.served.load_full()).await;
+            *looked = Some((Instant::now(), found.clone()));
+            found
         }
     };
     drop(looked);
+    let Found { waiting, notes } = found;
     if waiting.is_empty() {
-        return "ok\n".into_response();
+        return format!("ok\n{notes}").into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{waiting}")).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{waiting}{notes}")).into_response()
 }
 
-/// Tells of every connector that cannot serve now, one a line.
-async fn waiting(served: &[Served]) -> String {
-    join_all(served.iter().cloned().map(look)).await.concat()
+/// Looks at every connector.
+async fn find(served: &[Served]) -> Found {
+    let mut all = Found::default();
+    for found in join_all(served.iter().cloned().map(look)).await {
+        all.waiting.push_str(&found.waiting);
+        all.notes.push_str(&found.notes);
+    }
+    all
 }
 
-async fn look(served: Served) -> String {
+async fn look(served: Served) -> Found {
+    let waiting =
+        |why: &str| Found { waiting: format!("connector {}: {why}\n", served.name), notes: String::new() };
     if !served.source.is_ready() {
-        return format!("connector {}: not every statement is prepared\n", served.name);
+        return waiting("not every statement is prepared");
     }
     match tokio::time::timeout(ANSWER_WITHIN, served.source.ping()).await {
-        Ok(Ok(())) => String::new(),
-        _ => format!("connector {}: the database does not answer\n", served.name),
+        Ok(Ok(())) => Found { waiting: String::new(), notes: notes(&served) },
+        _ => waiting("the database does not answer"),
     }
+}
+
+/// Tells which servers of a database that answers are not well.
+fn notes(served: &Served) -> String {
+    let nodes = served.source.nodes();
+    let unwell = nodes.iter().filter(|node| !matches!(node.state, NodeState::Healthy | NodeState::Unseen));
+    unwell.map(|node| format!("connector {}: {node}\n", served.name)).collect()
 }

@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_postgres::Postgres;
+use trunkline_postgres::{Assistant, NodeStatus, Postgres};
 use trunkline_service::catalog::{Entry, Parts};
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
 use trunkline_sql::connector::SqlConnector;
 use trunkline_sql::{
-    BoxFuture, Database, DatabaseError, Description, Dialect, Problem, Ran, Rows, Run, StatementSource,
+    BoxFuture, Database, DatabaseError, Description, Dialect, Options, Problem, Ran, Rows, Run,
+    StatementSource,
 };
 use trunkline_sqlite::Sqlite;
 
@@ -30,6 +31,8 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>>;
     /// Waits until nothing runs any more for calls that were dropped, at most for `within`.
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
+    /// Returns how well the servers of the database are, as last seen, where it may have several.
+    fn nodes(&self) -> Vec<NodeStatus>;
     /// Returns the tools as known now.
     fn definitions(&self) -> Vec<ToolDefinition>;
     /// Returns all that the connector adds to the catalog: its tools in the order of
@@ -49,6 +52,8 @@ struct SqlSource<D: Database> {
     name: String,
     database: Arc<D>,
     connector: Arc<SqlConnector<Kept<D>>>,
+    /// The tools for whoever looks after the database, where the file asks for some.
+    assistant: Option<Arc<Assistant>>,
     sealer: Arc<Sealer>,
 }
 
@@ -80,6 +85,14 @@ impl<D: Database> Database for Kept<D> {
 trait Reach: Database {
     fn reach(&self) -> Boxed<'_, Result<(), DatabaseError>>;
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Vec::new()
+    }
+
+    /// Makes the tools for whoever looks after the database, if there are any.
+    fn assistant(self: &Arc<Self>, _name: &str, _options: &Options) -> Option<Arc<Assistant>> {
+        None
+    }
 }
 
 impl Reach for Sqlite {
@@ -100,6 +113,14 @@ impl Reach for Postgres {
 
     fn settle(&self, within: Duration) -> Boxed<'_, ()> {
         Box::pin(Self::settle(self, within))
+    }
+
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Self::nodes(self)
+    }
+
+    fn assistant(self: &Arc<Self>, name: &str, options: &Options) -> Option<Arc<Assistant>> {
+        Assistant::new(name, Arc::clone(self), options.clone())
     }
 }
 
@@ -142,18 +163,25 @@ impl<D: Reach> SqlSource<D> {
     fn new(
         name: String,
         database: Arc<D>,
-        options: trunkline_sql::options::Options,
+        options: Options,
         tools: Vec<trunkline_sql::tool::Tool>,
         sealer: &Arc<Sealer>,
     ) -> Self {
+        let assistant = database.assistant(&name, &options);
         let connector = SqlConnector::new(&name, Kept(Arc::clone(&database)), options, tools);
-        Self { name, database, connector, sealer: Arc::clone(sealer) }
+        Self { name, database, connector, assistant, sealer: Arc::clone(sealer) }
     }
 }
 
 impl<D: Reach> Source for SqlSource<D> {
     fn learn(&self) -> Boxed<'_, Vec<Problem>> {
-        Box::pin(self.connector.learn())
+        Box::pin(async move {
+            let mut problems = self.connector.learn().await;
+            if let Some(assistant) = &self.assistant {
+                problems.extend(assistant.learn().await);
+            }
+            problems
+        })
     }
 
     fn ping(&self) -> Boxed<'_, Result<(), DatabaseError>> {
@@ -164,23 +192,37 @@ impl<D: Reach> Source for SqlSource<D> {
         Reach::settle(&*self.database, within)
     }
 
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Reach::nodes(&*self.database)
+    }
+
     fn definitions(&self) -> Vec<ToolDefinition> {
-        self.connector.definitions()
+        let own = self.assistant.as_ref().map(|assistant| assistant.definitions());
+        self.connector.definitions().into_iter().chain(own.unwrap_or_default()).collect()
     }
 
     fn is_ready(&self) -> bool {
-        self.connector.is_ready()
+        self.connector.is_ready() && self.assistant.as_ref().is_none_or(|assistant| assistant.is_ready())
     }
 
     fn generation(&self) -> u64 {
-        self.connector.generation()
+        let own = self.assistant.as_ref().map_or(0, |assistant| assistant.generation());
+        self.connector.generation().wrapping_add(own)
     }
 
     fn parts(&self) -> Parts {
         let service: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
         let service: Arc<dyn Service> = service;
         let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
-        Parts { tools: (0..).zip(self.definitions()).map(entry).collect(), ..Parts::default() }
+        let tools = (0..).zip(self.connector.definitions()).map(entry).collect();
+        let mut parts = Parts { tools, ..Parts::default() };
+        if let Some(assistant) = &self.assistant {
+            let own = assistant.parts();
+            parts.tools.extend(own.tools);
+            parts.resources.extend(own.resources);
+            parts.templates.extend(own.templates);
+        }
+        parts
     }
 
     fn with_tools(&self, config: Connector) -> Arc<dyn Source> {

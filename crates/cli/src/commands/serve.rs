@@ -297,6 +297,10 @@ fn announce_connectors(supervisor: &Supervisor, voice: Voice) {
     for served in supervisor.served().load().iter() {
         let tools = served.source.definitions().len();
         let state = if served.source.is_ready() { "ready" } else { "not ready yet" };
-        voice.say(&format!("connector {}: {}, {}, {state}", served.name, served.kind, count(tools, "tool")));
+        let kind = match served.source.nodes().len() {
+            0 | 1 => served.kind.to_owned(),
+            nodes => format!("{} with {}", served.kind, count(nodes - 1, "replica")),
+        };
+        voice.say(&format!("connector {}: {kind}, {}, {state}", served.name, count(tools, "tool")));
     }
 }

@@ -12,7 +12,6 @@ pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_KEYS: &[&str] = &[
     "replicas",
-    "prepared",
     "limit",
     "cache",
     "results",

@@ -16,7 +16,7 @@ pub(crate) enum Secret {
 /// Tells what of the value at a path is secret; `declared` says that of a parameter with `secret = true`.
 pub(crate) fn secret_at(path: &[&str], declared: bool) -> Option<Secret> {
     match path {
-        ["connectors", _, "url"] => Some(Secret::Password),
+        ["connectors", _, "url"] | ["connectors", _, "replicas", ..] => Some(Secret::Password),
         ["admin", "token"] | ["server", "seal-keys", ..] => Some(Secret::Whole),
         ["tools", _, "params", _, "default" | "enum", ..] if declared => Some(Secret::Whole),
         _ => None,

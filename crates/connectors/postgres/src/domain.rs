@@ -20,6 +20,8 @@ pub(crate) struct Rules {
     pattern: Option<String>,
     numbers: Option<Vec<i64>>,
     texts: Option<Vec<String>>,
+    /// A check turns the value into an integer first, which for a float is another number.
+    is_rounded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,10 @@ impl Rules {
     fn add(&mut self, comparison: &str, is_exact: bool) -> Option<()> {
         let (left, rest) = comparison.split_once(' ')?;
         let (operator, right) = rest.split_once(' ')?;
-        let is_value = matches!(left, "VALUE" | "(VALUE)::text");
+        // A domain of a domain casts to the type below.
+        let is_rounded = matches!(left, "(VALUE)::integer" | "(VALUE)::bigint" | "(VALUE)::smallint");
+        let is_value = is_rounded || matches!(left, "VALUE" | "(VALUE)::text");
+        self.is_rounded |= is_rounded;
         let is_length = ["char_length", "character_length", "length"].iter().any(|function| {
             left.strip_prefix(function)
                 .is_some_and(|argument| matches!(argument, "(VALUE)" | "((VALUE)::text)"))
@@ -126,7 +131,7 @@ impl Rules {
                 let listed = self.numbers.as_ref().filter(|values| values.iter().all(safe));
                 schema.extend(listed.map(|values| ("enum".to_owned(), values.clone().into())));
             }
-            Type::FLOAT4 | Type::FLOAT8 => {
+            Type::FLOAT4 | Type::FLOAT8 if !self.is_rounded => {
                 let ends =
                     [(self.least, "minimum", "exclusiveMinimum"), (self.most, "maximum", "exclusiveMaximum")];
                 for (bound, inclusive, exclusive) in ends {
@@ -328,6 +333,7 @@ mod tests {
         let of = narrowed;
         assert_eq!(of(&Type::INT4, &["CHECK ((VALUE >= 0))"]), json!({ "minimum": 0 }));
         assert_eq!(of(&Type::INT4, &["CHECK ((VALUE > '-5'::integer))"]), json!({ "minimum": -4 }));
+        assert_eq!(of(&Type::INT4, &["CHECK (((VALUE)::integer > 0))"]), json!({ "minimum": 1 }));
         let both = ["CHECK (((VALUE >= 1) AND (VALUE <= 100)))", "CHECK ((VALUE < 50))"];
         assert_eq!(of(&Type::INT8, &both), json!({ "minimum": 1, "maximum": 49 }));
         let positive = ["CHECK ((VALUE > (0)::double precision))"];
@@ -350,6 +356,7 @@ mod tests {
         for (base, check) in [
             (Type::INT4, "CHECK (((VALUE > 0) OR (VALUE < '-10'::integer)))"),
             (Type::INT4, "CHECK (((VALUE % 2) = 0))"),
+            (Type::FLOAT8, "CHECK (((VALUE)::integer > 0))"),
             (Type::NUMERIC, "CHECK ((VALUE >= (0)::numeric))"),
             (Type::TEXT, "CHECK ((VALUE ~ '^.+$'::text))"),
             (Type::TEXT, "CHECK ((VALUE ~ '\\d'::text))"),

@@ -10,6 +10,7 @@ use trunkline_sql::file::{DurationText, SizeText};
 use trunkline_sql::{Access, AdHoc, Options, Problem, SessionPlan, SharedKeys};
 
 use crate::Postgres;
+use crate::assistant::AssistantTool;
 use crate::nodes::MOST_REPLICAS;
 use crate::postgres::Replicas;
 pub use crate::url::DatabaseUrl;
@@ -62,6 +63,11 @@ pub struct PostgresFile {
     /// What stands before the names of tools that the connector makes by itself. Default: its name and `_`.
     #[serde(default)]
     pub prefix: Option<String>,
+    /// Tools that the connector makes by itself for whoever looks after the database: `schema`, `explain`, `indexes`,
+    /// `health`. Default: none.
+    #[serde(default)]
+    #[schemars(with = "Vec<AssistantTool>")]
+    pub tools: Vec<String>,
     /// Settings of the database's own that policies read, like `app.tenant`, each computed for the transaction of a call from
     /// its verified caller by an expression, like `"caller.claims.tenant"`. A call it cannot be computed for is refused.
     #[serde(default)]
@@ -98,20 +104,28 @@ impl PostgresFile {
             prefix: self.prefix,
         };
         let mut options = shared.resolve(name, &mut problems);
+        let tools = AssistantTool::resolve(&self.tools, name, &mut problems);
         options.session = SessionPlan::resolve(name, &self.session, self.role.as_deref(), &mut problems);
         let (Ok(mut address), true) = (address, problems.is_empty()) else { return Err(problems) };
         let pool = self.pool.map_or(DEFAULT_POOL, |pool| usize::try_from(pool.get()).unwrap_or(DEFAULT_POOL));
         let connect_timeout = self.connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |text| text.0);
-        // Of several hosts usually one takes writes.
-        if self.access == Access::ReadWrite && address.targets.len() > 1 {
+        // Of several hosts usually one takes writes, and replicas are measured by that one.
+        let has_replicas = !replicas.addresses.is_empty();
+        if (self.access == Access::ReadWrite || has_replicas) && address.targets.len() > 1 {
             address.role.get_or_insert(Role::Primary);
         }
         if let Some(warning) = address.tls.warning(address.is_local()) {
             options.warnings.push(Problem::new(&at("url"), warning.message).help(warning.help).warning());
         }
+        for (number, replica) in (1..).zip(&replicas.addresses) {
+            if let Some(warning) = replica.tls.warning(replica.is_local()) {
+                let message = format!("replica {number}: {}", warning.message);
+                options.warnings.push(Problem::new(&at("replicas"), message).help(warning.help).warning());
+            }
+        }
         let postgres =
             Postgres::new(address, replicas, pool, connect_timeout, options.statement_timeout, self.prepared);
-        Ok((postgres, options))
+        Ok((postgres.with_tools(tools), options))
     }
 
     fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
@@ -217,6 +231,15 @@ mod tests {
         let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
         assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
         assert!(found[0].message.contains("later version"));
+    }
+
+    #[test]
+    fn a_tool_that_is_unknown_is_told_with_the_nearest() {
+        let found = problems("url = 'postgres://u@h/db'\ntools = ['schema', 'indexs', 'schema']");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].path, ["connectors", "shop", "tools"]);
+        assert!(found[0].help.as_deref().is_some_and(|help| help.contains("`indexes`")), "{found:?}");
+        assert!(found[1].message.contains("twice"), "{found:?}");
     }
 
     #[test]

@@ -8,7 +8,9 @@
 //! A database may have replicas: each server is a `node` with both lanes. `nodes` chooses, `probe` looks how well they are,
 //! `writes` knows who wrote lately.
 
+pub mod assistant;
 mod bind;
+mod cancel;
 mod catalogue;
 mod damper;
 mod decode;
@@ -32,9 +34,13 @@ mod tls;
 mod transaction;
 mod types;
 mod url;
+mod wait;
+mod warm;
 mod writes;
 
+pub use assistant::{Assistant, AssistantTool};
 pub use file::PostgresFile;
 pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;
+pub use wait::PoolWait;

@@ -1,10 +1,13 @@
 //! One server of a database with its own connections: the primary or a replica, and what is known of how well it is.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::dial::Dialer;
+use trunkline_sql::PlanMode;
+
+use crate::dial::{Dialer, Lane};
 use crate::exclusive::Pool;
 use crate::shared::{CONNECTIONS, SharedLane};
 
@@ -15,6 +18,8 @@ pub(crate) struct Node {
     number: usize,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) shared: SharedLane,
+    /// The shared lane of statements that are planned once. They use the same places: a statement runs on one of the two.
+    generic: SharedLane,
     pub(crate) pool: Arc<Pool>,
     state: AtomicU8,
     /// Up to where a replica has replayed what the primary wrote; 0 while that is not known.
@@ -58,13 +63,22 @@ impl Node {
         let first_place = number * CONNECTIONS;
         Self {
             number,
-            shared: SharedLane::new(Arc::clone(&dialer), first_place, stalled_after),
+            shared: SharedLane::new(Arc::clone(&dialer), Lane::Shared, first_place, stalled_after),
+            generic: SharedLane::new(Arc::clone(&dialer), Lane::Generic, first_place, stalled_after),
             pool: Pool::new(Arc::clone(&dialer), pool),
             dialer,
             state: AtomicU8::new(code(NodeState::Unseen)),
             replayed: AtomicU64::new(0),
             lag: AtomicU64::new(UNKNOWN_LAG),
             in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns the shared lane of statements planned like this.
+    pub(crate) fn shared_lane(&self, plan: PlanMode) -> &SharedLane {
+        match plan {
+            PlanMode::Auto => &self.shared,
+            PlanMode::Generic => &self.generic,
         }
     }
 
@@ -80,7 +94,7 @@ impl Node {
 
     /// Returns its name in logs and states.
     pub(crate) fn label(&self) -> String {
-        if self.is_primary() { "primary".to_owned() } else { format!("replica {}", self.number) }
+        if self.is_primary() { PRIMARY.to_owned() } else { format!("replica {}", self.number) }
     }
 
     /// Returns how well it is, as last seen.
@@ -133,6 +147,22 @@ impl Node {
     }
 }
 
+impl fmt::Display for NodeStatus {
+    /// One line for the operator: `replica 1 is 3.2s behind`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label)?;
+        match (self.state, self.lag) {
+            (NodeState::Healthy, _) => f.write_str(" is well"),
+            (NodeState::Lagging, Some(lag)) => write!(f, " is {lag:.1?} behind"),
+            (NodeState::Lagging, None) => f.write_str(" is behind, and nobody can tell how far"),
+            (NodeState::Detached, _) if self.label == PRIMARY => f.write_str(" takes no writes"),
+            (NodeState::Detached, _) => f.write_str(" takes writes and is not the primary"),
+            (NodeState::Down, _) => f.write_str(" does not answer"),
+            (NodeState::Unseen, _) => f.write_str(" was not looked at"),
+        }
+    }
+}
+
 /// A call's place on a node, counted as long as it is held.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
@@ -163,6 +193,9 @@ impl Drop for Place<'_> {
     }
 }
 
+/// What the primary is called.
+const PRIMARY: &str = "primary";
+
 const fn code(state: NodeState) -> u8 {
     match state {
         NodeState::Unseen => UNSEEN,
@@ -180,3 +213,18 @@ const DETACHED: u8 = 3;
 const DOWN: u8 = 4;
 
 const UNKNOWN_LAG: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_told_in_words() {
+        let status = |label: &str, state, lag| NodeStatus { label: label.to_owned(), state, lag }.to_string();
+        let lag = Some(Duration::from_millis(3210));
+        assert_eq!(status("replica 1", NodeState::Lagging, lag), "replica 1 is 3.2s behind");
+        assert_eq!(status("primary", NodeState::Down, None), "primary does not answer");
+        assert_eq!(status("primary", NodeState::Detached, None), "primary takes no writes");
+        assert!(status("replica 2", NodeState::Detached, None).contains("takes writes"));
+    }
+}

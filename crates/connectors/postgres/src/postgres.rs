@@ -9,15 +9,18 @@ use trunkline_sql::{
     Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
-use crate::dial::{Dialer, shared_timeout};
+use crate::assistant::AssistantTool;
+use crate::dial::{Dialer, chain, shared_timeout};
 use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
 use crate::nodes::{Nodes, Route};
-use crate::prepare::Learner;
+use crate::prepare::{self, Learner};
 use crate::run::Call;
 use crate::statement::PostgresStatement;
 use crate::transaction::{Bounds, Openings};
 use crate::url::Address;
+use crate::wait::PoolWait;
+use crate::warm::warm;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub struct Postgres {
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
     pub(crate) openings: Openings,
+    pub(crate) tools: Vec<AssistantTool>,
 }
 
 /// The replicas of a database, as the file says them.
@@ -52,8 +56,20 @@ impl Postgres {
         };
         let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
         let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
-        let openings = Openings::new(Bounds::Startup, statement_timeout);
-        Self { nodes, statement_timeout, shared_timeout, openings }
+        let openings = Openings::new(statement_timeout);
+        Self { nodes, statement_timeout, shared_timeout, openings, tools: Vec::new() }
+    }
+
+    /// Says which tools of an assistant the connector makes by itself.
+    pub(crate) fn with_tools(mut self, tools: Vec<AssistantTool>) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// Returns the tools of an assistant that the connector makes by itself, in the order of the file.
+    #[must_use]
+    pub fn tools(&self) -> &[AssistantTool] {
+        &self.tools
     }
 
     /// Returns the node that takes writes.
@@ -83,6 +99,12 @@ impl Postgres {
             }
         }
         Err(error)
+    }
+
+    /// Tells how long calls waited for a connection of their own, as `pool` bounds those, on the primary and on the replicas.
+    #[must_use]
+    pub fn pool_wait(&self) -> PoolWait {
+        self.nodes.all().map(|node| node.pool.waited()).fold(PoolWait::default(), PoolWait::and)
     }
 
     /// Waits until the statements of dropped calls were cancelled in the server, at most for `within`; to be called before
@@ -147,11 +169,27 @@ impl Postgres {
     ) -> Result<(PostgresStatement, Description), DatabaseError> {
         let mut lease = node.pool.lease().await?;
         lease.begin();
+        let is_pooled = lease.session()?.is_pooled();
+        if is_pooled {
+            let opening = self.openings.text(Bounds::Local, Access::ReadOnly);
+            let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
+            begun.map_err(|error| node.dialer.unreachable(chain(&error)))?;
+        }
         let learner =
             Learner { dialer: &node.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
         let learned = learner.learn().await;
-        lease.finish();
-        learned.map(|(statement, description)| (statement.on_nodes(self.nodes.count()), description))
+        if is_pooled {
+            let ended = prepare::end_pooled(lease.session()?.client()).await;
+            // The driver keeps what it prepared by itself, which is gone.
+            lease.close();
+            ended.map_err(|error| node.dialer.unreachable(chain(&error)))?;
+        } else {
+            lease.finish();
+        }
+        let (statement, description) = learned?;
+        let statement = statement.on_nodes(self.nodes.count()).planned(source.plan);
+        warm(node.shared_lane(source.plan), &statement, node.dialer.connect_timeout()).await;
+        Ok((statement, description))
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -202,6 +240,8 @@ impl Database for Postgres {
         source: &'a StatementSource,
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>> {
         Box::pin(async move {
+            // So that the replicas are known by the first read.
+            self.nodes.urge();
             let within = self.connect_timeout() + self.statement_timeout;
             match tokio::time::timeout(within, self.learn(source)).await {
                 Ok(learned) => learned,

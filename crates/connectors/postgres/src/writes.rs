@@ -20,7 +20,7 @@ pub(crate) struct Writes {
     until: Mutex<Option<Instant>>,
     /// Callers are known by a keyed hash. Two with the same one are held to the further write, which is only slower.
     hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: Box<[Mutex<Shard>; SHARDS]>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Writes {
             furthest: AtomicU64::new(0),
             until: Mutex::new(None),
             hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: Box::new(std::array::from_fn(|_| Mutex::default())),
         }
     }
 

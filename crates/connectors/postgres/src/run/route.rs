@@ -1,11 +1,16 @@
-//! Moves a read to another node when the one it is on cannot do it.
+//! Moves a read to another node when the one it is on cannot do it, and notes up to where a write of its caller went.
 
+use futures_util::join;
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
+use trunkline_service::Caller;
 use trunkline_sql::{Access, DatabaseError, Rows};
 
 use crate::fault::{is_lost, is_of_a_replica, is_of_recovery};
 use crate::node::{Node, Place};
-use crate::nodes::Leaving;
+use crate::nodes::{Leaving, Nodes};
 use crate::run::{Call, Fault};
+use crate::transaction;
+use crate::writes::position;
 
 impl<W: Rows> Call<'_, W> {
     /// Returns the node that the statement runs on now.
@@ -53,10 +58,42 @@ impl<W: Rows> Call<'_, W> {
             }
             Fault::Stalled { clean } => Some((Leaving::Silent, *clean)),
             // No connection was made, so there is no row of this try; one before it may have left some.
-            Fault::Final(DatabaseError::Unreachable { sent: false, .. }) => Some((Leaving::Silent, false)),
+            Fault::Final(DatabaseError::Unreachable { sent: false, .. } | DatabaseError::Rejected { .. }) => {
+                Some((Leaving::Silent, false))
+            }
             // The columns are not those that were learned: a replica may not have heard of the change.
             Fault::Final(DatabaseError::Statement { .. }) if on_replica => Some((Leaving::NotThere, false)),
-            Fault::Reported { .. } | Fault::Final(_) => None,
+            Fault::Reported { .. } | Fault::Elsewhere | Fault::Final(_) => None,
         }
     }
+}
+
+/// Commits, and where there are replicas keeps up to where the log went, asked in one go with it.
+///
+/// Returns whether the connection is as it was.
+///
+/// # Errors
+/// What the database reports of the commit.
+pub(super) async fn commit(nodes: &Nodes, caller: &Caller, client: &Client) -> Result<bool, Error> {
+    let Some(pending) = nodes.begin_commit(caller) else {
+        return transaction::commit(client).await;
+    };
+    let (committed, reached) = join!(transaction::commit(client), reached(client));
+    match &committed {
+        Ok(_) => pending.settle(reached),
+        // Nobody knows whether it was made.
+        Err(error) if is_lost(error) => drop(pending),
+        Err(_) => pending.dismiss(),
+    }
+    nodes.urge();
+    committed
+}
+
+/// Returns up to where the primary's log was written.
+async fn reached(client: &Client) -> Option<u64> {
+    let answer = client.simple_query("select pg_catalog.pg_current_wal_insert_lsn()").await.ok()?;
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().and_then(position),
+        _ => None,
+    })
 }

@@ -2,14 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod assistant;
 mod behalf;
+mod fairness;
 mod hosts;
 mod lanes;
 mod outage;
 mod parameters;
+mod pooler;
 mod replicas;
 mod reset;
+mod roundtrip;
 mod safety;
 mod support;
+mod table;
 mod tls;
+mod tool;
 mod types;
