@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what helps tests may end them")]
 
-mod cancel;
 mod assistant;
+mod cancel;
 mod check;
 mod demo;
 mod init;
