@@ -187,3 +187,49 @@ fn what_a_database_is_told_of_callers_is_checked_at_its_place() {
     assert!(told.contains("args.tenant") && told.contains("clams"), "{told}");
     assert!(told.contains("toml:4:") && told.contains("toml:5:"), "{told}");
 }
+
+/// What PostgreSQL says of a statement stands in the file under the very word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_postgresql_does_not_take_is_marked_in_the_file() {
+    let database = trunkline_testkit::postgres::database().await;
+    database.run("create table customers (id int primary key, name text, email text)").await;
+    let folder = Folder::new();
+    let tool = |name: &str, sql: &str| format!("\n[tools.{name}]\nconnector = \"db\"\nsql = {sql}\n");
+    folder.write(&format!(
+        "[connectors.db]\ntype = \"postgres\"\nurl = \"${{DATABASE_URL}}\"\n{}{}{}{}",
+        tool("lines", "\"\"\"\nselect id,\n\t\tnmae\nfrom customers\nwhere id = :id\n\"\"\""),
+        tool("wide", "\"select '表 größe', emial from customers where name = :name\""),
+        tool("syntax", "'select id form customers'"),
+        tool("table", "\"select \\u0069d from \\\"custmers\\\" where id = :id\""),
+    ));
+    let output = trunkline()
+        .arg("check")
+        .current_dir(folder.path())
+        .env("DATABASE_URL", &database.url)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!(text(&output.stderr));
+    assert!(text(&output.stdout).contains("; 4 problems"), "{}", text(&output.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_are_shown_and_counted_apart_and_change_no_exit_code() {
+    let database = trunkline_testkit::postgres::database().await;
+    let folder = Folder::new();
+    folder.write("[connectors.db]\ntype = \"postgres\"\nurl = \"${DATABASE_URL}\"\n");
+    let url = format!("{}?sslmode=prefer", database.url);
+    let check = |args: &[&str]| {
+        trunkline().args(args).current_dir(folder.path()).env("DATABASE_URL", &url).output().unwrap()
+    };
+    let output = check(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(told.starts_with("warning: ") && told.contains("--> trunkline.toml:3:7"), "{told}");
+    assert!(!told.contains("error:"), "{told}");
+    let last = text(&output.stdout).lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains("; no problems, ") && last.contains(" warning"), "{last}");
+    let printed: Value = serde_json::from_slice(&check(&["check", "--output", "json"]).stdout).unwrap();
+    assert_eq!(printed["problems"].as_array().map(Vec::len), Some(0));
+    assert_eq!(printed["warnings"][0]["line"], 3);
+}
