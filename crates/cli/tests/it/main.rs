@@ -7,6 +7,7 @@ mod demo;
 mod init;
 mod outage;
 mod reload;
+mod replicas;
 mod serve;
 mod shutdown;
 mod spec;
