@@ -48,7 +48,13 @@ pub(crate) fn diagnostics(problems: &[Diagnostic], document: &Document) {
 fn style() -> Style {
     let colours =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if colours { Style::Terminal } else { Style::Plain }
+    if colours { Style::Terminal(width()) } else { Style::Plain }
+}
+
+/// Returns how many columns a line on stderr has; 140 where nobody says.
+fn width() -> usize {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    size.map_or(140, |(terminal_size::Width(columns), _)| usize::from(columns).max(40))
 }
 
 /// How a running server speaks to its operator.

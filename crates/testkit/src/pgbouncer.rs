@@ -29,6 +29,18 @@ impl PgBouncer {
     /// # Panics
     /// When PgBouncer is not installed or does not start; the text holds its log.
     pub async fn start(server: u16, settings: &str) -> Self {
+        Self::start_on(free_port, server, settings).await
+    }
+
+    /// The same on a port that is given.
+    ///
+    /// # Panics
+    /// Like [`start`](Self::start).
+    pub async fn start_at(port: u16, server: u16, settings: &str) -> Self {
+        Self::start_on(|| port, server, settings).await
+    }
+
+    async fn start_on(port: impl Fn() -> u16, server: u16, settings: &str) -> Self {
         let owner = Owner::of_this_process();
         let folder = tempfile::Builder::new()
             .prefix("trunkline-bouncer-")
@@ -36,7 +48,7 @@ impl PgBouncer {
             .unwrap_or_else(|error| panic!("no temporary folder for PgBouncer: {error}"));
         owner.give(folder.path());
         for _ in 0..3 {
-            let port = free_port();
+            let port = port();
             let process = launch(folder.path(), owner, port, server, settings);
             if is_up(process, port).await {
                 return Self { folder, port, process };

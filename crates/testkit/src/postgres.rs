@@ -104,6 +104,16 @@ impl PrivatePostgres {
         }
     }
 
+    /// Starts the server again on another port.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn change_port(&mut self) {
+        self.stop();
+        self.port = free_port();
+        self.restart().await;
+    }
+
     /// Has the server follow nobody from its next start on: it is in recovery then, and takes no writes.
     ///
     /// # Panics

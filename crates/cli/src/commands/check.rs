@@ -54,6 +54,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         Output::Text => {
             if !checked.problems.is_empty() {
                 output::diagnostics(&checked.problems, &checked.document);
+                output::line("");
             }
             if let Some(summary) = checked.summary() {
                 output::result(&summary);

@@ -74,8 +74,8 @@ impl Diagnostic {
 /// How a terminal or a file shows diagnostics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// With colours.
-    Terminal,
+    /// With colours, for lines of that many columns.
+    Terminal(usize),
     /// Text alone.
     Plain,
 }
@@ -83,7 +83,7 @@ pub(crate) enum Style {
 /// Writes every diagnostic with the marked lines of the file. Literal secrets in the excerpts are asterisks.
 pub(crate) fn render(diagnostics: &[Diagnostic], document: &Document, style: Style) -> String {
     let renderer = match style {
-        Style::Terminal => Renderer::styled(),
+        Style::Terminal(width) => Renderer::styled().term_width(width),
         Style::Plain => Renderer::plain(),
     };
     let source = document.masked(&secret_at);

@@ -72,10 +72,15 @@ impl Document {
         if !found || raw.is_empty() {
             return self.span(path);
         }
-        let start = node.value.start + source_offset(raw, offset);
-        let rest = self.text.get(start..node.value.end).unwrap_or_default();
-        let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
-        start..start + word.max(rest.chars().next().map_or(0, char::len_utf8))
+        let mut start = node.value.start + source_offset(raw, offset);
+        let mut rest = self.text.get(start..node.value.end).unwrap_or_default();
+        // What an expression says of `args.name` stands at the dot.
+        if let Some(name) =
+            rest.strip_prefix('.').filter(|name| name.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+        {
+            (start, rest) = (start + 1, name);
+        }
+        start..start + word_length(rest)
     }
 
     /// Returns the place of a range of bytes inside a string value.
@@ -114,6 +119,19 @@ impl Document {
         }
         (node, true)
     }
+}
+
+/// Returns the length of the word that a text begins with, or of a name in quotes; else of its first character.
+fn word_length(text: &str) -> usize {
+    let word = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let quote = ["\\\"", "\"", "`"].into_iter().find(|quote| text.starts_with(quote));
+    let in_quotes = quote.and_then(|quote| {
+        let line = text.lines().next().unwrap_or_default();
+        let inner = line.get(quote.len()..)?;
+        // At the end of a value a quote is that of the file.
+        inner.find(quote).filter(|length| *length > 0).map(|length| length + 2 * quote.len())
+    });
+    in_quotes.unwrap_or(word).max(text.chars().next().map_or(0, char::len_utf8))
 }
 
 fn children_of(table: &DeTable<'_>) -> BTreeMap<String, Node> {

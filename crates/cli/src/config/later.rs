@@ -11,7 +11,6 @@ pub(crate) const SECTIONS: &[&str] = &["auth", "roles", "limits", "store", "audi
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_KEYS: &[&str] = &[
-    "prepared",
     "limit",
     "cache",
     "results",

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what helps tests may end them")]
 
+mod cancel;
 mod check;
 mod demo;
 mod init;

@@ -12,18 +12,21 @@ use crate::types::{Decoder, Form, base, display_name, is_extension};
 /// The rules of domains, by the number of the type.
 pub(crate) type Domains = BTreeMap<Oid, Rules>;
 
-/// Returns the schema of a non-null cell, or `None` where any JSON can come. `domain` is the domain of the table's column
-/// behind it: the server tells columns of results by the type below.
+/// Returns the schema of a non-null cell that comes in this form, or `None` where any JSON can come. `domain` is the domain of
+/// the table's column behind it: the server tells columns of results by the type below.
 ///
 /// Dates and times have no `format`: `infinity` and years BC are no RFC 3339, and a client that checks formats would then
 /// refuse the whole answer.
 pub(crate) fn cell_schema(
     ty: &Type,
+    form: &Form,
     modifier: i32,
     domain: Option<&Rules>,
     domains: &Domains,
 ) -> Option<Json> {
-    let schema = match Form::of(ty) {
+    let schema = match form {
+        // The text of a label is the label.
+        _ if matches!(element_type(ty).kind(), Kind::Enum(_)) => value(ty, modifier, domains),
         Form::Native(_) => {
             let mut schema = value(ty, modifier, domains);
             if let Some(rules) = domain {
@@ -213,7 +216,7 @@ mod tests {
     use postgres_types::Field;
 
     fn schema(ty: &Type, modifier: i32) -> Json {
-        cell_schema(ty, modifier, None, &Domains::new()).unwrap()
+        cell_schema(ty, &Form::of(ty), modifier, None, &Domains::new()).unwrap()
     }
 
     fn made(name: &str, kind: Kind) -> Type {
@@ -249,7 +252,7 @@ mod tests {
                 "additionalProperties": false,
             })
         );
-        assert_eq!(cell_schema(&Type::JSONB, -1, None, &Domains::new()), None);
+        assert_eq!(cell_schema(&Type::JSONB, &Form::of(&Type::JSONB), -1, None, &Domains::new()), None);
         assert_eq!(schema(&Type::JSONB_ARRAY, -1), json!({ "type": "array", "items": {} }));
         assert_eq!(schema(&Type::MONEY, -1), json!({ "type": "string" }));
     }

@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
+use crate::cancel::{Peer, cancel};
 use crate::damper::{Damper, Reason};
 use crate::fault::rejection;
 use crate::file::PreparedMode;
@@ -25,6 +26,8 @@ use crate::url::{Address, Role, Target};
 pub(crate) enum Lane {
     /// Many callers' short reads, pipelined.
     Shared,
+    /// The same for statements that are planned once for all values.
+    Generic,
     /// One caller's statement at a time.
     Exclusive,
 }
@@ -154,20 +157,20 @@ impl Dialer {
         let start = if self.address.is_shuffled { pick(count) } else { 0 };
         for turn in 0..count {
             let Some(target) = self.address.targets.get((start + turn) % count) else { continue };
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(count - turn).unwrap_or(1);
-            // Less than the whole, so that a single host's own report comes before the bound of all.
-            match timeout(share.mul_f32(0.98), self.open(target, lane)).await {
-                Ok(Ok(session)) if self.is_wanted(&session) => return Ok(session),
-                Ok(Ok(session)) if self.role == Role::PreferStandby => {
+            let end = Instant::now() + share(deadline, count - turn);
+            let opened = timeout_at(end, self.open(target, lane, end)).await;
+            match opened.unwrap_or(Err(Unopened::Late)) {
+                Ok(session) if self.is_wanted(&session) => return Ok(session),
+                Ok(session) if self.role == Role::PreferStandby => {
                     second_best.get_or_insert(session);
                 }
-                Ok(Ok(session)) => told.push(format!("{target}: {}", unwanted(&session))),
-                Ok(Err(error)) => {
+                Ok(session) => told.push(format!("{target}: {}", unwanted(&session))),
+                Err(Unopened::Unknown(error)) => told.push(format!("{target}: not found: {error}")),
+                Err(Unopened::Late) => told.push(format!("{target}: no answer in time")),
+                Err(Unopened::Failed(error)) => {
                     told.push(format!("{target}: {}", chain(&error)));
                     rejected = rejected.or_else(|| rejection(&error));
                 }
-                Err(_) => told.push(format!("{target}: no connection within {share:.1?}")),
             }
         }
         if let Some(session) = second_best {
@@ -188,19 +191,31 @@ impl Dialer {
         }
     }
 
-    /// Opens a session of one host, in the ways that the TLS mode allows.
-    async fn open(&self, target: &Target, lane: Lane) -> Result<Session, Error> {
-        let ways = if target.is_unix() { &[SslMode::Disable] } else { self.address.tls.ways() };
-        let mut outcome = None;
-        for way in ways {
-            if outcome.as_ref().is_some_and(|outcome| !is_about_tls(outcome)) {
-                break;
-            }
-            outcome = Some(self.open_as(target, lane, *way).await);
+    /// Opens a session of one host, at the first of its addresses that answers; each has its share of the time.
+    async fn open(&self, target: &Target, lane: Lane, deadline: Instant) -> Result<Session, Unopened> {
+        let peers = target.peers().await.map_err(Unopened::Unknown)?;
+        let mut outcome = Err(Unopened::Unknown(std::io::ErrorKind::NotFound.into()));
+        for (peer, left) in std::iter::zip(&peers, (1..=peers.len()).rev()) {
+            outcome = match timeout(share(deadline, left), self.open_at(target, peer, lane)).await {
+                // The server has answered, so the next address is no better.
+                Ok(Err(error)) if error.as_db_error().is_some() => return Err(Unopened::Failed(error)),
+                Ok(Err(error)) => Err(Unopened::Failed(error)),
+                Ok(Ok(session)) => return Ok(session),
+                Err(_) => Err(Unopened::Late),
+            };
         }
-        match outcome {
-            Some(outcome) => outcome,
-            None => self.open_as(target, lane, SslMode::Require).await,
+        outcome
+    }
+
+    /// Opens a session in the ways that the TLS mode allows.
+    async fn open_at(&self, target: &Target, peer: &Peer, lane: Lane) -> Result<Session, Error> {
+        let ways = match peer {
+            Peer::Unix(_) => (SslMode::Disable, None),
+            Peer::Tcp(..) => self.address.tls.ways(),
+        };
+        match (self.open_as(target, peer, lane, ways.0).await, ways.1) {
+            (Err(error), Some(way)) if is_about_tls(&error) => self.open_as(target, peer, lane, way).await,
+            (outcome, _) => outcome,
         }
     }
 
@@ -208,9 +223,15 @@ impl Dialer {
     ///
     /// A pooler refuses the options that a session is started with, or takes them and does not pass them on. Both show, and
     /// from then on every transaction brings its own.
-    async fn open_as(&self, target: &Target, lane: Lane, way: SslMode) -> Result<Session, Error> {
+    async fn open_as(
+        &self,
+        target: &Target,
+        peer: &Peer,
+        lane: Lane,
+        way: SslMode,
+    ) -> Result<Session, Error> {
         if !self.is_pooled() {
-            match self.connect(target, Some(lane), way).await {
+            match self.connect(target, peer, Some(lane), way).await {
                 Ok(mut session) => {
                     let found = session.examine().await?;
                     session.is_standby = found.is_standby;
@@ -224,19 +245,28 @@ impl Dialer {
             tracing::info!(host = %target, "a pooler stands before the database: each transaction brings its own settings");
             self.is_pooled.store(true, Ordering::Relaxed);
         }
-        let mut session = self.connect(target, None, way).await?;
+        let mut session = self.connect(target, peer, None, way).await?;
         if self.role != Role::Any {
             session.is_standby = session.examine().await?.is_standby;
         }
         Ok(session)
     }
 
-    async fn connect(&self, target: &Target, lane: Option<Lane>, way: SslMode) -> Result<Session, Error> {
-        let mut config = self.address.config(target, way);
+    async fn connect(
+        &self,
+        target: &Target,
+        peer: &Peer,
+        lane: Option<Lane>,
+        way: SslMode,
+    ) -> Result<Session, Error> {
+        let mut config = self.address.config(target, peer, way);
         config.connect_timeout(self.connect_timeout);
         let own = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         match lane {
             Some(Lane::Shared) => config.options(format!("{own}{}", self.shared)),
+            Some(Lane::Generic) => {
+                config.options(format!("{own}{} -c plan_cache_mode=force_generic_plan", self.shared))
+            }
             Some(Lane::Exclusive) => config.options(format!("{own}{}", self.exclusive)),
             // The address may have some of its own, which the pooler then has to know.
             None => &mut config,
@@ -256,6 +286,7 @@ impl Dialer {
             is_bloated: AtomicBool::new(false),
             is_pooled: lane.is_none(),
             is_standby: None,
+            peer: peer.clone(),
             tls: self.address.tls.clone(),
         })
     }
@@ -277,7 +308,25 @@ pub(crate) struct Session {
     is_pooled: bool,
     /// Whether the server followed another when the session was opened; `None` when it was not asked.
     is_standby: Option<bool>,
+    peer: Peer,
     tls: Tls,
+}
+
+/// Why a host has no session for us.
+enum Unopened {
+    /// Nobody knows where it is.
+    Unknown(std::io::Error),
+    /// The driver or the server said so.
+    Failed(Error),
+    /// Nobody answered in time.
+    Late,
+}
+
+/// Returns the time for one of so many that are left to try. Somewhat less than all of it, so that what the last one says
+/// comes before the bound of the whole.
+fn share(deadline: Instant, left: usize) -> Duration {
+    let whole = deadline.saturating_duration_since(Instant::now()).mul_f32(0.98);
+    whole / u32::try_from(left).unwrap_or(1).max(1)
 }
 
 /// What a session says of itself.
@@ -297,9 +346,8 @@ impl Session {
     ///
     /// # Errors
     /// That the server was not reached. It does not say whether it cancelled anything.
-    pub(crate) fn cancel(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let (token, tls) = (self.client.cancel_token(), self.tls.clone());
-        async move { token.cancel_query(tls).await }
+    pub(crate) fn cancel(&self) -> impl Future<Output = std::io::Result<()>> + Send + use<> {
+        cancel(self.client.cancel_token(), self.peer.clone(), self.tls.clone())
     }
 
     async fn examine(&self) -> Result<Found, Error> {
@@ -387,14 +435,11 @@ fn unwanted(session: &Session) -> &'static str {
 }
 
 /// Whether the other way may work: the handshake failed, or the server has no place for logins like this one.
-fn is_about_tls(outcome: &Result<Session, Error>) -> bool {
-    match outcome {
-        Ok(_) => false,
-        Err(error) => match error.code() {
-            Some(code) => code.code() == "28000",
-            // The driver has no other sign of it.
-            None => error.to_string().contains("TLS"),
-        },
+fn is_about_tls(error: &Error) -> bool {
+    match error.code() {
+        Some(code) => code.code() == "28000",
+        // The driver has no other sign of it.
+        None => error.to_string().contains("TLS"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The exclusive lane: connections that run one caller's statement at a time, cancelled in the server when it is dropped.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,6 +13,7 @@ use trunkline_sql::DatabaseError;
 use crate::dial::{Dialer, Lane, Session};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Extent, clean};
+use crate::wait::{PoolWait, Waits};
 
 /// The connections of the lane: so many, opened as they are needed, given out in the order of asking.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(crate) struct Pool {
     size: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Owned>>,
+    waits: Waits,
 }
 
 /// A connection with the statements prepared on it.
@@ -44,7 +47,7 @@ impl Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, size: usize) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(size));
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Arc::new(Self { dialer, size, permits, idle: Mutex::default() })
+        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), waits: Waits::default() })
     }
 
     /// Waits until nothing is left of calls that were dropped, at most for `within`: while the last of them are cancelled in
@@ -59,17 +62,7 @@ impl Pool {
     /// # Errors
     /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Unreachable`].
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
-        let wait = self.dialer.connect_timeout();
-        let permit = match tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            // All in use may also be because none of them can be opened.
-            _ => {
-                return Err(match self.dialer.failed_within(wait * 2) {
-                    Some(error) => error,
-                    None => DatabaseError::PoolExhausted { after: wait },
-                });
-            }
-        };
+        let permit = self.permit().await?;
         let owned = match self.take_idle() {
             Some(owned) => owned,
             None => Owned {
@@ -79,6 +72,33 @@ impl Pool {
             },
         };
         Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean })
+    }
+
+    /// Waits for a place. Who asked first is served first.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, DatabaseError> {
+        // One that is free while others wait is theirs already, so this overtakes nobody.
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let most = self.dialer.connect_timeout();
+        let asked = Instant::now();
+        let permit = tokio::time::timeout(most, Arc::clone(&self.permits).acquire_owned()).await;
+        let waited = asked.elapsed();
+        self.waits.note(waited);
+        tracing::debug!(?waited, served = permit.is_ok(), "a call waited for a connection");
+        match permit {
+            Ok(Ok(permit)) => Ok(permit),
+            // All in use may also be because none of them can be opened.
+            _ => Err(match self.dialer.failed_within(most * 2) {
+                Some(error) => error,
+                None => DatabaseError::PoolExhausted { after: waited },
+            }),
+        }
+    }
+
+    /// Tells how long calls waited for a connection.
+    pub(crate) fn waited(&self) -> PoolWait {
+        self.waits.summary()
     }
 
     fn take_idle(&self) -> Option<Owned> {
@@ -114,16 +134,35 @@ impl Pool {
         {
             return is_clean;
         }
-        let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), owned.session.cancel()).await;
-        if !matches!(cancelled, Ok(Ok(()))) {
+        if !self.end(&owned.session).await {
             tracing::warn!(
                 "a statement that nobody waits for could not be cancelled; its own timeout will end it"
             );
-            return false;
         }
-        // The place in the pool is free when the statement has ended, so that the database never runs more than that many.
-        drop(tokio::time::timeout(END_WITHIN, client.batch_execute("rollback")).await);
         false
+    }
+
+    /// Cancels what runs in a session until nothing does; `false` when that could not be done in time.
+    ///
+    /// Once is not always enough: a cancel that overtakes the statement on its way finds the session idle and is forgotten.
+    async fn end(&self, session: &Session) -> bool {
+        // Answered when the statement has ended, so that the place in the pool is given away only then: the database never
+        // runs more statements than it has places.
+        let mut ended = pin!(session.client().batch_execute("rollback"));
+        let mut again = CANCEL_AGAIN;
+        let cancelled = async {
+            loop {
+                let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), session.cancel()).await;
+                if let Ok(Err(error)) = cancelled {
+                    tracing::debug!(error = crate::dial::chain(&error), "a cancel was not delivered");
+                }
+                if tokio::time::timeout(again, &mut ended).await.is_ok() {
+                    return;
+                }
+                again *= 2;
+            }
+        };
+        tokio::time::timeout(END_WITHIN, cancelled).await.is_ok()
     }
 
     /// Closes all connections that wait for a caller, because one was found closed and the others may be too.
@@ -247,6 +286,9 @@ impl Drop for Lease {
 
 /// How long a result that is not wanted to its end may still come before it is cancelled, which costs the connection.
 const DRAIN_WITHIN: Duration = Duration::from_millis(20);
+
+/// How long the first cancel has to work before another is sent; doubled each time.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a cancelled statement may take to end before its place in the pool is given away all the same.
 const END_WITHIN: Duration = Duration::from_secs(5);

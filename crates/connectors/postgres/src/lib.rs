@@ -9,6 +9,7 @@
 //! `writes` knows who wrote lately.
 
 mod bind;
+mod cancel;
 mod catalogue;
 mod damper;
 mod decode;
@@ -32,9 +33,12 @@ mod tls;
 mod transaction;
 mod types;
 mod url;
+mod wait;
+mod warm;
 mod writes;
 
 pub use file::PostgresFile;
 pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;
 pub use statement::PostgresStatement;
+pub use wait::PoolWait;

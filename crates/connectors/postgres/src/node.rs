@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::dial::Dialer;
+use trunkline_sql::PlanMode;
+
+use crate::dial::{Dialer, Lane};
 use crate::exclusive::Pool;
 use crate::shared::{CONNECTIONS, SharedLane};
 
@@ -16,6 +18,8 @@ pub(crate) struct Node {
     number: usize,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) shared: SharedLane,
+    /// The shared lane of statements that are planned once. They use the same places: a statement runs on one of the two.
+    generic: SharedLane,
     pub(crate) pool: Arc<Pool>,
     state: AtomicU8,
     /// Up to where a replica has replayed what the primary wrote; 0 while that is not known.
@@ -59,13 +63,22 @@ impl Node {
         let first_place = number * CONNECTIONS;
         Self {
             number,
-            shared: SharedLane::new(Arc::clone(&dialer), first_place, stalled_after),
+            shared: SharedLane::new(Arc::clone(&dialer), Lane::Shared, first_place, stalled_after),
+            generic: SharedLane::new(Arc::clone(&dialer), Lane::Generic, first_place, stalled_after),
             pool: Pool::new(Arc::clone(&dialer), pool),
             dialer,
             state: AtomicU8::new(code(NodeState::Unseen)),
             replayed: AtomicU64::new(0),
             lag: AtomicU64::new(UNKNOWN_LAG),
             in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns the shared lane of statements planned like this.
+    pub(crate) fn shared_lane(&self, plan: PlanMode) -> &SharedLane {
+        match plan {
+            PlanMode::Auto => &self.shared,
+            PlanMode::Generic => &self.generic,
         }
     }
 

@@ -11,15 +11,17 @@ use trunkline_sql::{
     Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
 };
 
-use crate::dial::{Dialer, shared_timeout};
+use crate::dial::{Dialer, chain, shared_timeout};
 use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
 use crate::nodes::{Nodes, Route};
-use crate::prepare::Learner;
+use crate::prepare::{self, Learner};
 use crate::run::Call;
 use crate::statement::PostgresStatement;
 use crate::transaction::{Bounds, Openings};
 use crate::url::Address;
+use crate::wait::PoolWait;
+use crate::warm::warm;
 
 /// A PostgreSQL database. Connects when it is first needed, and again whenever that is needed.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Postgres {
         };
         let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
         let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
-        let openings = Openings::new(Bounds::Startup, statement_timeout);
+        let openings = Openings::new(statement_timeout);
         Self { nodes, statement_timeout, shared_timeout, openings }
     }
 
@@ -90,6 +92,12 @@ impl Postgres {
             }
         }
         failed
+    }
+
+    /// Tells how long calls waited for a connection of their own, as `pool` bounds those, on the primary and on the replicas.
+    #[must_use]
+    pub fn pool_wait(&self) -> PoolWait {
+        self.nodes.all().map(|node| node.pool.waited()).fold(PoolWait::default(), PoolWait::and)
     }
 
     /// Waits until the statements of dropped calls were cancelled in the server, at most for `within`; to be called before
@@ -154,11 +162,27 @@ impl Postgres {
     ) -> Result<(PostgresStatement, Description), DatabaseError> {
         let mut lease = node.pool.lease().await?;
         lease.begin();
+        let is_pooled = lease.session()?.is_pooled();
+        if is_pooled {
+            let opening = self.openings.text(Bounds::Local, Access::ReadOnly);
+            let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
+            begun.map_err(|error| node.dialer.unreachable(chain(&error)))?;
+        }
         let learner =
             Learner { dialer: &node.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
         let learned = learner.learn().await;
-        lease.finish();
-        learned.map(|(statement, description)| (statement.on_nodes(self.nodes.count()), description))
+        if is_pooled {
+            let ended = prepare::end_pooled(lease.session()?.client()).await;
+            // The driver keeps what it prepared by itself, which is gone.
+            lease.close();
+            ended.map_err(|error| node.dialer.unreachable(chain(&error)))?;
+        } else {
+            lease.finish();
+        }
+        let (statement, description) = learned?;
+        let statement = statement.on_nodes(self.nodes.count()).planned(source.plan);
+        warm(node.shared_lane(source.plan), &statement, node.dialer.connect_timeout()).await;
+        Ok((statement, description))
     }
 
     fn connect_timeout(&self) -> Duration {

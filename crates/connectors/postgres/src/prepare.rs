@@ -1,7 +1,7 @@
 //! Learns a statement from the database: parameter types, columns, nullability, and whether it may share a connection.
 
 use postgres_types::Type;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
 use trunkline_sql::{Access, Column, DatabaseError, Description, StatementSource, WrittenType};
 
 use crate::catalogue::Catalogue;
@@ -32,17 +32,21 @@ impl Learner<'_> {
         if self.source.access == Access::ReadOnly {
             nature.admit_reading(&self.source.sql)?;
         }
-        let client = self.lease.session()?.client();
+        let session = self.lease.session()?;
+        let (client, is_pooled) = (session.client(), session.is_pooled());
+        let form_of = if is_pooled { Form::of_pooled } else { Form::of };
         // A composite type may have got another column since the connection first met it.
         client.clear_type_cache();
         let mut types = self.written_types(client).await?;
         let plain = self.prepare_inferring(client, &mut types).await?;
-        let forms: Vec<Form> = plain.columns().iter().map(|column| Form::of(column.type_())).collect();
+        let forms: Vec<Form> = plain.columns().iter().map(|column| form_of(column.type_())).collect();
         let (recipe, prepared) = self.recipe(client, &nature, &plain, &forms).await?;
-        let (columns, catalogue) = self.describe_columns(client, &nature, &plain).await?;
+        let (columns, catalogue) = self.describe_columns(client, &nature, &plain, &forms).await?;
         let is_volatile = self.is_volatile(client, &nature).await?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
+            && !is_pooled
+            && !self.source.per_caller
             && nature.kind == Kind::Query
             && !nature.may_write
             && !is_volatile;
@@ -111,6 +115,9 @@ impl Learner<'_> {
                 Ok(statement) => return Ok(statement),
                 Err(error) => error,
             };
+            if self.lease.session()?.is_pooled() {
+                again(client).await.map_err(|error| self.context(RETURN, 0).error(&error))?;
+            }
             if !is_untyped(&error) {
                 return Err(self.context(sql, 0).error(&error));
             }
@@ -121,7 +128,7 @@ impl Learner<'_> {
     }
 
     /// Types the parameter that the report names, or else all that can be; `false` when there is none left.
-    fn type_one_more(&self, error: &tokio_postgres::Error, types: &mut [Type]) -> bool {
+    fn type_one_more(&self, error: &Error, types: &mut [Type]) -> bool {
         let named = error.as_db_error().and_then(|report| placeholder_in(report.message()));
         let mut typed = false;
         for (at, (ty, written)) in types.iter_mut().zip(&self.source.parameters).enumerate() {
@@ -171,13 +178,15 @@ impl Learner<'_> {
         client: &Client,
         nature: &Nature,
         plain: &Statement,
+        forms: &[Form],
     ) -> Result<(Vec<Column>, Catalogue), DatabaseError> {
         let catalogue = Catalogue::read(client, plain, !nature.adds_nulls).await;
         let catalogue = catalogue.map_err(|(error, sql)| self.context(sql, 0).error(&error))?;
-        let columns = plain.columns().iter().map(|column| Column {
+        let columns = plain.columns().iter().zip(forms).map(|(column, form)| Column {
             name: column.name().to_owned(),
             schema: cell_schema(
                 column.type_(),
+                form,
                 column.type_modifier(),
                 catalogue.domain(column),
                 &catalogue.domains,
@@ -206,6 +215,42 @@ impl Learner<'_> {
         Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(true))
     }
 }
+
+/// Begins learning behind a pooler: what is prepared lasts as long as the transaction, and only within it.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn begin_pooled(client: &Client, opening: &str) -> Result<(), Error> {
+    client.batch_execute(&format!("{opening}; savepoint learning")).await
+}
+
+/// Ends learning behind a pooler, and what the driver prepared in the session that was lent. That has names of the driver's
+/// own kind; the pooler itself may have prepared others there for its clients.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn end_pooled(client: &Client) -> Result<(), Error> {
+    let left = client.simple_query(LEFT).await?;
+    let mut text = String::new();
+    for message in &left {
+        if let SimpleQueryMessage::Row(row) = message
+            && let Some(name) = row.try_get(0).ok().flatten()
+        {
+            text.push_str(&format!("deallocate \"{name}\"; "));
+        }
+    }
+    client.batch_execute(&format!("{text}rollback")).await
+}
+
+/// Makes the transaction usable after a statement that was not accepted.
+async fn again(client: &Client) -> Result<(), Error> {
+    client.batch_execute(RETURN).await
+}
+
+const RETURN: &str = "rollback to savepoint learning";
+
+const LEFT: &str = "rollback to savepoint learning; \
+    select name from pg_catalog.pg_prepared_statements where name operator(pg_catalog.~) '^s[0-9]+$'";
 
 /// Adds what to do about a parameter without a type.
 fn needs_type(error: DatabaseError) -> DatabaseError {

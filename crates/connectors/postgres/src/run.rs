@@ -1,6 +1,7 @@
 //! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off,
 //! on another node where there is one.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -10,18 +11,18 @@ use std::time::Duration;
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
+use trunkline_sql::{Access, Behalf, DatabaseError, Page, PlanMode, Rows, Value};
 
 use crate::Postgres;
 use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
 use crate::exclusive::Lease;
-use crate::fault::{Context, is_lost, is_stale, is_timeout};
+use crate::fault::{Context, is_demoted, is_lost, is_stale, is_timeout};
 use crate::node::Place;
 use crate::nodes::Route;
-use crate::statement::{PostgresStatement, columns_changed};
-use crate::transaction::{self, Extent, Unopened};
+use crate::statement::{PostgresStatement, columns_changed, same_columns};
+use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
 
 mod route;
 
@@ -61,6 +62,8 @@ enum Fault {
     Reported { error: Error, clean: bool },
     /// Nothing came for longer than the statement may take.
     Stalled { clean: bool },
+    /// The connection is not one that callers can share; nothing was sent.
+    Elsewhere,
     /// It is decided what to say.
     Final(DatabaseError),
 }
@@ -89,7 +92,7 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
         let mut tries = SHARED_TRIES;
-        while self.statement.is_shared() && self.behalf.is_plain() {
+        while self.is_shared() {
             tries -= 1;
             match self.run_shared().await {
                 Ok(_) => return Ok(None),
@@ -108,6 +111,11 @@ impl<W: Rows> Call<'_, W> {
         }
     }
 
+    /// Behind a pooler there are no connections to share, whatever was so when the statement was learned.
+    fn is_shared(&self) -> bool {
+        self.statement.is_shared() && self.behalf.is_plain() && !self.place.node().dialer.is_pooled()
+    }
+
     /// Decides whether a run on the shared lane is tried again, perhaps on the other.
     fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
@@ -121,12 +129,13 @@ impl<W: Rows> Call<'_, W> {
             Fault::Reported { error, .. } => Err(self.context(true).error(&error)),
             Fault::Stalled { clean: true } if may_retry => Ok(()),
             Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Elsewhere => Ok(()),
             Fault::Final(error) => Err(error),
         }
     }
 
     /// Decides whether a run on the exclusive lane is tried again: a read whose connection was found closed, or any
-    /// statement that has to be prepared anew.
+    /// statement that has to be prepared anew, and a write whose server became one that follows another: it did nothing.
     fn settle_exclusive(&self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
             Fault::Reported { error, clean: true } if may_retry && is_stale(&error) => Ok(()),
@@ -135,15 +144,24 @@ impl<W: Rows> Call<'_, W> {
             {
                 Ok(())
             }
+            Fault::Reported { error, clean: true } if may_retry && self.is_demoted(&error) => Ok(()),
             Fault::Reported { error, .. } => Err(self.worded(&error)),
             Fault::Stalled { .. } => Err(self.out_of_time()),
+            Fault::Elsewhere => Ok(()),
             Fault::Final(error) => Err(error),
         }
+    }
+
+    fn is_demoted(&self, error: &Error) -> bool {
+        self.statement.access == Access::ReadWrite && is_demoted(error)
     }
 
     /// Words a fault of the exclusive lane. Where rights differ from caller to caller, one that is missing says nothing
     /// against the statement.
     fn worded(&self, error: &Error) -> DatabaseError {
+        if self.is_demoted(error) {
+            return self.place.node().dialer.unreached("the server that answers takes no writes".to_owned());
+        }
         match self.context(false).error(error) {
             DatabaseError::Statement { message, code: Some(code), .. }
                 if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
@@ -173,8 +191,12 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_shared(&mut self) -> Result<End, Fault> {
         let node = self.place.node();
-        let picked = timeout_at(self.limit, node.shared.pick()).await;
+        let lane = node.shared_lane(self.statement.plan);
+        let picked = timeout_at(self.limit, lane.pick()).await;
         let session = picked.map_err(|_| self.out_of_time())??;
+        if session.session().is_pooled() {
+            return Err(Fault::Elsewhere);
+        }
         let stalled = Instant::now() + self.postgres.shared_timeout + STALL_GRACE;
         let watch = session.watch();
         let mut clean = true;
@@ -190,7 +212,8 @@ impl<W: Rows> Call<'_, W> {
                     prepared
                 }
             };
-            stream(session.session(), &prepared, statement, self.values, &mut *self.rows, &mut clean).await
+            stream(session.session(), Some(&prepared), statement, self.values, &mut *self.rows, &mut clean)
+                .await
         };
         match timeout_at(stalled.min(self.limit), work).await {
             Ok(outcome) => {
@@ -208,7 +231,7 @@ impl<W: Rows> Call<'_, W> {
             Err(_) => {
                 tracing::warn!("a shared database connection does not answer and is replaced");
                 session.session().sever();
-                node.shared.sever_silent(&watch);
+                lane.sever_silent(&watch);
                 Err(Fault::Stalled { clean })
             }
         }
@@ -238,6 +261,11 @@ impl<W: Rows> Call<'_, W> {
                     lease.close();
                     node.pool.distrust_idle();
                 }
+                Err(Fault::Reported { error, .. }) if self.is_demoted(error) => {
+                    tracing::warn!("the database's server takes no writes any more; another is looked for");
+                    lease.close();
+                    node.pool.distrust_idle();
+                }
                 _ => {}
             }
             outcome
@@ -248,23 +276,23 @@ impl<W: Rows> Call<'_, W> {
 
     async fn run_leased(&mut self, lease: &mut Lease) -> Result<Option<u64>, Fault> {
         lease.begin();
-        let prepared = match lease.prepared(self.statement) {
-            Some(prepared) => prepared,
-            None => {
-                let epoch = self.statement.epoch();
-                let prepared = prepare(self.statement, lease.session()?.client()).await;
-                if prepared.is_err() {
-                    lease.finish();
-                }
-                let prepared = prepared?;
-                lease.keep(self.statement, epoch, prepared.clone());
-                prepared
-            }
-        };
+        let prepared = prepared(self.statement, lease).await?;
         let setter = setter(lease, self.behalf).await?;
-        match self.statement.access {
-            Access::ReadOnly => self.read(lease, &prepared, setter.as_ref()).await.map(|()| None),
-            Access::ReadWrite => self.write(lease, &prepared, setter.as_ref()).await,
+        let access = self.statement.access;
+        let bounds = Bounds::of(lease.session()?);
+        let text = self.postgres.openings.text(bounds, access);
+        let text = planned(text, self.statement.plan);
+        let opening = Opening { text: &text, bounds, behalf: self.behalf, setter };
+        if let Err(unopened) = opening.ahead(lease.session()?.client()).await {
+            match transaction::roll_back(lease.session()?.client()).await {
+                Ok(_) => lease.finish(),
+                Err(_) => lease.close(),
+            }
+            return Err(unopened.into_fault(true));
+        }
+        match access {
+            Access::ReadOnly => self.read(lease, prepared.as_ref(), &opening).await.map(|()| None),
+            Access::ReadWrite => self.write(lease, prepared.as_ref(), &opening).await,
         }
     }
 
@@ -272,16 +300,15 @@ impl<W: Rows> Call<'_, W> {
     async fn read(
         &mut self,
         lease: &mut Lease,
-        prepared: &Statement,
-        setter: Option<&Statement>,
+        prepared: Option<&Statement>,
+        opening: &Opening<'_>,
     ) -> Result<(), Fault> {
         let session = lease.session()?;
         let client = session.client();
-        let opening = self.postgres.openings.text(Access::ReadOnly);
         let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
         let (outcome, undone) = {
-            let opened = transaction::open(client, opening, self.behalf, setter);
+            let opened = opening.along(client);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
             let mut work = pin!(async { join!(opened, rows) });
             let mut undo = pin!(async {
@@ -323,15 +350,14 @@ impl<W: Rows> Call<'_, W> {
     async fn write(
         &mut self,
         lease: &mut Lease,
-        prepared: &Statement,
-        setter: Option<&Statement>,
+        prepared: Option<&Statement>,
+        opening: &Opening<'_>,
     ) -> Result<Option<u64>, Fault> {
         let session = lease.session()?;
         let client = session.client();
         let mut clean = true;
-        let opening = self.postgres.openings.text(Access::ReadWrite);
         let (opened, outcome) = join!(
-            transaction::open(client, opening, self.behalf, setter),
+            opening.along(client),
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean)
         );
         let outcome = match opened {
@@ -371,6 +397,33 @@ impl Unopened {
     }
 }
 
+/// Returns the statement as prepared on this connection; `None` where nothing prepared lasts, and it is sent whole.
+async fn prepared(statement: &PostgresStatement, lease: &mut Lease) -> Result<Option<Statement>, Fault> {
+    if let Some(prepared) = lease.prepared(statement) {
+        return Ok(Some(prepared));
+    }
+    let session = lease.session()?;
+    if session.is_pooled() {
+        return Ok(None);
+    }
+    let epoch = statement.epoch();
+    let prepared = prepare(statement, session.client()).await;
+    if prepared.is_err() {
+        lease.finish();
+    }
+    let prepared = prepared?;
+    lease.keep(statement, epoch, prepared.clone());
+    Ok(Some(prepared))
+}
+
+/// Adds to what opens a transaction how its statement is planned.
+fn planned(text: &str, plan: PlanMode) -> Cow<'_, str> {
+    match plan {
+        PlanMode::Auto => text.into(),
+        PlanMode::Generic => format!("{text}; set local plan_cache_mode = force_generic_plan").into(),
+    }
+}
+
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {
     match statement.recipe.prepare(client).await {
         Ok(Some(prepared)) => Ok(prepared),
@@ -380,31 +433,40 @@ async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<State
 }
 
 /// Returns what sets the role and the settings of the caller, if it has any.
-async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Statement>, Fault> {
+async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Setter>, Fault> {
     let Some(extent) = Extent::of(behalf) else { return Ok(None) };
     if let Some(setter) = lease.setter(extent) {
-        return Ok(Some(setter));
+        return Ok(Some(Setter::Prepared(setter)));
     }
-    let setter = extent.prepare(lease.session()?.client()).await;
+    let session = lease.session()?;
+    if session.is_pooled() {
+        return Ok(Some(extent.unprepared()));
+    }
+    let setter = extent.prepare(session.client()).await;
     if setter.is_err() {
         lease.finish();
     }
     let setter = setter.map_err(|error| Fault::Reported { error, clean: true })?;
     lease.keep_setter(extent, setter.clone());
-    Ok(Some(setter))
+    Ok(Some(Setter::Prepared(setter)))
 }
 
-/// Sends the statement and writes its rows as they come. A write is read to its end even when no more rows are wanted.
+/// Sends the statement, or runs it as it was prepared, and writes its rows as they come. A write is read to its end even
+/// when no more rows are wanted.
 async fn stream<W: Rows>(
     session: &Session,
-    prepared: &Statement,
+    prepared: Option<&Statement>,
     statement: &PostgresStatement,
     values: &[Value],
     rows: &mut W,
     clean: &mut bool,
 ) -> Result<End, Fault> {
     let reported = |error, clean: &bool| Fault::Reported { error, clean: *clean };
-    let stream = session.client().query_raw(prepared, values.iter().map(Bound)).await;
+    let client = session.client();
+    let stream = match prepared {
+        Some(prepared) => client.query_raw(prepared, values.iter().map(Bound)).await,
+        None => client.query_typed_raw(&statement.recipe.sql, statement.typed(values)).await,
+    };
     let mut stream = pin!(stream.map_err(|error| reported(error, clean))?);
     let mut scratch = String::new();
     let mut number = 0_usize;
@@ -414,6 +476,10 @@ async fn stream<W: Rows>(
         session.note_row(row.raw_size_bytes());
         if full {
             continue;
+        }
+        // What was prepared was looked at then.
+        if *clean && prepared.is_none() && !same_columns(row.columns(), &statement.recipe.columns) {
+            return Err(Fault::Final(columns_changed()));
         }
         *clean = false;
         number += 1;

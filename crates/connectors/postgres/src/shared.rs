@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use trunkline_sql::DatabaseError;
 
@@ -20,6 +21,8 @@ pub(crate) const CONNECTIONS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct SharedLane {
     dialer: Arc<Dialer>,
+    /// How its sessions are set up.
+    lane: Lane,
     slots: [Slot; CONNECTIONS],
     next: AtomicUsize,
     /// The number of its first place among those of all nodes.
@@ -49,9 +52,10 @@ pub(crate) struct SharedSession {
 impl SharedLane {
     /// Makes a lane without connections; they are opened as they are needed. `first_place` numbers them among those of all
     /// nodes.
-    pub(crate) fn new(dialer: Arc<Dialer>, first_place: usize, stalled_after: Duration) -> Self {
+    pub(crate) fn new(dialer: Arc<Dialer>, lane: Lane, first_place: usize, stalled_after: Duration) -> Self {
         Self {
             dialer,
+            lane,
             slots: std::array::from_fn(|_| Slot::default()),
             next: AtomicUsize::new(0),
             first_place,
@@ -70,6 +74,17 @@ impl SharedLane {
             Some(session) => Ok(session),
             None => self.open(slot, at).await,
         }
+    }
+
+    /// Opens every connection that is not open, all at once, and returns those that are then.
+    pub(crate) async fn all(&self) -> Vec<Arc<SharedSession>> {
+        let opened = self.slots.iter().enumerate().map(|(at, slot)| async move {
+            match self.usable(slot) {
+                Some(session) => Some(session),
+                None => self.open(slot, at).await.ok(),
+            }
+        });
+        join_all(opened).await.into_iter().flatten().collect()
     }
 
     /// Cuts off every connection that has answered nothing since the watched statement was sent: the server is likely not
@@ -103,7 +118,7 @@ impl SharedLane {
             return Ok(session);
         }
         let session = Arc::new(SharedSession {
-            session: self.dialer.dial(Lane::Shared).await?,
+            session: self.dialer.dial(self.lane).await?,
             place: self.first_place + at,
             unanswered_since: AtomicU64::new(0),
             answered: AtomicU64::new(0),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use postgres_types::{Oid, Type};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, DatabaseError};
+use trunkline_sql::{Access, DatabaseError, PlanMode, Value};
 
+use crate::bind::Bound;
 use crate::decode::ColumnPlan;
 use crate::shared::{CONNECTIONS, SharedSession};
 
@@ -21,6 +22,8 @@ pub struct PostgresStatement {
     pub(crate) access: Access,
     /// What to prepare.
     pub(crate) recipe: Recipe,
+    /// How it is planned.
+    pub(crate) plan: PlanMode,
     /// How the rows are read.
     pub(crate) columns: Box<[ColumnPlan]>,
     /// Whether a run can leave something behind that outlives its transaction.
@@ -67,6 +70,13 @@ pub(crate) fn columns_of(statement: &Statement) -> Box<[(String, Oid)]> {
     statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().oid())).collect()
 }
 
+/// Whether a result has the columns that were learned.
+pub(crate) fn same_columns(found: &[tokio_postgres::Column], learned: &[(String, Oid)]) -> bool {
+    found.len() == learned.len()
+        && std::iter::zip(found, learned)
+            .all(|(found, (name, oid))| found.name() == name && found.type_().oid() == *oid)
+}
+
 /// Says that what was learned of a statement is no longer so.
 pub(crate) fn columns_changed() -> DatabaseError {
     DatabaseError::Statement {
@@ -100,6 +110,7 @@ impl PostgresStatement {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             access,
             recipe,
+            plan: PlanMode::Auto,
             columns,
             leaves_traces,
             owner: Arc::new(()),
@@ -108,6 +119,17 @@ impl PostgresStatement {
             shared: places(1),
             needs_primary: AtomicBool::new(false),
         }
+    }
+
+    /// Has it planned like this.
+    pub(crate) fn planned(mut self, plan: PlanMode) -> Self {
+        self.plan = plan;
+        self
+    }
+
+    /// Returns the values with their types, for a statement that is sent whole.
+    pub(crate) fn typed<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = (Bound<'a>, Type)> + 'a {
+        std::iter::zip(values.iter().map(Bound), self.recipe.parameters.iter().cloned())
     }
 
     /// Makes room for the prepared forms of so many nodes.

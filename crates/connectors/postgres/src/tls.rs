@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
+use crate::cancel::poll_end;
 use crate::url::Refusal;
 
 /// `sslmode`.
@@ -140,13 +141,13 @@ impl Tls {
         Ok(Self { mode, is_written, config: Some(Arc::new(config)) })
     }
 
-    /// Returns the ways to try in turn. The second is only for a server that does not take the first.
-    pub(crate) fn ways(&self) -> &'static [SslMode] {
+    /// Returns the way to connect, and the one for a server that does not take the first.
+    pub(crate) fn ways(&self) -> (SslMode, Option<SslMode>) {
         match self.mode {
-            Mode::Disable => &[SslMode::Disable],
-            Mode::Allow => &[SslMode::Disable, SslMode::Require],
-            Mode::Prefer => &[SslMode::Prefer, SslMode::Disable],
-            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => &[SslMode::Require],
+            Mode::Disable => (SslMode::Disable, None),
+            Mode::Allow => (SslMode::Disable, Some(SslMode::Require)),
+            Mode::Prefer => (SslMode::Prefer, Some(SslMode::Disable)),
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => (SslMode::Require, None),
         }
     }
 
@@ -357,13 +358,23 @@ where
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, io::Error> {
+        self.handshake(domain)
+    }
+}
+
+impl Tls {
+    /// Prepares TLS with a host.
+    ///
+    /// # Errors
+    /// That the name can be in no certificate, where it is to be looked for in one.
+    pub(crate) fn handshake(&self, domain: &str) -> Result<Handshake, io::Error> {
         let name = match ServerName::try_from(domain) {
             Ok(name) => name.to_owned(),
             Err(error) if self.mode == Mode::VerifyFull => return Err(io::Error::other(error)),
             // A name that cannot be in a certificate, where it is not looked for: an address sends none.
             Err(_) => ServerName::from(std::net::IpAddr::from([0, 0, 0, 0])),
         };
-        Ok(Handshake { config: self.config.clone(), name })
+        Ok(Handshake { config: self.config.clone(), name, is_lingering: false })
     }
 }
 
@@ -372,6 +383,14 @@ where
 pub(crate) struct Handshake {
     config: Option<Arc<ClientConfig>>,
     name: ServerName<'static>,
+    is_lingering: bool,
+}
+
+impl Handshake {
+    /// Has the connection closed by the other side first.
+    pub(crate) fn lingering(self) -> Self {
+        Self { is_lingering: true, ..self }
+    }
 }
 
 impl<S> TlsConnect<S> for Handshake
@@ -386,18 +405,22 @@ where
         Box::pin(async move {
             let Some(config) = self.config else { return Err(io::Error::other("TLS is off")) };
             let connector = tokio_rustls::TlsConnector::from(config);
-            connector.connect(self.name, stream).await.map(|stream| Encrypted(Box::new(stream)))
+            let stream = Box::new(connector.connect(self.name, stream).await?);
+            Ok(Encrypted { stream, is_lingering: self.is_lingering })
         })
     }
 }
 
 /// An encrypted connection.
 #[derive(Debug)]
-pub(crate) struct Encrypted<S>(Box<tokio_rustls::client::TlsStream<S>>);
+pub(crate) struct Encrypted<S> {
+    stream: Box<tokio_rustls::client::TlsStream<S>>,
+    is_lingering: bool,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        let (_, connection) = self.0.get_ref();
+        let (_, connection) = self.stream.get_ref();
         let shown = connection.peer_certificates().and_then(|chain| chain.first());
         match shown.and_then(|certificate| end_point(certificate)) {
             Some(hash) => ChannelBinding::tls_server_end_point(hash),
@@ -412,7 +435,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -422,15 +445,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        if self.is_lingering {
+            return poll_end(Pin::new(&mut self.stream), context);
+        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -5,10 +5,11 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::{StreamExt, join};
-use postgres_types::Type;
+use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
 use trunkline_sql::{Access, Behalf};
 
+use crate::dial::Session;
 use crate::fault::{is_lost, is_stale, is_timeout};
 
 /// Who holds a statement to its bounds.
@@ -20,41 +21,48 @@ pub(crate) enum Bounds {
     Local,
 }
 
+impl Bounds {
+    /// Tells who does so in a session.
+    pub(crate) fn of(session: &Session) -> Self {
+        if session.is_pooled() { Self::Local } else { Self::Startup }
+    }
+}
+
 /// The texts that open transactions, made once for a database.
 #[derive(Debug)]
 pub(crate) struct Openings {
-    read: Box<str>,
-    write: Box<str>,
+    /// What follows the beginning where each transaction says its bounds.
+    local: [Box<str>; 2],
 }
 
 impl Openings {
     /// Decides the texts.
-    pub(crate) fn new(bounds: Bounds, statement_timeout: Duration) -> Self {
+    pub(crate) fn new(statement_timeout: Duration) -> Self {
         let timeout = millis(statement_timeout);
-        let mut local = String::new();
-        if bounds == Bounds::Local {
-            let (lock, idle) =
-                (millis(lock_timeout(statement_timeout)), millis(idle_timeout(statement_timeout)));
-            local = format!(
-                "; set local statement_timeout = {timeout}; set local lock_timeout = {lock}; \
+        let (lock, idle) = (millis(lock_timeout(statement_timeout)), millis(idle_timeout(statement_timeout)));
+        let local = |begin: &str| {
+            format!(
+                "{begin}; set local statement_timeout = {timeout}; set local lock_timeout = {lock}; \
                  set local idle_in_transaction_session_timeout = {idle}; set local datestyle = 'ISO'; \
                  set local standard_conforming_strings = on"
-            );
-        }
-        Self {
-            read: format!("begin read only{local}").into(),
-            write: format!("begin read write{local}").into(),
-        }
+            )
+        };
+        Self { local: [local(READ).into(), local(WRITE).into()] }
     }
 
     /// Returns what opens a transaction, to be sent as one simple query.
-    pub(crate) fn text(&self, access: Access) -> &str {
-        match access {
-            Access::ReadOnly => &self.read,
-            Access::ReadWrite => &self.write,
+    pub(crate) fn text(&self, bounds: Bounds, access: Access) -> &str {
+        match (bounds, access) {
+            (Bounds::Startup, Access::ReadOnly) => READ,
+            (Bounds::Startup, Access::ReadWrite) => WRITE,
+            (Bounds::Local, Access::ReadOnly) => &self.local[0],
+            (Bounds::Local, Access::ReadWrite) => &self.local[1],
         }
     }
 }
+
+const READ: &str = "begin read only";
+const WRITE: &str = "begin read write";
 
 /// Returns how long a statement waits for a lock: a caller is better told soon that someone else holds it, and who waits
 /// for one holds up all that come after.
@@ -87,13 +95,19 @@ impl Extent {
         (!behalf.is_plain()).then(|| Self { settings: behalf.settings.len(), role: behalf.role.is_some() })
     }
 
-    /// Prepares the statement that [`assume`] runs.
+    /// Prepares the statement that sets that much.
     ///
     /// # Errors
     /// What the database reports.
     pub(crate) async fn prepare(self, client: &Client) -> Result<Statement, Error> {
         let count = self.settings * 2 + usize::from(self.role);
         client.prepare_typed(&self.text(), &vec![Type::TEXT; count]).await
+    }
+
+    /// Returns what sets that much without having been prepared: behind a pooler the name of a prepared statement may mean
+    /// nothing to the next server.
+    pub(crate) fn unprepared(self) -> Setter {
+        Setter::Unprepared(self.text())
     }
 
     /// The role comes last: it may lack the right to set the others.
@@ -106,6 +120,15 @@ impl Extent {
     }
 }
 
+/// The statement that sets what the database is to know of a caller.
+#[derive(Debug)]
+pub(crate) enum Setter {
+    /// Prepared on the connection.
+    Prepared(Statement),
+    /// Its text.
+    Unprepared(String),
+}
+
 /// Why a transaction was not opened as its caller's. It is broken then, and whatever was sent after it does not run.
 #[derive(Debug)]
 pub(crate) enum Unopened {
@@ -115,40 +138,74 @@ pub(crate) enum Unopened {
     Refused(String),
 }
 
-/// Opens a transaction with what [`Openings`] says, and makes it the caller's by `setter`, which [`Extent::prepare`] made for
-/// as much as `behalf` has. All of it is sent at the first poll, so that it comes before what is polled after.
-///
-/// # Errors
-/// [`Unopened`].
-pub(crate) async fn open(
-    client: &Client,
-    opening: &str,
-    behalf: &Behalf,
-    setter: Option<&Statement>,
-) -> Result<(), Unopened> {
-    let assumed = async {
-        match setter {
-            Some(setter) => assume(client, setter, behalf).await,
-            None => Ok(()),
+/// How one call's transaction is opened.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    /// From [`Openings::text`] for these bounds.
+    pub(crate) text: &'a str,
+    pub(crate) bounds: Bounds,
+    pub(crate) behalf: &'a Behalf,
+    /// For as much as `behalf` has.
+    pub(crate) setter: Option<Setter>,
+}
+
+impl Opening<'_> {
+    /// Opens the transaction before anything else is sent, where nothing but the transaction would hold the statement to its
+    /// bounds; else does nothing.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub(crate) async fn ahead(&self, client: &Client) -> Result<(), Unopened> {
+        match self.bounds {
+            Bounds::Startup => Ok(()),
+            Bounds::Local => self.open(client).await,
         }
-    };
-    let (begun, assumed) = join!(client.batch_execute(opening), assumed);
-    begun.map_err(Unopened::Reported)?;
-    assumed.map_err(|error| {
-        let refused =
-            error.as_db_error().is_some_and(|_| !is_lost(&error) && !is_timeout(&error) && !is_stale(&error));
-        if refused { Unopened::Refused(refusal(&error)) } else { Unopened::Reported(error) }
-    })
+    }
+
+    /// Opens the transaction, if [`ahead`](Self::ahead) did not. All of it is sent at the first poll, so that it comes before
+    /// what is polled after.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub(crate) async fn along(&self, client: &Client) -> Result<(), Unopened> {
+        match self.bounds {
+            Bounds::Startup => self.open(client).await,
+            Bounds::Local => Ok(()),
+        }
+    }
+
+    async fn open(&self, client: &Client) -> Result<(), Unopened> {
+        let assumed = async {
+            match &self.setter {
+                Some(setter) => assume(client, setter, self.behalf).await,
+                None => Ok(()),
+            }
+        };
+        let (begun, assumed) = join!(client.batch_execute(self.text), assumed);
+        begun.map_err(Unopened::Reported)?;
+        assumed.map_err(|error| {
+            let is_refusal =
+                error.as_db_error().is_some() && !is_lost(&error) && !is_timeout(&error) && !is_stale(&error);
+            if is_refusal { Unopened::Refused(refusal(&error)) } else { Unopened::Reported(error) }
+        })
+    }
 }
 
 /// Sets what the database is to know of the caller, for this transaction only.
-async fn assume(client: &Client, setter: &Statement, behalf: &Behalf) -> Result<(), Error> {
+async fn assume(client: &Client, setter: &Setter, behalf: &Behalf) -> Result<(), Error> {
     let mut values: Vec<&str> = Vec::with_capacity(behalf.settings.len() * 2 + 1);
     for (name, value) in &behalf.settings {
         values.extend([&**name, value.as_str()]);
     }
     values.extend(behalf.role.as_deref());
-    client.execute_raw(setter, values).await.map(drop)
+    match setter {
+        Setter::Prepared(statement) => client.execute_raw(statement, values).await.map(drop),
+        Setter::Unprepared(text) => {
+            let values: Vec<_> =
+                values.iter().map(|value| (value as &(dyn ToSql + Sync), Type::TEXT)).collect();
+            client.query_typed(text, &values).await.map(drop)
+        }
+    }
 }
 
 /// Tells why, for the operator: the database's words without what they quote, since that is the caller's.
@@ -234,7 +291,7 @@ macro_rules! undo {
             "; set session authorization default; reset role; reset all; \
              select pg_catalog.pg_advisory_unlock_all(); close all; unlisten *; discard temp; discard sequences; \
              select pg_catalog.setseed(pg_catalog.sin(pg_catalog.date_part('microseconds', pg_catalog.clock_timestamp()))); \
-             select from pg_catalog.pg_prepared_statements where from_sql limit 1"
+             select from pg_catalog.pg_prepared_statement() where from_sql"
         )
     };
 }
@@ -251,11 +308,10 @@ mod tests {
 
     #[test]
     fn a_transaction_says_its_bounds_where_the_session_cannot() {
-        let startup = Openings::new(Bounds::Startup, Duration::from_secs(30));
-        assert_eq!(startup.text(Access::ReadOnly), "begin read only");
-        assert_eq!(startup.text(Access::ReadWrite), "begin read write");
-        let local = Openings::new(Bounds::Local, Duration::from_secs(2));
-        let text = local.text(Access::ReadOnly);
+        let openings = Openings::new(Duration::from_secs(2));
+        assert_eq!(openings.text(Bounds::Startup, Access::ReadOnly), "begin read only");
+        assert_eq!(openings.text(Bounds::Startup, Access::ReadWrite), "begin read write");
+        let text = openings.text(Bounds::Local, Access::ReadOnly);
         for part in [
             "begin read only;",
             "statement_timeout = 2000;",

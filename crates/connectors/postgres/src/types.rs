@@ -95,6 +95,18 @@ impl Form {
         }
     }
 
+    /// Returns the form of a type where the driver cannot ask the catalogue what a number stands for: nothing is read from
+    /// its binary form but the types that come with every server.
+    pub(crate) fn of_pooled(ty: &Type) -> Self {
+        if Type::from_oid(ty.oid()).is_some() {
+            return Self::of(ty);
+        }
+        match base(ty).kind() {
+            Kind::Array(element) if !matches!(element.kind(), Kind::Pseudo) => Self::CastToTexts,
+            _ => Self::CastToText,
+        }
+    }
+
     /// Returns the decoder of what then arrives.
     pub(crate) fn decoder(&self) -> Decoder {
         match self {
@@ -266,5 +278,7 @@ mod tests {
         assert_eq!(Form::of(&Type::INT8_ARRAY), Form::Native(Decoder::Array(Box::new(Decoder::Int8))));
         let domain = Type::new("d".into(), 90_000, Kind::Domain(Type::INT4), "public".into());
         assert_eq!(Form::of(&domain), Form::Native(Decoder::Int4));
+        assert_eq!(Form::of_pooled(&domain), Form::CastToText);
+        assert_eq!(Form::of_pooled(&Type::INT4), Form::of(&Type::INT4));
     }
 }

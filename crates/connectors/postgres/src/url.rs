@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, SslNegotiation};
 
+use crate::cancel::Peer;
 use crate::tls::{Mode, Tls, TlsFiles};
 
 /// The address of a database with its password; `Debug` hides it.
@@ -109,18 +111,16 @@ impl Refusal {
 }
 
 impl Address {
-    /// Returns what the driver needs for one host.
-    pub(crate) fn config(&self, target: &Target, mode: SslMode) -> Config {
+    /// Returns what the driver needs for one address of a host.
+    pub(crate) fn config(&self, target: &Target, peer: &Peer, mode: SslMode) -> Config {
         let mut config = self.base.clone();
-        match &target.host {
-            // There is no TLS on a socket of this machine.
-            Host::Unix(folder) => config.host_path(folder).ssl_mode(SslMode::Disable),
-            Host::Tcp(name) => config.host(name).ssl_mode(mode),
-        };
-        if let Some(at) = target.at {
-            config.hostaddr(at);
-        }
         config.port(target.port);
+        match (&target.host, peer) {
+            // There is no TLS on a socket of this machine.
+            (Host::Unix(folder), _) => config.host_path(folder).ssl_mode(SslMode::Disable),
+            (Host::Tcp(name), Peer::Tcp(at, _)) => config.host(name).hostaddr(at.ip()).ssl_mode(mode),
+            (Host::Tcp(name), Peer::Unix(_)) => config.host(name).ssl_mode(mode),
+        };
         config
     }
 
@@ -151,9 +151,22 @@ impl fmt::Debug for Address {
 }
 
 impl Target {
-    /// Whether the host is a socket of this machine.
-    pub(crate) fn is_unix(&self) -> bool {
-        matches!(self.host, Host::Unix(_))
+    /// Looks up where the host is, which may be in several places.
+    ///
+    /// # Errors
+    /// That nobody knows.
+    pub(crate) async fn peers(&self) -> io::Result<Vec<Peer>> {
+        let name = match &self.host {
+            Host::Unix(folder) => {
+                return Ok(vec![Peer::Unix(folder.join(format!(".s.PGSQL.{}", self.port)))]);
+            }
+            Host::Tcp(name) => name,
+        };
+        if let Some(at) = self.at {
+            return Ok(vec![Peer::Tcp(SocketAddr::new(at, self.port), name.clone())]);
+        }
+        let found = tokio::net::lookup_host((name.as_str(), self.port)).await?;
+        Ok(found.map(|at| Peer::Tcp(at, name.clone())).collect())
     }
 }
 
@@ -428,7 +441,8 @@ mod tests {
         for address in [&url, &pairs] {
             assert_eq!(address.shown(), "h1:1, h2:2");
             assert_eq!(address.role, Some(Role::Primary));
-            let config = address.config(&address.targets[1], SslMode::Require);
+            let peer = Peer::Tcp(([127, 0, 0, 1], 2).into(), "h2".into());
+            let config = address.config(&address.targets[1], &peer, SslMode::Require);
             assert_eq!(config.get_password(), Some(&b"p@'/ w"[..]));
             assert_eq!((config.get_user(), config.get_dbname()), (Some("u"), Some("d")));
             assert_eq!(config.get_application_name(), Some("a"));
@@ -460,7 +474,8 @@ mod tests {
     #[test]
     fn a_question_mark_in_a_password_begins_no_options() {
         let address = read("postgres://u:a?sslmode=x@h/db?sslmode=disable");
-        let config = address.config(&address.targets[0], SslMode::Disable);
+        let peer = Peer::Tcp(([127, 0, 0, 1], 2).into(), "h".into());
+        let config = address.config(&address.targets[0], &peer, SslMode::Disable);
         assert_eq!(config.get_password(), Some(&b"a?sslmode=x"[..]));
     }
 

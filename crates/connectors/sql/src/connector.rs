@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition};
 
 use crate::ad_hoc::AdHocTool;
-use crate::database::{Access, Database, DatabaseError, Dialect, Run};
+use crate::database::{Access, Database, DatabaseError, Dialect, Run, StatementSource};
 use crate::explain::{self, Asked, Late};
 use crate::learn::{self, Learning, Unprepared};
 use crate::options::{AdHoc, Options, SchemaProfile};
@@ -146,7 +146,8 @@ impl<D: Database> SqlConnector<D> {
 
     /// Asks the database, whatever was known before.
     async fn prepare(&self, slot: &Slot<D::Statement>) -> Result<Arc<Prepared<D::Statement>>, Unprepared> {
-        let source = slot.tool.source();
+        let per_caller = self.options.session.is_some();
+        let source = StatementSource { per_caller, ..slot.tool.source() };
         let (statement, description) = self.database.prepare(&source).await.map_err(Unprepared::Database)?;
         let prepared = learn::put_together(&slot.tool, statement, &description, &self.options, D::DIALECT);
         let prepared = Arc::new(prepared.map_err(Unprepared::Wrong)?);

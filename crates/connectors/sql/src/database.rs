@@ -46,6 +46,8 @@ pub struct StatementSource {
     pub ad_hoc: bool,
     /// How it is planned.
     pub plan: PlanMode,
+    /// Each run of it brings a role or settings of its caller, so that no two may share a connection at the same time.
+    pub per_caller: bool,
 }
 
 /// How often the database plans a statement.

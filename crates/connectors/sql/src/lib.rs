@@ -39,4 +39,5 @@ pub use problem::{Problem, Severity};
 pub use scan::Scanned;
 pub use sqlite_type::SqliteType;
 pub use tool::Tool;
+pub use trunkline_service::nearest;
 pub use value::{JsonKind, Value};

@@ -84,8 +84,8 @@ impl Tool {
             sql: self.scanned.render(),
             parameters: placeholders.map(|spec| spec.written.clone()).collect(),
             access: self.access,
-            ad_hoc: false,
             plan: self.plan,
+            ..StatementSource::default()
         }
     }
 }

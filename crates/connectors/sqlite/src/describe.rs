@@ -15,6 +15,7 @@ use crate::error::{self, Phase};
 use crate::execute::{Parameter, Prepared};
 use crate::gate::{Gate, Notes};
 use crate::guard::Lane;
+use crate::hint;
 use crate::link::Site;
 
 /// Compiles a statement, refuses what it may not do, and describes it.
@@ -22,6 +23,10 @@ pub(crate) fn describe(
     site: &Site<'_>,
     source: &StatementSource,
 ) -> Result<(Prepared, Description), DatabaseError> {
+    compile(site, source).map_err(|error| hint::explain(site, &source.sql, error))
+}
+
+fn compile(site: &Site<'_>, source: &StatementSource) -> Result<(Prepared, Description), DatabaseError> {
     let Site { connection, gate, path } = *site;
     let failed = |error| error::of_statement(error, Phase::Compiling, gate, path);
     gate.take_notes();

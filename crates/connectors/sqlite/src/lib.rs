@@ -12,6 +12,7 @@ mod execute;
 pub mod file;
 mod gate;
 mod guard;
+mod hint;
 mod link;
 mod place;
 mod pool;

@@ -63,7 +63,7 @@ impl<W: Rows> Call<'_, W> {
             }
             // The columns are not those that were learned: a replica may not have heard of the change.
             Fault::Final(DatabaseError::Statement { .. }) if on_replica => Some((Leaving::NotThere, false)),
-            Fault::Reported { .. } | Fault::Final(_) => None,
+            Fault::Reported { .. } | Fault::Elsewhere | Fault::Final(_) => None,
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use trunkline_sql::{Database, DatabaseError, Run, Value};
+use trunkline_sql::{Database, DatabaseError, PlanMode, Run, StatementSource, Value};
 use trunkline_testkit::postgres;
 
-use crate::support::{Collector, eventually, open, prepare, rows, run, writing};
+use crate::support::{Collector, eventually, open, prepare, reading, rows, run, writing};
 
 #[tokio::test]
 async fn only_reads_without_volatile_functions_share_connections() {
@@ -26,6 +26,23 @@ async fn only_reads_without_volatile_functions_share_connections() {
         ("show timezone", false),
     ] {
         assert_eq!(prepare(&postgres, sql).await.0.is_shared(), shared, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_asks_for_it_is_planned_once_on_either_lane() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "");
+    for (sql, shared) in [
+        ("select setting from pg_settings where name = 'plan_cache_mode'", true),
+        ("select current_setting('plan_cache_mode')", false),
+    ] {
+        for (plan, mode) in [(PlanMode::Auto, "auto"), (PlanMode::Generic, "force_generic_plan")] {
+            let source = StatementSource { plan, ..reading(sql) };
+            let (statement, _) = postgres.prepare(&source).await.unwrap();
+            assert_eq!(statement.is_shared(), shared, "{sql}");
+            assert_eq!(run(&postgres, &statement, vec![]).await.unwrap().rows.rows, [[json!(mode)]], "{sql}");
+        }
     }
 }
 
