@@ -11,7 +11,7 @@ pub(crate) const SECTIONS: &[&str] = &["auth", "roles", "limits", "store", "audi
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_KEYS: &[&str] =
-    &["replicas", "limit", "cache", "results", "max-result", "redact", "encrypt", "invalidates"];
+    &["limit", "cache", "results", "max-result", "redact", "encrypt", "invalidates"];
 /// Keys of `[tools.X]` that come later.
 pub(crate) const TOOL_KEYS: &[&str] = &[
     "cache",

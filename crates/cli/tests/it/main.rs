@@ -10,6 +10,7 @@ mod init;
 mod outage;
 mod pages;
 mod reload;
+mod replicas;
 mod serve;
 mod shutdown;
 mod spec;

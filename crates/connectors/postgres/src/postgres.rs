@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use trunkline_sql::{
     Access, BoxFuture, Database, DatabaseError, Description, Dialect, PlanMode, Ran, Rows, Run,
@@ -93,13 +95,18 @@ impl Postgres {
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        let Err(error) = self.primary().shared.pick().await else { return Ok(()) };
-        for node in self.nodes.all().filter(|node| !node.is_primary()) {
-            if node.shared.pick().await.is_ok() {
-                return Ok(());
+        // All at once: one that takes long to say nothing must not hide another that answers.
+        let look = async |node: &Node| (node.is_primary(), node.shared.pick().await.err());
+        let mut looks: FuturesUnordered<_> = self.nodes.all().map(look).collect();
+        let mut failed = Ok(());
+        while let Some((is_primary, error)) = looks.next().await {
+            match error {
+                None => return Ok(()),
+                Some(error) if is_primary || failed.is_ok() => failed = Err(error),
+                Some(_) => {}
             }
         }
-        Err(error)
+        failed
     }
 
     /// Tells how long calls waited for a connection of their own, as `pool` bounds those, on the primary and on the replicas.
