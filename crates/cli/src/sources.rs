@@ -72,6 +72,10 @@ impl<D: Database> Database for Kept<D> {
         self.0.prepare(source)
     }
 
+    fn examine<'a>(&'a self, connector: &'a str) -> BoxFuture<'a, Vec<Problem>> {
+        self.0.examine(connector)
+    }
+
     fn run<'a, W: Rows>(
         &'a self,
         statement: &'a Self::Statement,

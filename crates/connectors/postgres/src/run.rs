@@ -192,6 +192,7 @@ impl<W: Rows> Call<'_, W> {
             prefix: recipe.prefix,
             length: recipe.length,
             timeout: if shared { self.postgres.shared_timeout } else { self.postgres.statement_timeout },
+            ad_hoc: self.statement.ad_hoc,
         }
     }
 

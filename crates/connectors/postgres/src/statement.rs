@@ -28,6 +28,8 @@ pub struct PostgresStatement {
     pub(crate) columns: Box<[ColumnPlan]>,
     /// Whether a run can leave something behind that outlives its transaction.
     pub(crate) leaves_traces: bool,
+    /// Whether its caller wrote it.
+    pub(crate) ad_hoc: bool,
     /// Lives as long as this does, so that connections know when to forget it.
     pub(crate) owner: Arc<()>,
     lane: LaneChoice,
@@ -115,6 +117,7 @@ impl PostgresStatement {
             plan: PlanMode::Auto,
             columns,
             leaves_traces,
+            ad_hoc: false,
             owner: Arc::new(()),
             lane: LaneChoice { is_shared: AtomicBool::new(may_share), ..LaneChoice::default() },
             paging: Paging::default(),

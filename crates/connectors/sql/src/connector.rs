@@ -1,7 +1,7 @@
 //! A database and its declared tools as a service: statements are prepared once and called by their number.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -33,6 +33,8 @@ pub struct SqlConnector<D: Database> {
     generation: AtomicU64,
     /// Seals where pages end; without one a result that ends early does not go on.
     pub(crate) pager: Option<Pager>,
+    /// What [`Database::examine`] found, once it answered.
+    examined: Mutex<Option<Vec<Problem>>>,
 }
 
 /// A declared tool and what is known of it by now.
@@ -88,13 +90,22 @@ impl<D: Database> SqlConnector<D> {
         let slot = |tool| Slot { tool, prepared: ArcSwapOption::empty(), learning: Learning::default() };
         let tools = tools.into_iter().map(slot).collect();
         let generation = AtomicU64::new(0);
-        Arc::new(Self { name: name.into(), database, options, tools, ad_hoc, generation, pager })
+        Arc::new(Self {
+            name: name.into(),
+            database,
+            options,
+            tools,
+            ad_hoc,
+            generation,
+            pager,
+            examined: Mutex::default(),
+        })
     }
 
     /// Prepares every statement that is not prepared yet and keeps what the database says of it.
     ///
     /// Returns what is wrong with the declared tools; and, marked as unavailable, that the database did not answer, after
-    /// which the other statements are not tried.
+    /// which the other statements are not tried. The database is examined once; what that found is told every time.
     ///
     /// # Cancel safety
     /// What was learned until then is kept.
@@ -104,6 +115,13 @@ impl<D: Database> SqlConnector<D> {
             _ => Vec::new(),
         };
         problems.extend(self.options.warnings.iter().cloned());
+        let examined = self.examined().await;
+        // Nothing is prepared for a login that is refused, and nothing on a database that does not answer.
+        let ends = examined.iter().any(|problem| problem.severity != Severity::Warning);
+        problems.extend(examined);
+        if ends {
+            return problems;
+        }
         for slot in &self.tools {
             let Err(unprepared) = self.prepared(slot).await else { continue };
             match &*unprepared {
@@ -120,6 +138,18 @@ impl<D: Database> SqlConnector<D> {
             }
         }
         problems
+    }
+
+    async fn examined(&self) -> Vec<Problem> {
+        let known = || self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().clone() {
+            return found;
+        }
+        let found = self.database.examine(&self.name).await;
+        if found.iter().all(|problem| problem.severity != Severity::Unavailable) {
+            *known() = Some(found.clone());
+        }
+        found
     }
 
     /// Returns the tools as they are known now: first the declared ones in their order, last the ad-hoc tool if it is on.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use trunkline_service::Caller;
 
+use crate::problem::Problem;
 use crate::value::{JsonKind, Value};
 
 /// A boxed future that can be dropped at any time.
@@ -280,6 +281,16 @@ pub trait Database: Send + Sync + fmt::Debug + 'static {
         source: &'a StatementSource,
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>>;
 
+    /// Looks at what the connection's login may do, and tells what should be changed; paths begin with `connectors` and the
+    /// name. Nothing by default.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    fn examine<'a>(&'a self, connector: &'a str) -> BoxFuture<'a, Vec<Problem>> {
+        let _ = connector;
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// Runs a prepared statement.
     ///
     /// # Errors
@@ -294,6 +305,25 @@ pub trait Database: Send + Sync + fmt::Debug + 'static {
         statement: &'a Self::Statement,
         run: Run<W>,
     ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>>;
+}
+
+/// What a database says of a statement that failed, in its own words, for whoever wrote the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// What is wrong.
+    pub message: String,
+    /// Its code, like `42703`.
+    pub code: Option<String>,
+    /// Where, as a byte offset in [`StatementSource::sql`].
+    pub position: Option<usize>,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What the database advises.
+    pub hint: Option<String>,
+    /// The existing name or word that was probably meant.
+    pub nearest: Option<String>,
+    /// Whether the same statement may succeed when it is sent again.
+    pub may_retry: bool,
 }
 
 /// Why a statement was not prepared or did not run.
@@ -312,6 +342,9 @@ pub enum DatabaseError {
         /// The database's hint.
         hint: Option<String>,
     },
+    /// The database's whole report on a statement that its caller wrote, and may read.
+    #[error("{}", .0.message)]
+    Reported(Box<Report>),
     /// The statement or what it did is not allowed here: a write on a read-only tool, an attached file.
     #[error("{message}")]
     Refused {

@@ -97,6 +97,7 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
                 None => problem,
             }
         }
+        DatabaseError::Reported(report) => sql(&report.message),
         DatabaseError::Refused { message }
         | DatabaseError::Identity { reason: message }
         | DatabaseError::Data { message, .. }

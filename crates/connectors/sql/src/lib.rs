@@ -34,7 +34,7 @@ pub use behalf::{SessionPlan, Unidentified};
 pub use connector::SqlConnector;
 pub use database::{
     Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,
-    PlanMode, Ran, Resume, Rows, Run, StatementSource, WrittenType,
+    PlanMode, Ran, Report, Resume, Rows, Run, StatementSource, WrittenType,
 };
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
 pub use problem::{Problem, Severity};

@@ -4,6 +4,7 @@
 
 mod assistant;
 mod behalf;
+mod bypass;
 mod fairness;
 mod hosts;
 mod lanes;
