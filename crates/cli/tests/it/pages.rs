@@ -42,7 +42,7 @@ fn read_by_cursor(server: &Server, arguments: &Value, pages: usize, count: &mut 
         let rows = result["rows"].as_array().unwrap_or_else(|| panic!("{answer}"));
         rows.iter().for_each(|row| count.see(&row["n"]));
         last = Some(answer.clone());
-        let Some(cursor) = result["nextCursor"].as_str() else { return None };
+        let cursor = result["nextCursor"].as_str()?;
         arguments["cursor"] = cursor.into();
     }
     last
