@@ -24,6 +24,7 @@ mod gate;
 mod nature;
 mod node;
 mod nodes;
+mod parked;
 mod postgres;
 mod posture;
 mod prepare;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use trunkline_sql::{
     Access, BoxFuture, Database, DatabaseError, Description, Dialect, PlanMode, Problem, Ran, Rows, Run,
@@ -109,13 +111,18 @@ impl Postgres {
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        let Err(error) = self.primary().shared.pick().await else { return Ok(()) };
-        for node in self.nodes.all().filter(|node| !node.is_primary()) {
-            if node.shared.pick().await.is_ok() {
-                return Ok(());
+        // All at once: one that takes long to say nothing must not hide another that answers.
+        let look = async |node: &Node| (node.is_primary(), node.shared.pick().await.err());
+        let mut looks: FuturesUnordered<_> = self.nodes.all().map(look).collect();
+        let mut failed = Ok(());
+        while let Some((is_primary, error)) = looks.next().await {
+            match error {
+                None => return Ok(()),
+                Some(error) if is_primary || failed.is_ok() => failed = Err(error),
+                Some(_) => {}
             }
         }
-        Err(error)
+        failed
     }
 
     /// Tells how long calls waited for a connection of their own, as `pool` bounds those, on the primary and on the replicas.
@@ -208,9 +215,10 @@ impl Postgres {
         } else {
             lease.finish();
         }
+        drop(lease);
         let (statement, description) = learned?;
         let statement = statement.on_nodes(self.nodes.count()).planned(source.plan);
-        warm(node.shared_lane(source.plan), &statement, node.dialer.connect_timeout()).await;
+        warm(node.shared_lane(source.plan), &statement).await;
         Ok((statement, description))
     }
 
@@ -304,6 +312,7 @@ impl Postgres {
         let started = Instant::now();
         let longest = started + self.statement_timeout + self.connect_timeout() + ANSWER_GRACE;
         let limit = deadline.map_or(longest, |deadline| longest.min(deadline.into()));
+        let mut kept = None;
         let mut route = Route::default();
         let node = match statement.access {
             Access::ReadOnly if !statement.needs_primary() => {
@@ -318,6 +327,7 @@ impl Postgres {
             rows: &mut rows,
             behalf: &behalf,
             page,
+            kept: &mut kept,
             limit,
             started,
             place: Place::on(node),
@@ -325,7 +335,7 @@ impl Postgres {
             failed_in_recovery: false,
         };
         let affected = call.run().await?;
-        Ok(Ran { rows, affected, kept: None })
+        Ok(Ran { rows, affected, kept })
     }
 }
 

@@ -66,8 +66,10 @@ impl Learner<'_> {
         let plans = columns.iter().zip(&forms);
         let plans =
             plans.map(|(column, form)| ColumnPlan { name: column.name.clone(), decoder: form.decoder() });
-        let mut statement =
+        let statement =
             PostgresStatement::new(self.source.access, recipe, plans.collect(), may_share, is_volatile);
+        // The server declares cursors of plain queries only, which is a wall of its own around a caller's statement.
+        let mut statement = statement.with_paging(nature.kind == Kind::Query, self.source.ad_hoc);
         statement.ad_hoc = self.source.ad_hoc;
         self.lease.keep(&statement, statement.epoch(), prepared);
         Ok((statement, Description { parameters, columns }))

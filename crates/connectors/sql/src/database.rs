@@ -248,6 +248,20 @@ pub trait Rows: Send + fmt::Debug + 'static {
     fn restart(&mut self) -> bool {
         false
     }
+    /// Says that the next `rows` rows are those of earlier pages, told again because the statement runs from its first row
+    /// (or from a later one) once more. They are left out, and the last of them must be what was sent then.
+    fn skip(&mut self, rows: u64) {
+        let _ = rows;
+    }
+    /// Returns how many rows are kept by now; `None` when what comes after them is not to follow on a later page.
+    fn taken(&self) -> Option<u64> {
+        None
+    }
+    /// Returns how many more rows make it full at the latest, the one that shows that there are more included; `None` when
+    /// nobody knows.
+    fn room(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A database behind tools.

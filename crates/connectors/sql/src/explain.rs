@@ -166,7 +166,8 @@ impl Asked<'_> {
         }
     }
 
-    fn warn(&self, error: &DatabaseError) {
+    /// Tells the operator of an error, without any value.
+    pub(crate) fn warn(&self, error: &DatabaseError) {
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 

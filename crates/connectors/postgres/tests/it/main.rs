@@ -9,6 +9,7 @@ mod fairness;
 mod hosts;
 mod lanes;
 mod outage;
+mod pages;
 mod parameters;
 mod pooler;
 mod posture;

@@ -1,11 +1,10 @@
 -- Dead rows and what became of vacuum and analyze, table by table.
-with counted as (
-    select s.schemaname || '.' || s.relname as name, s.n_live_tup, s.n_dead_tup, s.n_mod_since_analyze,
+with counted as materialized (
+    select s.schemaname, s.relname, s.schemaname || '.' || s.relname as name, s.n_live_tup, s.n_dead_tup, s.n_mod_since_analyze,
         greatest(s.last_vacuum, s.last_autovacuum) as vacuumed,
         greatest(s.last_analyze, s.last_autoanalyze) as analyzed,
         pg_catalog.pg_relation_size(s.relid) as bytes,
-        c.reltuples,
-        pg_catalog.age(c.relfrozenxid) as age
+        c.reltuples
     from pg_catalog.pg_stat_user_tables s
     join pg_catalog.pg_class c on c.oid = s.relid
 ),
@@ -13,15 +12,16 @@ with counted as (
 estimated as (
     select c.name, c.bytes,
         c.bytes - (pg_catalog.ceil(c.reltuples * (28 + w.width + 4) / (w.block * 0.99)) * w.block) as spare
-    from counted c
+    from (
+        select * from counted where bytes > 10 * 1024 * 1024 and reltuples > 0 order by bytes desc limit 200
+    ) c
     join lateral (
         select pg_catalog.sum((1 - s.null_frac) * s.avg_width) as width,
             pg_catalog.current_setting('block_size')::float8 as block,
             pg_catalog.count(*) as columns
         from pg_catalog.pg_stats s
-        where s.schemaname || '.' || s.tablename = c.name and not s.inherited
+        where s.schemaname = c.schemaname and s.tablename = c.relname and not s.inherited
     ) w on w.columns > 0
-    where c.bytes > 10 * 1024 * 1024 and c.reltuples > 0
 )
 select pg_catalog.json_build_object(
     'dead', (

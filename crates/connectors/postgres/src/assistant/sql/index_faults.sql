@@ -1,5 +1,5 @@
 -- $1: a schema or null; $2: a table or null. Indexes that another does the work of, and those left invalid.
-with own as (
+with own as not materialized (
     select x.*, c.relname as index_name, t.relname as table_name, n.nspname, c.relam,
         pg_catalog.pg_relation_size(x.indexrelid) as bytes,
         pg_catalog.pg_get_expr(x.indexprs, x.indrelid) as expressions,

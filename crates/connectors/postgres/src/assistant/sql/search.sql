@@ -3,47 +3,52 @@
     select w.word, w.number
     from pg_catalog.jsonb_array_elements_text($1::text::jsonb) with ordinality w(word, number)
 ),
+-- Everything a place is judged by goes with it: a join of large lists by hand is only fast where the planner guesses well.
 places as (
-    select t.oid, pg_catalog.lower(t.name) as text, null::text as place, 4 as weight from tables t
+    select t.oid, t.schema, t.name, t.kind, pg_catalog.lower(t.name) as text, null::text as place, 4 as weight
+    from tables t
+    where t.schema = coalesce($2, t.schema)
     union all
-    select t.oid, pg_catalog.lower(a.attname::text), 'column ' || a.attname::text, 2
+    select t.oid, t.schema, t.name, t.kind, pg_catalog.lower(a.attname::text), 'column ' || a.attname::text, 2
     from tables t
     join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
+    where t.schema = coalesce($2, t.schema)
     union all
-    select t.oid, pg_catalog.lower(d.description),
+    select t.oid, t.schema, t.name, t.kind, pg_catalog.lower(d.description),
         case when d.objsubid = 0 then 'comment' else 'comment of ' || a.attname::text end, 1
     from tables t
     join pg_catalog.pg_description d
         on d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objoid = t.oid
     left join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = d.objsubid and d.objsubid > 0
+    where t.schema = coalesce($2, t.schema)
     union all
-    select t.oid, pg_catalog.lower(e.enumlabel::text), 'value of ' || a.attname::text, 1
+    select t.oid, t.schema, t.name, t.kind, pg_catalog.lower(e.enumlabel::text), 'value of ' || a.attname::text, 1
     from tables t
     join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
     join pg_catalog.pg_enum e on e.enumtypid = a.atttypid
+    where t.schema = coalesce($2, t.schema)
 ),
-scored as (
-    select p.oid, w.number, p.place,
+scored as materialized (
+    select p.oid, p.schema, p.name, p.kind, w.number, p.place,
         p.weight * case
             when p.text = w.word then 10
             when pg_catalog.strpos(p.text, w.word) = 1 then 5
             else 3
         end as score
-    from words w
-    join tables t on t.schema = coalesce($2, t.schema)
-    join places p on p.oid = t.oid and pg_catalog.strpos(p.text, w.word) > 0
+    from places p
+    join words w on pg_catalog.strpos(p.text, w.word) > 0
 ),
 best as (
-    select oid, number, pg_catalog.max(score) as score from scored group by oid, number
+    select oid, schema, name, kind, number, pg_catalog.max(score) as score
+    from scored group by oid, schema, name, kind, number
 ),
-ranked as (
-    select oid, pg_catalog.count(*) as words, pg_catalog.sum(score) as score from best group by oid
+ranked as materialized (
+    select oid, schema, name, kind, pg_catalog.count(*) as words, pg_catalog.sum(score) as score
+    from best group by oid, schema, name, kind
 ),
 hits as (
-    select t.oid, t.schema, t.name, t.kind, r.words, r.score
-    from ranked r
-    join tables t on t.oid = r.oid
-    order by r.words desc, r.score desc, pg_catalog.length(t.name), t.schema, t.name
+    select * from ranked r
+    order by r.words desc, r.score desc, pg_catalog.length(r.name), r.schema, r.name
     limit $3
 )
 select pg_catalog.json_build_object(
