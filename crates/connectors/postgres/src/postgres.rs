@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use trunkline_sql::{
-    Access, BoxFuture, Database, DatabaseError, Description, Dialect, Ran, Rows, Run, StatementSource,
+    Access, BoxFuture, Database, DatabaseError, Description, Dialect, PlanMode, Ran, Rows, Run,
+    StatementSource,
 };
 
 use crate::assistant::AssistantTool;
@@ -171,7 +172,7 @@ impl Postgres {
         lease.begin();
         let is_pooled = lease.session()?.is_pooled();
         if is_pooled {
-            let opening = self.openings.text(Bounds::Local, Access::ReadOnly);
+            let opening = self.openings.text(Bounds::Local, Access::ReadOnly, PlanMode::Auto);
             let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
             begun.map_err(|error| node.dialer.unreachable(chain(&error)))?;
         }

@@ -3,7 +3,6 @@
 
 mod cursor;
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, join};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, Statement};
-use trunkline_sql::{Access, Behalf, DatabaseError, Page, PlanMode, Rows, Value};
+use trunkline_sql::{Access, Behalf, DatabaseError, Page, Rows, Value};
 
 use crate::Postgres;
 use crate::bind::Bound;
@@ -293,9 +292,8 @@ impl<W: Rows> Call<'_, W> {
         let setter = setter(lease, self.behalf).await?;
         let access = self.statement.access;
         let bounds = Bounds::of(lease.session()?);
-        let text = self.postgres.openings.text(bounds, access);
-        let text = planned(text, self.statement.plan);
-        let opening = Opening { text: &text, bounds, behalf: self.behalf, setter };
+        let text = self.postgres.openings.text(bounds, access, self.statement.plan);
+        let opening = Opening { text, bounds, behalf: self.behalf, setter };
         if let Err(unopened) = opening.ahead(lease.session()?.client()).await {
             match transaction::roll_back(lease.session()?.client()).await {
                 Ok(_) => lease.finish(),
@@ -436,14 +434,6 @@ async fn prepared(statement: &PostgresStatement, lease: &mut Lease) -> Result<Op
     let prepared = prepared?;
     lease.keep(statement, epoch, prepared.clone());
     Ok(Some(prepared))
-}
-
-/// Adds to what opens a transaction how its statement is planned.
-fn planned(text: &str, plan: PlanMode) -> Cow<'_, str> {
-    match plan {
-        PlanMode::Auto => text.into(),
-        PlanMode::Generic => format!("{text}; set local plan_cache_mode = force_generic_plan").into(),
-    }
 }
 
 async fn prepare(statement: &PostgresStatement, client: &Client) -> Result<Statement, Fault> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, join};
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
-use trunkline_sql::{Access, Behalf};
+use trunkline_sql::{Access, Behalf, PlanMode};
 
 use crate::dial::Session;
 use crate::fault::{is_lost, is_stale, is_timeout};
@@ -31,7 +31,14 @@ impl Bounds {
 /// The texts that open transactions, made once for a database.
 #[derive(Debug)]
 pub(crate) struct Openings {
-    /// What follows the beginning where each transaction says its bounds.
+    read: Texts,
+    write: Texts,
+}
+
+/// What opens a transaction of one access.
+#[derive(Debug)]
+struct Texts {
+    startup: [Box<str>; 2],
     local: [Box<str>; 2],
 }
 
@@ -40,29 +47,38 @@ impl Openings {
     pub(crate) fn new(statement_timeout: Duration) -> Self {
         let timeout = millis(statement_timeout);
         let (lock, idle) = (millis(lock_timeout(statement_timeout)), millis(idle_timeout(statement_timeout)));
-        let local = |begin: &str| {
-            format!(
-                "{begin}; set local statement_timeout = {timeout}; set local lock_timeout = {lock}; \
-                 set local idle_in_transaction_session_timeout = {idle}; set local datestyle = 'ISO'; \
-                 set local standard_conforming_strings = on"
-            )
+        let bounds = format!(
+            "; set local statement_timeout = {timeout}; set local lock_timeout = {lock}; \
+             set local idle_in_transaction_session_timeout = {idle}; set local datestyle = 'ISO'; \
+             set local standard_conforming_strings = on"
+        );
+        let by_plan = |text: String| {
+            let generic = format!("{text}; set local plan_cache_mode = force_generic_plan");
+            [text.into(), generic.into()]
         };
-        Self { local: [local(READ).into(), local(WRITE).into()] }
+        let texts = |begin: &str| Texts {
+            startup: by_plan(begin.to_owned()),
+            local: by_plan(format!("{begin}{bounds}")),
+        };
+        Self { read: texts("begin read only"), write: texts("begin read write") }
     }
 
     /// Returns what opens a transaction, to be sent as one simple query.
-    pub(crate) fn text(&self, bounds: Bounds, access: Access) -> &str {
-        match (bounds, access) {
-            (Bounds::Startup, Access::ReadOnly) => READ,
-            (Bounds::Startup, Access::ReadWrite) => WRITE,
-            (Bounds::Local, Access::ReadOnly) => &self.local[0],
-            (Bounds::Local, Access::ReadWrite) => &self.local[1],
+    pub(crate) fn text(&self, bounds: Bounds, access: Access, plan: PlanMode) -> &str {
+        let texts = match access {
+            Access::ReadOnly => &self.read,
+            Access::ReadWrite => &self.write,
+        };
+        let [auto, generic] = match bounds {
+            Bounds::Startup => &texts.startup,
+            Bounds::Local => &texts.local,
+        };
+        match plan {
+            PlanMode::Auto => auto,
+            PlanMode::Generic => generic,
         }
     }
 }
-
-const READ: &str = "begin read only";
-const WRITE: &str = "begin read write";
 
 /// Returns how long a statement waits for a lock: a caller is better told soon that someone else holds it, and who waits
 /// for one holds up all that come after.
@@ -309,9 +325,14 @@ mod tests {
     #[test]
     fn a_transaction_says_its_bounds_where_the_session_cannot() {
         let openings = Openings::new(Duration::from_secs(2));
-        assert_eq!(openings.text(Bounds::Startup, Access::ReadOnly), "begin read only");
-        assert_eq!(openings.text(Bounds::Startup, Access::ReadWrite), "begin read write");
-        let text = openings.text(Bounds::Local, Access::ReadOnly);
+        let text = |bounds, access| openings.text(bounds, access, PlanMode::Auto);
+        assert_eq!(text(Bounds::Startup, Access::ReadOnly), "begin read only");
+        assert_eq!(text(Bounds::Startup, Access::ReadWrite), "begin read write");
+        assert_eq!(
+            openings.text(Bounds::Startup, Access::ReadOnly, PlanMode::Generic),
+            "begin read only; set local plan_cache_mode = force_generic_plan"
+        );
+        let text = text(Bounds::Local, Access::ReadOnly);
         for part in [
             "begin read only;",
             "statement_timeout = 2000;",

@@ -2,7 +2,7 @@
 //! memory of a server process, like hypothetical indexes, and must not meet another caller.
 
 use tokio::time::{Instant, timeout_at};
-use trunkline_sql::{Access, Behalf, DatabaseError};
+use trunkline_sql::{Access, Behalf, DatabaseError, PlanMode};
 
 use super::Asked;
 use crate::Postgres;
@@ -35,7 +35,7 @@ impl<'a> ReadSession<'a> {
     /// Begins, read-only and as the caller.
     async fn open(&self, behalf: &Behalf) -> Result<(), DatabaseError> {
         let bounds = Bounds::of(self.lease.session()?);
-        let text = self.postgres.openings.text(bounds, Access::ReadOnly);
+        let text = self.postgres.openings.text(bounds, Access::ReadOnly, PlanMode::Auto);
         // The setter goes as text: the connection is not kept, so nothing prepared on it would be.
         let setter = Extent::of(behalf).map(Extent::unprepared);
         let opening = Opening { text, bounds, behalf, setter };

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, Row, RowStream};
 use trunkline_sql::{Access, DatabaseError, Rows};
 
-use super::{Call, EXCLUSIVE_TRIES, Fault, planned, prepared, setter};
+use super::{Call, EXCLUSIVE_TRIES, Fault, prepared, setter};
 use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::exclusive::Lease;
@@ -150,8 +150,8 @@ impl<W: Rows> Call<'_, W> {
         let setter = setter(&mut page.lease, self.behalf).await?;
         page.lease.begin();
         let bounds = Bounds::of(page.lease.session()?);
-        let text = planned(self.postgres.openings.text(bounds, Access::ReadOnly), statement.plan);
-        let opening = Opening { text: &text, bounds, behalf: self.behalf, setter };
+        let text = self.postgres.openings.text(bounds, Access::ReadOnly, statement.plan);
+        let opening = Opening { text, bounds, behalf: self.behalf, setter };
         let values: Vec<(Bound<'_>, Type)> = statement.typed(self.values).collect();
         let values: Vec<(&(dyn ToSql + Sync), Type)> =
             values.iter().map(|(value, ty)| (value as &(dyn ToSql + Sync), ty.clone())).collect();
