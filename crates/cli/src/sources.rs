@@ -251,15 +251,16 @@ impl<D: Reach> Source for SqlSource<D> {
         let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
         let served =
             |definition| Served { definition, service: Arc::clone(&service), target: 0, completes: false };
-        let templates = self.connector.templates().into_iter().map(served).collect();
+        let templates = self.connector.templates().into_iter().map(served);
         let tools = (0..).zip(self.connector.definitions()).map(entry).collect();
-        let mut parts = Parts { templates, tools, ..Parts::default() };
+        let mut parts = Parts { tools, ..Parts::default() };
         if let Some(assistant) = &self.assistant {
             let own = assistant.parts();
             parts.tools.extend(own.tools);
             parts.resources.extend(own.resources);
             parts.templates.extend(own.templates);
         }
+        parts.templates.extend(templates);
         parts
     }
 

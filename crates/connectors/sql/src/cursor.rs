@@ -259,7 +259,8 @@ pub(crate) fn link(uri: &str, tool: &str) -> Vec<u8> {
 /// Adds the argument to an input schema.
 pub(crate) fn describe_argument(schema: &mut Json) {
     if let Some(Json::Object(properties)) = schema.get_mut("properties") {
-        let text = "`nextCursor` of the result before, for the rows after it";
+        // Every tool of rows has it and every model pays for it, so it says no more than it must.
+        let text = "nextCursor of the last result";
         properties.insert(ARGUMENT.to_owned(), json!({ "type": "string", "description": text }));
     }
 }
@@ -267,8 +268,7 @@ pub(crate) fn describe_argument(schema: &mut Json) {
 /// Adds `nextCursor` to an output schema.
 pub(crate) fn describe_result(schema: &mut Json) {
     if let Some(Json::Object(properties)) = schema.get_mut("properties") {
-        let text = "Send it as `cursor` for the rows after these";
-        properties.insert("nextCursor".to_owned(), json!({ "type": "string", "description": text }));
+        properties.insert("nextCursor".to_owned(), json!({ "type": "string" }));
     }
 }
 
