@@ -220,3 +220,21 @@ async fn statements_learned_before_are_sent_whole() {
         eventually(Duration::from_secs(5), ran).await;
     }
 }
+
+#[tokio::test]
+async fn a_callers_own_statement_passes_the_same_gate() {
+    let setup = Setup::make("").await;
+    setup.watcher.run("create table t as select 7 as a").await;
+    let postgres = setup.open("ad-hoc-sql = 'read-only'");
+    let ad_hoc = |sql: &str| StatementSource { ad_hoc: true, ..reading(sql) };
+    for _ in 0..3 {
+        let (statement, _) = postgres.prepare(&ad_hoc("select a + 1 as b from t")).await.unwrap();
+        assert_eq!(run(&postgres, &statement, Vec::new()).await.unwrap().rows.rows, [[json!(8)]]);
+        for wrong in ["select set_config('app.tenant', 'x', false)", "select nothing from t", "delete from t"]
+        {
+            assert!(postgres.prepare(&ad_hoc(wrong)).await.is_err(), "{wrong}");
+        }
+    }
+    assert_eq!(setup.watcher.value("select count(*) from t").await.as_deref(), Some("1"));
+    assert_eq!(setup.left_behind().await, 0);
+}
