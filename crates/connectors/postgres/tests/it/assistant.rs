@@ -311,13 +311,8 @@ async fn a_plan_is_read_for_the_caller_and_nothing_is_written_by_it() {
     refused(&assistant, EXPLAIN, json!({ "sql": "select wipe()", "analyze": true })).await;
     assert_eq!(database.client().await.value("select count(*) from orders").await.unwrap(), "60000");
 
-    let version = database.client().await.value("show server_version_num").await.unwrap();
-    let asked = json!({ "sql": "select * from orders where id = $1" });
-    if version.as_str() >= "160000" {
-        assert!(call(&assistant, EXPLAIN, asked).await["plan"].to_string().contains("$1"));
-    } else {
-        assert!(refused(&assistant, EXPLAIN, asked).await.contains("PostgreSQL 16"));
-    }
+    let text = refused(&assistant, EXPLAIN, json!({ "sql": "select * from orders where id = $1" })).await;
+    assert!(text.contains("write values into it"), "{text}");
 }
 
 #[tokio::test]
