@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use trunkline_sql::Severity;
+
 use crate::config::{Diagnostic, Document, Edge, LogFile, LogFormat, Style, render};
 
 /// Writes a line to stderr.
@@ -89,7 +91,12 @@ impl Voice {
     pub(crate) fn wrong(self, headline: &str, problems: &[Diagnostic], document: &Document) {
         if self.json {
             for problem in problems {
-                tracing::error!(key = problem.key, "{headline}: {}", problem.one_line(document));
+                let (key, told) = (&problem.key, problem.one_line(document));
+                if problem.severity == Severity::Warning {
+                    tracing::warn!(key, "{headline}: {told}");
+                } else {
+                    tracing::error!(key, "{headline}: {told}");
+                }
             }
             return;
         }

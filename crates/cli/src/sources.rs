@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_postgres::{Assistant, NodeStatus, Postgres};
-use trunkline_service::catalog::{Entry, Parts};
+use trunkline_service::catalog::{Entry, Parts, Served};
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
 use trunkline_sql::connector::SqlConnector;
@@ -70,6 +70,10 @@ impl<D: Database> Database for Kept<D> {
         source: &'a StatementSource,
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>> {
         self.0.prepare(source)
+    }
+
+    fn examine<'a>(&'a self, connector: &'a str) -> BoxFuture<'a, Vec<Problem>> {
+        self.0.examine(connector)
     }
 
     fn run<'a, W: Rows>(
@@ -168,7 +172,7 @@ impl<D: Reach> SqlSource<D> {
         sealer: &Arc<Sealer>,
     ) -> Self {
         let assistant = database.assistant(&name, &options);
-        let connector = SqlConnector::new(&name, Kept(Arc::clone(&database)), options, tools);
+        let connector = SqlConnector::paged(&name, Kept(Arc::clone(&database)), options, tools, sealer);
         Self { name, database, connector, assistant, sealer: Arc::clone(sealer) }
     }
 }
@@ -214,8 +218,11 @@ impl<D: Reach> Source for SqlSource<D> {
         let service: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
         let service: Arc<dyn Service> = service;
         let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
+        let served =
+            |definition| Served { definition, service: Arc::clone(&service), target: 0, completes: false };
+        let templates = self.connector.templates().into_iter().map(served).collect();
         let tools = (0..).zip(self.connector.definitions()).map(entry).collect();
-        let mut parts = Parts { tools, ..Parts::default() };
+        let mut parts = Parts { templates, tools, ..Parts::default() };
         if let Some(assistant) = &self.assistant {
             let own = assistant.parts();
             parts.tools.extend(own.tools);

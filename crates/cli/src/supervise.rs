@@ -64,7 +64,7 @@ impl Supervisor {
             return Err((clashes, document));
         }
         let head_start = join_all(served.iter().map(|served| served.source.learn()));
-        // What is wrong is told by the tasks that go on trying.
+        // What is wrong or to be warned of is told by the tasks that come after.
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
         let Config { server, admin, tools: order, .. } = config;
         let generation = generation_of(&served);
@@ -90,7 +90,7 @@ impl Supervisor {
             generation,
             learning: JoinSet::new(),
         };
-        supervisor.learn();
+        supervisor.learn(|_| true);
         Ok(supervisor)
     }
 
@@ -130,11 +130,11 @@ impl Supervisor {
         }
     }
 
-    /// Starts a task for each connector that is not ready, in place of those there were.
-    fn learn(&mut self) {
+    /// Starts a task for each of these connectors, in place of those there were.
+    fn learn(&mut self, which: impl Fn(&Served) -> bool) {
         self.learning.abort_all();
         self.learning.detach_all();
-        for served in self.served.load().iter().filter(|served| !served.source.is_ready()) {
+        for served in self.served.load().iter().filter(|served| which(served)) {
             let (served, document, voice) = (served.clone(), Arc::clone(&self.document), self.voice);
             self.learning.spawn(learn(served, document, voice));
         }
@@ -226,7 +226,8 @@ impl Supervisor {
         self.voice.say(&format!("the configuration was reloaded: {connectors}, {tools}"));
         self.served.store(Arc::new(served));
         (self.server, self.order, self.document) = (server, config.tools, Arc::new(document));
-        self.learn();
+        // Of those that are ready, everything was told when the new file was examined.
+        self.learn(|served| !served.source.is_ready());
     }
 
     /// Tells what cannot change while the process runs, and keeps the old value.
@@ -261,10 +262,10 @@ async fn learn(served: Served, document: Arc<Document>, voice: Voice) {
     let mut wait = RETRY.0;
     loop {
         let problems = served.source.learn().await;
-        if served.source.is_ready() {
-            let is_warning = |problem: &&trunkline_sql::Problem| problem.severity == Severity::Warning;
-            let warnings: Vec<_> = problems.iter().filter(is_warning).cloned().collect();
-            tell(&warnings, &served.name, &document, voice);
+        let is_down = problems.iter().any(|problem| problem.severity == Severity::Unavailable);
+        if served.source.is_ready() && !is_down {
+            let new: Vec<_> = problems.into_iter().filter(|problem| !told.contains(problem)).collect();
+            tell(&new, &served.name, &document, voice);
             if !told.is_empty() {
                 voice.say(&format!("connector {} is ready", served.name));
             }

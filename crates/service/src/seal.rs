@@ -27,6 +27,10 @@ pub enum Purpose {
     Cursor,
     /// `requestState` of a request that asks for input.
     State,
+    /// `nextCursor` of a tool's result.
+    Page,
+    /// The address from which the rest of a tool's result is read.
+    Results,
 }
 
 impl Purpose {
@@ -35,6 +39,8 @@ impl Purpose {
             Self::Session => 1,
             Self::Cursor => 2,
             Self::State => 3,
+            Self::Page => 4,
+            Self::Results => 5,
         }
     }
 }
@@ -142,6 +148,17 @@ fn associated(purpose: Purpose, caller: &[u8]) -> Vec<u8> {
 /// [`Unsealable`] when it gives none.
 pub fn random(bytes: &mut [u8]) -> Result<(), Unsealable> {
     getrandom::fill(bytes).map_err(|_| Unsealable)
+}
+
+/// Returns the SHA-256 of the parts, each with its length so that no other parts have the same.
+#[must_use]
+pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 /// Returns the seconds since 1970.

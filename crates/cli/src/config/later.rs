@@ -10,18 +10,8 @@ pub(crate) const SECTIONS: &[&str] = &["auth", "roles", "limits", "store", "audi
 /// Types of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
-pub(crate) const CONNECTOR_KEYS: &[&str] = &[
-    "replicas",
-    "limit",
-    "cache",
-    "results",
-    "max-result",
-    "redact",
-    "encrypt",
-    "session",
-    "role",
-    "invalidates",
-];
+pub(crate) const CONNECTOR_KEYS: &[&str] =
+    &["limit", "cache", "results", "max-result", "redact", "encrypt", "invalidates"];
 /// Keys of `[tools.X]` that come later.
 pub(crate) const TOOL_KEYS: &[&str] = &[
     "cache",

@@ -257,3 +257,55 @@ fn both_files_of_the_shop_are_right() {
         assert_eq!(told(text), "");
     }
 }
+
+#[test]
+fn a_warning_is_called_one_and_has_its_place() {
+    let text = format!("{SHOP}\n[tools.a]\nconnector = \"shop\"\nsql = \"select 1\"\n");
+    let loaded = load_with(&text, Edge::Http(None));
+    let wrong = trunkline_sql::Problem::new(&["tools", "a", "sql"], "no such column: b").at(7);
+    let warned = trunkline_sql::Problem::new(&["connectors", "shop", "path"], "anyone may write to the file")
+        .help("let only its owner write: `chmod go-w shop.db`")
+        .warning();
+    let problems = [wrong, warned].map(|problem| Diagnostic::from_problem(problem, &loaded.document));
+    insta::assert_snapshot!(render(&problems, &loaded.document, Style::Plain));
+    let coloured = render(&problems[1..], &loaded.document, Style::Terminal(100));
+    assert!(coloured.starts_with("\u{1b}[1m\u{1b}[33mwarning"), "yellow: {coloured:?}");
+}
+
+/// Wherever the mark stands it is under the word, whatever comes before it on the line.
+#[test]
+fn the_mark_is_under_the_word_whatever_stands_before_it() {
+    for (text, ends) in [
+        ("sql = \"\"\"\r\nselect id,\r\n\t\tnmae\r\nfrom customers\"\"\"\r\n", "\r\n"),
+        ("sql = \"\"\"\nselect id,\n\t\tnmae\nfrom customers\"\"\"\n", "\n"),
+        ("sql = \"select '表表 größe 🦀 e\u{301}', nmae\"\n", "\n"),
+        ("sql = \"select 'a\\tb\\u00e9', nmae\"\n", "\n"),
+    ] {
+        let text = format!("[tools.a]{ends}{text}");
+        let loaded = load_with(&text, Edge::Http(None));
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        let sql = table["tools"]["a"]["sql"].as_str().unwrap();
+        let problem = trunkline_sql::Problem::new(&["tools", "a", "sql"], "no such column: nmae");
+        let problem = problem.at(sql.find("nmae").unwrap());
+        let told =
+            render(&[Diagnostic::from_problem(problem, &loaded.document)], &loaded.document, Style::Plain);
+        let lines: Vec<&str> = told.lines().collect();
+        let at = lines
+            .iter()
+            .position(|line| line.contains("^^^^ in `tools.a.sql`"))
+            .unwrap_or_else(|| panic!("{told}"));
+        let (line, mark) = (lines[at - 1], lines[at]);
+        let width = |text: &str| {
+            text.chars()
+                .map(|c| match c {
+                    '表' | '🦀' => 2,
+                    '\u{301}' => 0,
+                    _ => 1,
+                })
+                .sum::<usize>()
+        };
+        let (before, _) = line.split_once("nmae").unwrap_or_else(|| panic!("{told}"));
+        assert_eq!(width(before), mark.find('^').unwrap(), "{told}");
+        assert!(!mark.contains("^^^^^"), "{told}");
+    }
+}

@@ -78,7 +78,7 @@ async fn pg_07_a_call_past_its_deadline_is_stopped_in_the_database() {
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("stopped after 1.0s"), "{text}");
+    assert!(text.contains("stopped after"), "{text}");
     until(&watcher, "0", SOON).await;
     assert_served(server.address);
 }

@@ -69,6 +69,27 @@ fn what_does_not_answer_exits_69_and_a_wrong_file_besides_78() {
     assert_eq!(folder.run(&["check"]).status.code(), Some(78));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_refused_exits_78_at_its_url_and_an_unverified_server_is_a_warning() {
+    let secure = trunkline_testkit::postgres::SecurePostgres::start().await;
+    let folder = Folder::new();
+    let connector = |url: &str| config(&format!("[connectors.far]\ntype = \"postgres\"\nurl = {url:?}\n"));
+    let good = secure.url("anyway", "localhost", "sslmode=require");
+    folder.write(&connector(&good.replace("p%40s", "letmein")));
+    let output = folder.run(&["check", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let found = problems(&output);
+    assert_eq!(found[0]["key"], "connectors.far.url", "{found:?}");
+    assert!(found[0]["message"].as_str().unwrap().contains("password is wrong"), "{found:?}");
+    assert!(!text(&output.stdout).contains("letmein") && !text(&output.stdout).contains("anyway"));
+    folder.write(&connector(&good));
+    let output = folder.run(&["check", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["warnings"][0]["key"], "connectors.far.url", "{printed}");
+    assert!(text(&output.stdout).contains("not verified"), "{printed}");
+}
+
 #[test]
 fn the_value_of_a_reference_is_not_shown_whoever_tells_of_it() {
     let folder = Folder::new();
@@ -141,4 +162,74 @@ fn schema_prints_the_committed_schema() {
     let committed =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/trunkline.schema.json")).unwrap();
     assert!(text(&output.stdout) == committed, "`trunkline schema` differs from trunkline.schema.json");
+}
+
+#[test]
+fn what_a_database_is_told_of_callers_is_checked_at_its_place() {
+    let folder = Folder::new();
+    let file = |keys: &str| {
+        format!("[connectors.shop]\ntype = \"postgres\"\nurl = \"postgres://app@localhost/shop\"\n{keys}\n")
+    };
+    for keys in [
+        "session = { \"app.tenant\" = \"caller.claims.tenant\" }\nrole = \"caller.claims.db_role\"",
+        // An expression is code: nothing in it is read from the environment.
+        "session.\"app.tenant\" = \"'${NOWHERE}' + caller.subject\"",
+    ] {
+        folder.write(&file(keys));
+        let output = folder.run(&["check", "--offline"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    folder.write(&file("session.\"app.tenant\" = \"args.tenant\"\nrole = \"caller.clams\""));
+    let output = folder.run(&["check", "--offline"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let told =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("args.tenant") && told.contains("clams"), "{told}");
+    assert!(told.contains("toml:4:") && told.contains("toml:5:"), "{told}");
+}
+
+/// What PostgreSQL says of a statement stands in the file under the very word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_postgresql_does_not_take_is_marked_in_the_file() {
+    let database = trunkline_testkit::postgres::database().await;
+    database.run("create table customers (id int primary key, name text, email text)").await;
+    let folder = Folder::new();
+    let tool = |name: &str, sql: &str| format!("\n[tools.{name}]\nconnector = \"db\"\nsql = {sql}\n");
+    folder.write(&format!(
+        "[connectors.db]\ntype = \"postgres\"\nurl = \"${{DATABASE_URL}}\"\n{}{}{}{}",
+        tool("lines", "\"\"\"\nselect id,\n\t\tnmae\nfrom customers\nwhere id = :id\n\"\"\""),
+        tool("wide", "\"select '表 größe', emial from customers where name = :name\""),
+        tool("syntax", "'select id form customers'"),
+        tool("table", "\"select \\u0069d from \\\"custmers\\\" where id = :id\""),
+    ));
+    let output = trunkline()
+        .arg("check")
+        .current_dir(folder.path())
+        .env("DATABASE_URL", &database.url)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!(text(&output.stderr));
+    assert!(text(&output.stdout).contains("; 4 problems"), "{}", text(&output.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_are_shown_and_counted_apart_and_change_no_exit_code() {
+    let database = trunkline_testkit::postgres::database().await;
+    let folder = Folder::new();
+    folder.write("[connectors.db]\ntype = \"postgres\"\nurl = \"${DATABASE_URL}\"\n");
+    let url = format!("{}?sslmode=prefer", database.url);
+    let check = |args: &[&str]| {
+        trunkline().args(args).current_dir(folder.path()).env("DATABASE_URL", &url).output().unwrap()
+    };
+    let output = check(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(told.starts_with("warning: ") && told.contains("--> trunkline.toml:3:7"), "{told}");
+    assert!(!told.contains("error:"), "{told}");
+    let last = text(&output.stdout).lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains("; no problems, ") && last.contains(" warning"), "{last}");
+    let printed: Value = serde_json::from_slice(&check(&["check", "--output", "json"]).stdout).unwrap();
+    assert_eq!(printed["problems"].as_array().map(Vec::len), Some(0));
+    assert_eq!(printed["warnings"][0]["line"], 3);
 }

@@ -239,6 +239,15 @@ fn write_dimension<W: Rows>(
     Some(())
 }
 
+/// Appends a number with leading zeros, its first digit counting so many; without the formatting machinery, since dates and numerics are all digits.
+fn digits(number: i64, mut first: i64, out: &mut String) {
+    while first > 0 {
+        // One decimal digit fits.
+        out.push(u8::try_from(number / first % 10).map_or('0', |digit| char::from(b'0' + digit)));
+        first /= 10;
+    }
+}
+
 /// Takes big-endian numbers from the front of some bytes.
 struct Reader<'a>(&'a [u8]);
 

@@ -18,7 +18,7 @@ use crate::damper::{Damper, Reason};
 use crate::fault::rejection;
 use crate::file::PreparedMode;
 use crate::tls::Tls;
-use crate::transaction::{lock_timeout, millis};
+use crate::transaction::{idle_timeout, lock_timeout, millis};
 use crate::url::{Address, Role, Target};
 
 /// Which lane a session is for.
@@ -41,6 +41,7 @@ pub(crate) struct Dialer {
     shared: String,
     exclusive: String,
     connect_timeout: Duration,
+    idle_timeout: Duration,
     /// Whether a pooler was found that gives each transaction another server's session.
     is_pooled: AtomicBool,
     /// Owns the tasks that drive connections and those that clean up after dropped calls.
@@ -63,6 +64,7 @@ impl Dialer {
             shared: session_options(shared_timeout(statement_timeout)),
             exclusive: session_options(statement_timeout),
             connect_timeout,
+            idle_timeout: idle_timeout(statement_timeout),
             is_pooled: AtomicBool::new(prepared == PreparedMode::Off),
             address,
             tasks: TaskTracker::new(),
@@ -121,6 +123,11 @@ impl Dialer {
     /// Returns the longest time to wait for a connection.
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
+    }
+
+    /// Returns how long an exclusive session may idle within a transaction before the server ends it.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// Returns host and port, for the operator.
@@ -417,7 +424,7 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
 /// form of ranges the same everywhere. The bound on idling in a transaction frees locks should this process be frozen.
 fn session_options(statement_timeout: Duration) -> String {
     let timeout = statement_timeout.as_millis().max(1);
-    let idle = timeout + 10_000;
+    let idle = millis(idle_timeout(statement_timeout));
     let lock = millis(lock_timeout(statement_timeout));
     format!(
         "-c default_transaction_read_only=on -c statement_timeout={timeout} -c lock_timeout={lock} \

@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_postgres::Statement;
+use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
+use crate::fault::is_timeout;
+use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Extent, clean};
 use crate::wait::{PoolWait, Waits};
@@ -22,8 +26,13 @@ pub(crate) struct Pool {
     size: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Owned>>,
+    parked: Parked,
+    parked_for: Duration,
     waits: Waits,
 }
+
+/// A connection and the place in the pool that it fills.
+pub(crate) type Held = (Owned, OwnedSemaphorePermit);
 
 /// A connection with the statements prepared on it.
 #[derive(Debug)]
@@ -46,15 +55,44 @@ impl Pool {
     /// Makes a pool of at most `size` connections.
     pub(crate) fn new(dialer: Arc<Dialer>, size: usize) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(size));
+        let parked = Parked::new(size);
+        let parked_for = PARKED_FOR.min(dialer.idle_timeout() / 2);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), waits: Waits::default() })
+        let waits = Waits::default();
+        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), parked, parked_for, waits })
+    }
+
+    /// Returns the open cursors that wait for their callers.
+    pub(crate) fn parked(&self) -> &Parked {
+        &self.parked
+    }
+
+    /// Returns how long one of them may wait: well before the server ends its transaction.
+    pub(crate) fn parked_for(&self) -> Duration {
+        self.parked_for
+    }
+
+    /// Returns the owner of this database's tasks.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        self.dialer.tasks()
+    }
+
+    /// Makes a lease of a connection that was detached from one.
+    pub(crate) fn adopt(self: &Arc<Self>, held: Held) -> Lease {
+        Lease { pool: Arc::clone(self), held: Some(held), state: State::Draining }
+    }
+
+    /// Has a detached connection cleaned and given to whoever waits, by a task.
+    pub(crate) fn undo(self: &Arc<Self>, held: Held) {
+        drop(self.adopt(held));
     }
 
     /// Waits until nothing is left of calls that were dropped, at most for `within`: while the last of them are cancelled in
     /// the server, the process must not end.
-    pub(crate) async fn settle(&self, within: Duration) {
+    pub(crate) async fn settle(self: &Arc<Self>, within: Duration) {
+        self.parked.clear(self);
         // Late or not, the process ends next.
-        let _ = tokio::time::timeout(within, self.permits.acquire_many(self.size)).await;
+        let _ = timeout(within, self.permits.acquire_many(self.size)).await;
     }
 
     /// Waits for a connection, at most as long as connecting may take.
@@ -75,14 +113,15 @@ impl Pool {
     }
 
     /// Waits for a place. Who asked first is served first.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, DatabaseError> {
+    async fn permit(self: &Arc<Self>) -> Result<OwnedSemaphorePermit, DatabaseError> {
         // One that is free while others wait is theirs already, so this overtakes nobody.
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
+        let _waiting = self.parked.make_way(self);
         let most = self.dialer.connect_timeout();
         let asked = Instant::now();
-        let permit = tokio::time::timeout(most, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = timeout(most, Arc::clone(&self.permits).acquire_owned()).await;
         let waited = asked.elapsed();
         self.waits.note(waited);
         tracing::debug!(?waited, served = permit.is_ok(), "a call waited for a connection");
@@ -123,46 +162,48 @@ impl Pool {
     }
 
     /// Waits out what a dropped call left behind; `true` when the connection is in a known state again.
-    ///
-    /// A connection that a cancel was asked for is never used again: the driver does not wait until the server has
-    /// delivered it, so it may arrive late, and would then hit the next caller's statement.
     async fn recover(&self, owned: &Owned, state: State) -> bool {
         let client = owned.session.client();
         // All that was sent before is answered before this is.
         if state == State::Draining
-            && let Ok(Ok(is_clean)) = tokio::time::timeout(DRAIN_WITHIN, clean(client)).await
+            && let Ok(Ok(is_clean)) = timeout(DRAIN_WITHIN, clean(client)).await
         {
             return is_clean;
         }
-        if !self.end(&owned.session).await {
-            tracing::warn!(
-                "a statement that nobody waits for could not be cancelled; its own timeout will end it"
-            );
+        match self.end(&owned.session).await {
+            Some(Cancels::Taken) if state != State::Preparing => is_clean_again(&owned.session).await,
+            Some(_) => false,
+            None => {
+                tracing::warn!(
+                    "a statement that nobody waits for could not be cancelled; its own timeout will end it"
+                );
+                false
+            }
         }
-        false
     }
 
-    /// Cancels what runs in a session until nothing does; `false` when that could not be done in time.
+    /// Cancels what runs in a session until nothing does; `None` when that could not be done in time.
     ///
     /// Once is not always enough: a cancel that overtakes the statement on its way finds the session idle and is forgotten.
-    async fn end(&self, session: &Session) -> bool {
+    async fn end(&self, session: &Session) -> Option<Cancels> {
         // Answered when the statement has ended, so that the place in the pool is given away only then: the database never
         // runs more statements than it has places.
         let mut ended = pin!(session.client().batch_execute("rollback"));
         let mut again = CANCEL_AGAIN;
         let cancelled = async {
+            let mut cancels = Cancels::Taken;
             loop {
-                let cancelled = tokio::time::timeout(self.dialer.connect_timeout(), session.cancel()).await;
-                if let Ok(Err(error)) = cancelled {
-                    tracing::debug!(error = crate::dial::chain(&error), "a cancel was not delivered");
+                if !matches!(timeout(self.dialer.connect_timeout(), session.cancel()).await, Ok(Ok(()))) {
+                    tracing::debug!("a cancel may not have been delivered");
+                    cancels = Cancels::Unknown;
                 }
-                if tokio::time::timeout(again, &mut ended).await.is_ok() {
-                    return;
+                if timeout(again, &mut ended).await.is_ok() {
+                    return cancels;
                 }
                 again *= 2;
             }
         };
-        tokio::time::timeout(END_WITHIN, cancelled).await.is_ok()
+        timeout(END_WITHIN, cancelled).await.ok()
     }
 
     /// Closes all connections that wait for a caller, because one was found closed and the others may be too.
@@ -171,23 +212,53 @@ impl Pool {
     }
 }
 
+/// What is known of the cancels that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancels {
+    /// The server has signalled the session for each of them.
+    Taken,
+    /// One of them may still arrive, and would then hit whatever runs.
+    Unknown,
+}
+
+/// Whether the next caller may have a session in which a statement was cancelled.
+///
+/// The server had signalled the session before it closed the connection that the cancel came on. A signal that finds the
+/// session waiting for a command is forgotten, and one that came late stops what is asked here and nothing after it.
+/// Through a pooler nothing is known of when.
+async fn is_clean_again(session: &Session) -> bool {
+    if session.is_pooled() {
+        return false;
+    }
+    for _ in 0..2 {
+        match timeout(CLEAN_WITHIN, clean(session.client())).await {
+            Ok(Ok(is_clean)) => return is_clean,
+            Ok(Err(error)) if is_timeout(&error) => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// What a leased connection is left in if the lease is dropped now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing was sent, or all was answered and undone.
     Clean,
+    /// Something is being prepared; the driver may lose sight of it.
+    Preparing,
     /// A statement may be running.
-    Busy,
+    Running,
     /// Rows that nobody wants may still come.
     Draining,
 }
 
 /// A connection in one caller's hands. Dropped in the middle of a statement, it has that cancelled by a task of the
-/// database's own, and is then closed.
+/// database's own, which gives it back when no cancel can arrive any more, and else closes it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pool: Arc<Pool>,
-    held: Option<(Owned, OwnedSemaphorePermit)>,
+    held: Option<Held>,
     state: State,
 }
 
@@ -203,9 +274,14 @@ impl Lease {
         }
     }
 
-    /// Says that a statement is about to be sent.
+    /// Says that a statement is about to be prepared.
     pub(crate) fn begin(&mut self) {
-        self.state = State::Busy;
+        self.state = State::Preparing;
+    }
+
+    /// Says that only prepared statements are sent from now on.
+    pub(crate) fn run(&mut self) {
+        self.state = State::Running;
     }
 
     /// Says that everything sent was answered and undone or committed.
@@ -223,6 +299,11 @@ impl Lease {
         if let Some((owned, _)) = self.held.take() {
             owned.session.sever();
         }
+    }
+
+    /// Takes the connection out as it is, to be adopted later; `None` after [`Lease::close`].
+    pub(crate) fn detach(&mut self) -> Option<Held> {
+        self.held.take()
     }
 
     /// Returns the statement as prepared on this connection.
@@ -289,6 +370,9 @@ const DRAIN_WITHIN: Duration = Duration::from_millis(20);
 
 /// How long the first cancel has to work before another is sent; doubled each time.
 const CANCEL_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a session in which a statement was cancelled may take to be as it was.
+const CLEAN_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a cancelled statement may take to end before its place in the pool is given away all the same.
 const END_WITHIN: Duration = Duration::from_secs(5);

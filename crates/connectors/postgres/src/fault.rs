@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, ErrorPosition, Severity};
-use trunkline_sql::DatabaseError;
+use trunkline_sql::{DatabaseError, Report};
 
 use crate::bind::BindError;
 use crate::dial::{Dialer, chain};
@@ -22,6 +22,8 @@ pub(crate) struct Context<'a> {
     pub(crate) length: usize,
     /// The bound that a timeout passed.
     pub(crate) timeout: Duration,
+    /// Whether whoever reads the error wrote the statement, and so may read all that the database says.
+    pub(crate) ad_hoc: bool,
 }
 
 impl Context<'_> {
@@ -48,6 +50,15 @@ impl Context<'_> {
                 ),
             },
             _ if is_gone(report) => self.dialer.unreachable(format!("{message} ({code})")),
+            _ if self.ad_hoc => DatabaseError::Reported(Box::new(Report {
+                message,
+                code: Some(code.to_owned()),
+                position: self.position(report),
+                detail: report.detail().map(str::to_owned),
+                hint: report.hint().map(str::to_owned),
+                nearest: None,
+                may_retry: may_retry(code),
+            })),
             _ if code.starts_with("42") || code == FEATURE_NOT_SUPPORTED || code == NO_SUCH_PREPARED => {
                 DatabaseError::Statement {
                     message,
@@ -73,6 +84,11 @@ impl Context<'_> {
         let at = self.sent.char_indices().map(|(at, _)| at).chain(ends).nth(characters)?;
         at.checked_sub(self.prefix).filter(|at| *at <= self.length)
     }
+}
+
+/// Whether the same statement may succeed when it is sent again: it met another transaction, or a want of resources.
+fn may_retry(code: &str) -> bool {
+    matches!(code, "40001" | "40P01" | "55P03" | "55006" | "57014" | "53100" | "53200" | "53400")
 }
 
 /// Says in our own words why a login was refused, and what to do; `None` when something else is wrong. The server's words

@@ -13,6 +13,7 @@ use crate::Postgres;
 use crate::assistant::AssistantTool;
 use crate::nodes::MOST_REPLICAS;
 use crate::postgres::Replicas;
+use crate::posture::{Guard, PostureRule};
 pub use crate::url::DatabaseUrl;
 use crate::url::Role;
 
@@ -54,9 +55,17 @@ pub struct PostgresFile {
     /// Most bytes of one result, at most `"150KB"`. Default: `"40KB"`.
     #[serde(default)]
     pub max_bytes: Option<SizeText>,
-    /// Whether callers may bring their own SQL. Default: `off`, the only one in this version.
+    /// Whether there is a tool `<connector>_query` that runs one reading statement of the caller's own. Default: `off`.
     #[serde(default)]
     pub ad_hoc_sql: AdHoc,
+    /// Most that such a statement may cost by the database's own estimate, in the unit of `explain`. Default: no bound.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub max_cost: Option<f64>,
+    /// What happens when the login may do more than the connector needs: writes for a read-only one, or anything only a
+    /// superuser should. Default: `warn`.
+    #[serde(default)]
+    pub posture: PostureRule,
     /// How long a call may take in all. Default: what the server says.
     #[serde(default)]
     pub deadline: Option<DurationText>,
@@ -86,10 +95,20 @@ impl PostgresFile {
     pub fn resolve(self, name: &str) -> Result<(Postgres, Options), Vec<Problem>> {
         let at = |key: &'static str| ["connectors", name, key];
         let mut problems = Vec::new();
-        if self.ad_hoc_sql != AdHoc::Off {
-            let message = "not available in this version for type postgres (comes with a later version)";
-            problems.push(Problem::new(&at("ad-hoc-sql"), message).help("remove the key, or write \"off\""));
+        if let Some(cost) = self.max_cost {
+            if !(cost > 0.0 && cost.is_finite()) {
+                let message = format!("`max-cost` is {cost}; it has to be a number above 0");
+                let help = "write what `explain` says a dear but welcome statement costs, like 100000";
+                problems.push(Problem::new(&at("max-cost"), message).help(help));
+            } else if self.ad_hoc_sql == AdHoc::Off {
+                let message = "`max-cost` bounds callers' own statements, and `ad-hoc-sql` is off";
+                problems.push(
+                    Problem::new(&at("max-cost"), message)
+                        .help("remove it, or write `ad-hoc-sql = \"read-only\"`"),
+                );
+            }
         }
+        let guard = Guard { access: self.access, posture: self.posture, max_cost: self.max_cost };
         let address = self.url.address().map_err(|refusal| {
             problems.push(Problem::new(&at("url"), refusal.message).help(refusal.help));
         });
@@ -125,7 +144,7 @@ impl PostgresFile {
         }
         let postgres =
             Postgres::new(address, replicas, pool, connect_timeout, options.statement_timeout, self.prepared);
-        Ok((postgres.with_tools(tools), options))
+        Ok((postgres.guarded(guard).with_tools(tools), options))
     }
 
     fn replicas(&self, name: &str, problems: &mut Vec<Problem>) -> Replicas {
@@ -211,26 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_read_like_the_primary_and_told_by_their_number() {
-        let found = problems(
-            "url = 'postgres://u@h/db'\nreplicas = ['postgres://u@h/db', 'postgres://u:hunter2@h:port/db']",
-        );
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
-        assert!(found[0].message.starts_with("replica 2: "), "{found:?}");
-        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
-        let found = problems("url = 'postgres://u@h/db'\nmax-lag = '1s'");
-        assert_eq!(found[0].path, ["connectors", "shop", "max-lag"]);
-        let many = vec!["'postgres://u@h/db'"; MOST_REPLICAS + 1].join(", ");
-        let found = problems(&format!("url = 'postgres://u@h/db'\nreplicas = [{many}]"));
-        assert_eq!(found[0].path, ["connectors", "shop", "replicas"]);
-    }
-
-    #[test]
-    fn ad_hoc_sql_is_refused_by_name() {
-        let found = problems("url = 'postgres://u@h/db'\nad-hoc-sql = 'read-only'");
-        assert_eq!(found[0].path, ["connectors", "shop", "ad-hoc-sql"]);
-        assert!(found[0].message.contains("later version"));
+    fn a_bound_on_cost_is_a_number_and_bounds_something() {
+        let max_cost = |rest: &str| problems(&format!("url = 'postgres://u@h/db'\n{rest}"));
+        for wrong in [
+            "max-cost = 0\nad-hoc-sql = 'read-only'",
+            "max-cost = inf\nad-hoc-sql = 'read-only'",
+            "max-cost = 5.0",
+        ] {
+            let found = max_cost(wrong);
+            assert_eq!(found[0].path, ["connectors", "shop", "max-cost"], "{wrong}");
+            assert!(found[0].help.is_some());
+        }
+        assert_eq!(max_cost("max-cost = 5.0\nad-hoc-sql = 'read-only'"), []);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) struct Nature {
     pub(crate) kind: Kind,
     /// What in it certainly writes or locks, in its own words: `delete from`.
     pub(crate) writes: Option<&'static str>,
+    /// The byte at which that stands.
+    pub(crate) writes_at: usize,
     /// Whether a word in it could belong to a write or a row lock. Never wrongly false.
     pub(crate) may_write: bool,
     /// The names directly before a parenthesis, folded as the server folds them. Most are keywords or table aliases.
@@ -47,7 +49,10 @@ impl Nature {
         for (at, token) in tokens.iter().enumerate() {
             let before = at.checked_sub(1).and_then(|before| tokens.get(before));
             let after = tokens.get(at + 1..).unwrap_or_default();
-            nature.writes = nature.writes.or_else(|| certain_write(before, token, after));
+            if nature.writes.is_none() {
+                nature.writes = certain_write(before, token, after);
+                nature.writes_at = token.at();
+            }
             nature.may_write |= is_any(token, &["insert", "update", "delete", "merge", "into", "share"]);
             // `left(` is the function, `left join` the join.
             nature.adds_nulls |= is_any(token, &["left", "right", "full"]) && !is_called(token)
@@ -56,7 +61,10 @@ impl Nature {
                 || is_any(token, &["old", "new"]) && after.first().is_some_and(|next| next.is_punctuation("."));
             nature.note_call(token, sql);
         }
-        nature.writes = nature.writes.or_else(|| analyzed_write(&tokens));
+        if nature.writes.is_none() {
+            nature.writes = analyzed_write(&tokens);
+            nature.writes_at = tokens.first().map_or(0, Token::at);
+        }
         nature
     }
 

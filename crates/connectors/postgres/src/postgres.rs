@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use trunkline_sql::{
-    Access, BoxFuture, Database, DatabaseError, Description, Dialect, PlanMode, Ran, Rows, Run,
+    Access, BoxFuture, Database, DatabaseError, Description, Dialect, PlanMode, Problem, Ran, Rows, Run,
     StatementSource,
 };
 
@@ -15,6 +17,7 @@ use crate::dial::{Dialer, chain, shared_timeout};
 use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
 use crate::nodes::{Nodes, Route};
+use crate::posture::{self, Guard, Posture, PostureRule};
 use crate::prepare::{self, Learner};
 use crate::run::Call;
 use crate::statement::PostgresStatement;
@@ -30,6 +33,7 @@ pub struct Postgres {
     pub(crate) statement_timeout: Duration,
     pub(crate) shared_timeout: Duration,
     pub(crate) openings: Openings,
+    pub(crate) guard: Guard,
     pub(crate) tools: Vec<AssistantTool>,
 }
 
@@ -58,7 +62,19 @@ impl Postgres {
         let others = replicas.addresses.into_iter().enumerate().map(|(at, address)| node(at + 1, address));
         let nodes = Nodes::new(node(0, address), others.collect(), replicas.max_lag);
         let openings = Openings::new(statement_timeout);
-        Self { nodes, statement_timeout, shared_timeout, openings, tools: Vec::new() }
+        Self {
+            nodes,
+            statement_timeout,
+            shared_timeout,
+            openings,
+            guard: Guard::default(),
+            tools: Vec::new(),
+        }
+    }
+
+    /// Says what its login should be held to, and callers' own statements.
+    pub(crate) fn guarded(self, guard: Guard) -> Self {
+        Self { guard, ..self }
     }
 
     /// Says which tools of an assistant the connector makes by itself.
@@ -93,13 +109,18 @@ impl Postgres {
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        let Err(error) = self.primary().shared.pick().await else { return Ok(()) };
-        for node in self.nodes.all().filter(|node| !node.is_primary()) {
-            if node.shared.pick().await.is_ok() {
-                return Ok(());
+        // All at once: one that takes long to say nothing must not hide another that answers.
+        let look = async |node: &Node| (node.is_primary(), node.shared.pick().await.err());
+        let mut looks: FuturesUnordered<_> = self.nodes.all().map(look).collect();
+        let mut failed = Ok(());
+        while let Some((is_primary, error)) = looks.next().await {
+            match error {
+                None => return Ok(()),
+                Some(error) if is_primary || failed.is_ok() => failed = Err(error),
+                Some(_) => {}
             }
         }
-        Err(error)
+        failed
     }
 
     /// Tells how long calls waited for a connection of their own, as `pool` bounds those, on the primary and on the replicas.
@@ -176,8 +197,13 @@ impl Postgres {
             let begun = prepare::begin_pooled(lease.session()?.client(), opening).await;
             begun.map_err(|error| node.dialer.unreachable(chain(&error)))?;
         }
-        let learner =
-            Learner { dialer: &node.dialer, lease: &mut lease, source, timeout: self.statement_timeout };
+        let learner = Learner {
+            dialer: &node.dialer,
+            lease: &mut lease,
+            source,
+            timeout: self.statement_timeout,
+            max_cost: self.guard.max_cost,
+        };
         let learned = learner.learn().await;
         if is_pooled {
             let ended = prepare::end_pooled(lease.session()?.client()).await;
@@ -187,14 +213,50 @@ impl Postgres {
         } else {
             lease.finish();
         }
+        drop(lease);
         let (statement, description) = learned?;
         let statement = statement.on_nodes(self.nodes.count()).planned(source.plan);
-        warm(node.shared_lane(source.plan), &statement, node.dialer.connect_timeout()).await;
+        warm(node.shared_lane(source.plan), &statement).await;
         Ok((statement, description))
     }
 
     fn connect_timeout(&self) -> Duration {
         self.primary().dialer.connect_timeout()
+    }
+
+    /// Asks what the login may do.
+    async fn posture(&self) -> Result<Posture, DatabaseError> {
+        let mut lease = self.primary().pool.lease().await?;
+        lease.begin();
+        let found = Posture::of(lease.session()?.client(), self.guard.access).await;
+        lease.finish();
+        found.map_err(|error| self.primary().dialer.unreachable(chain(&error)))
+    }
+
+    /// Refuses to prepare anything for a login that may do too much, where the file says so.
+    async fn admit_login(&self) -> Result<(), DatabaseError> {
+        if self.guard.posture == PostureRule::Warn {
+            return Ok(());
+        }
+        match self.posture().await?.message(self.guard.access) {
+            Some(message) => Err(DatabaseError::Refused { message }),
+            None => Ok(()),
+        }
+    }
+
+    async fn findings(&self, connector: &str) -> Vec<Problem> {
+        let found = match self.posture().await {
+            Ok(posture) => posture,
+            Err(DatabaseError::Rejected { message, hint, .. }) => {
+                return vec![Problem::new(&["connectors", connector, "url"], message).help(hint)];
+            }
+            Err(error) => {
+                return vec![Problem::new(&["connectors", connector], chain(&error)).unavailable()];
+            }
+        };
+        let Some(message) = found.message(self.guard.access) else { return Vec::new() };
+        let problem = Problem::new(&["connectors", connector, "url"], message).help(posture::HELP);
+        vec![if self.guard.posture == PostureRule::Warn { problem.warning() } else { problem }]
     }
 
     async fn call<W: Rows>(
@@ -206,6 +268,7 @@ impl Postgres {
         let started = Instant::now();
         let longest = started + self.statement_timeout + self.connect_timeout() + ANSWER_GRACE;
         let limit = deadline.map_or(longest, |deadline| longest.min(deadline.into()));
+        let mut kept = None;
         let mut route = Route::default();
         let node = match statement.access {
             Access::ReadOnly if !statement.needs_primary() => {
@@ -220,6 +283,7 @@ impl Postgres {
             rows: &mut rows,
             behalf: &behalf,
             page,
+            kept: &mut kept,
             limit,
             started,
             place: Place::on(node),
@@ -227,7 +291,7 @@ impl Postgres {
             failed_in_recovery: false,
         };
         let affected = call.run().await?;
-        Ok(Ran { rows, affected, kept: None })
+        Ok(Ran { rows, affected, kept })
     }
 }
 
@@ -244,11 +308,19 @@ impl Database for Postgres {
             // So that the replicas are known by the first read.
             self.nodes.urge();
             let within = self.connect_timeout() + self.statement_timeout;
-            match tokio::time::timeout(within, self.learn(source)).await {
+            let learned = async {
+                self.admit_login().await?;
+                self.learn(source).await
+            };
+            match tokio::time::timeout(within, learned).await {
                 Ok(learned) => learned,
                 Err(_) => Err(self.primary().dialer.unreachable(format!("no answer within {within:?}"))),
             }
         })
+    }
+
+    fn examine<'a>(&'a self, connector: &'a str) -> BoxFuture<'a, Vec<Problem>> {
+        Box::pin(self.findings(connector))
     }
 
     fn run<'a, W: Rows>(

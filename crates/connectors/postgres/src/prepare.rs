@@ -10,6 +10,7 @@ use crate::describe::{cell_schema, parameter};
 use crate::dial::Dialer;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_untyped};
+use crate::gate::Gate;
 use crate::nature::{Kind, Nature, without_tail};
 use crate::statement::{PostgresStatement, Recipe, columns_of};
 use crate::types::{Form, display_name, type_of_kind};
@@ -20,6 +21,8 @@ pub(crate) struct Learner<'a> {
     pub(crate) lease: &'a mut Lease,
     pub(crate) source: &'a StatementSource,
     pub(crate) timeout: std::time::Duration,
+    /// Most that a statement of the caller's own may cost by the database's estimate.
+    pub(crate) max_cost: Option<f64>,
 }
 
 impl Learner<'_> {
@@ -29,7 +32,11 @@ impl Learner<'_> {
     /// [`DatabaseError`]: refused by its words, wrong by the database's, or no answer.
     pub(crate) async fn learn(self) -> Result<(PostgresStatement, Description), DatabaseError> {
         let nature = Nature::of(&self.source.sql);
-        if self.source.access == Access::ReadOnly {
+        let mut gate = match self.source.ad_hoc {
+            true => Some(Gate::enter(&self.source.sql, self.max_cost)?),
+            false => None,
+        };
+        if gate.is_none() && self.source.access == Access::ReadOnly {
             nature.admit_reading(&self.source.sql)?;
         }
         let session = self.lease.session()?;
@@ -37,12 +44,17 @@ impl Learner<'_> {
         let form_of = if is_pooled { Form::of_pooled } else { Form::of };
         // A composite type may have got another column since the connection first met it.
         client.clear_type_cache();
-        let mut types = self.written_types(client).await?;
-        let plain = self.prepare_inferring(client, &mut types).await?;
+        let plain = match &mut gate {
+            Some(gate) => self.pass(gate, client, is_pooled).await?,
+            None => {
+                let mut types = self.written_types(client).await?;
+                self.prepare_inferring(client, &mut types).await?
+            }
+        };
         let forms: Vec<Form> = plain.columns().iter().map(|column| form_of(column.type_())).collect();
         let (recipe, prepared) = self.recipe(client, &nature, &plain, &forms).await?;
         let (columns, catalogue) = self.describe_columns(client, &nature, &plain, &forms).await?;
-        let is_volatile = self.is_volatile(client, &nature).await?;
+        let is_volatile = self.source.ad_hoc || self.is_volatile(client, &nature).await?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
             && !is_pooled
@@ -56,12 +68,40 @@ impl Learner<'_> {
             plans.map(|(column, form)| ColumnPlan { name: column.name.clone(), decoder: form.decoder() });
         let statement =
             PostgresStatement::new(self.source.access, recipe, plans.collect(), may_share, is_volatile);
+        // The server declares cursors of plain queries only, which is a wall of its own around a caller's statement.
+        let mut statement = statement.with_paging(nature.kind == Kind::Query, self.source.ad_hoc);
+        statement.ad_hoc = self.source.ad_hoc;
         self.lease.keep(&statement, statement.epoch(), prepared);
         Ok((statement, Description { parameters, columns }))
     }
 
+    /// Prepares a statement that its caller wrote, if the gate lets it pass.
+    async fn pass(
+        &self,
+        gate: &mut Gate<'_>,
+        client: &Client,
+        is_pooled: bool,
+    ) -> Result<Statement, DatabaseError> {
+        let sql = &self.source.sql;
+        let context = self.context(sql, 0);
+        gate.check_names(client, &context).await?;
+        let plain = match client.prepare(sql).await {
+            Ok(plain) => plain,
+            Err(error) => return Err(gate.explain(client, &context, &error).await),
+        };
+        gate.check_accepted(client, &context, plain.params().len(), is_pooled).await?;
+        Ok(plain)
+    }
+
     fn context<'a>(&'a self, sent: &'a str, prefix: usize) -> Context<'a> {
-        Context { dialer: self.dialer, sent, prefix, length: self.source.sql.len(), timeout: self.timeout }
+        Context {
+            dialer: self.dialer,
+            sent,
+            prefix,
+            length: self.source.sql.len(),
+            timeout: self.timeout,
+            ad_hoc: self.source.ad_hoc,
+        }
     }
 
     /// Returns a type to send for each placeholder; `unknown` leaves it to the database.

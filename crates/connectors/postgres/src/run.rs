@@ -1,6 +1,8 @@
 //! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off,
 //! on another node where there is one.
 
+mod cursor;
+
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -33,8 +35,9 @@ pub(crate) struct Call<'a, W> {
     pub(crate) values: &'a [Value],
     pub(crate) rows: &'a mut W,
     pub(crate) behalf: &'a Behalf,
-    #[expect(dead_code, reason = "comes with pages")]
     pub(crate) page: Page,
+    /// Where the handle of a parked cursor goes.
+    pub(crate) kept: &'a mut Option<u64>,
     /// When the call is of no use any more; always set.
     pub(crate) limit: Instant,
     pub(crate) started: Instant,
@@ -90,11 +93,17 @@ impl<W: Rows> Call<'_, W> {
     }
 
     async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
+        if self.wants_cursor() {
+            return self.run_paged().await.map(|()| None);
+        }
         let mut tries = SHARED_TRIES;
         while self.is_shared() {
             tries -= 1;
             match self.run_shared().await {
-                Ok(_) => return Ok(None),
+                Ok(end) => {
+                    self.note_page(end);
+                    return Ok(None);
+                }
                 Err(fault) if self.move_on(&fault, tries > 0) => tries = SHARED_TRIES,
                 Err(fault) => self.settle_shared(fault, tries > 0)?,
             }
@@ -161,7 +170,11 @@ impl<W: Rows> Call<'_, W> {
         if self.is_demoted(error) {
             return self.place.node().dialer.unreached("the server that answers takes no writes".to_owned());
         }
-        match self.context(false).error(error) {
+        self.worded_in(self.context(false), error)
+    }
+
+    fn worded_in(&self, context: Context<'_>, error: &Error) -> DatabaseError {
+        match context.error(error) {
             DatabaseError::Statement { message, code: Some(code), .. }
                 if code == INSUFFICIENT_PRIVILEGE && !self.behalf.is_plain() =>
             {
@@ -179,6 +192,7 @@ impl<W: Rows> Call<'_, W> {
             prefix: recipe.prefix,
             length: recipe.length,
             timeout: if shared { self.postgres.shared_timeout } else { self.postgres.statement_timeout },
+            ad_hoc: self.statement.ad_hoc,
         }
     }
 
@@ -277,6 +291,7 @@ impl<W: Rows> Call<'_, W> {
         lease.begin();
         let prepared = prepared(self.statement, lease).await?;
         let setter = setter(lease, self.behalf).await?;
+        lease.run();
         let access = self.statement.access;
         let bounds = Bounds::of(lease.session()?);
         let text = self.postgres.openings.text(bounds, access, self.statement.plan);
@@ -305,6 +320,8 @@ impl<W: Rows> Call<'_, W> {
         let client = session.client();
         let leaves_traces = self.statement.leaves_traces;
         let mut clean = true;
+        // What no cursor can be declared for, like `explain`, goes on by running again.
+        self.rows.skip(self.page.resume.map_or(0, |resume| resume.sent));
         let (outcome, undone) = {
             let opened = opening.along(client);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
@@ -340,7 +357,14 @@ impl<W: Rows> Call<'_, W> {
         }
         match outcome {
             (Err(unopened), _) => Err(unopened.into_fault(clean)),
-            (Ok(()), outcome) => outcome.map(|_| ()),
+            (Ok(()), outcome) => outcome.map(|end| self.note_page(end)),
+        }
+    }
+
+    /// Takes note of a result that ended early and could go on: its statement's next run has a cursor.
+    fn note_page(&self, end: End) {
+        if end == End::Full && self.page.may_continue && self.rows.taken().is_some() {
+            self.statement.paging.note(true);
         }
     }
 

@@ -28,9 +28,13 @@ pub struct PostgresStatement {
     pub(crate) columns: Box<[ColumnPlan]>,
     /// Whether a run can leave something behind that outlives its transaction.
     pub(crate) leaves_traces: bool,
+    /// Whether its caller wrote it.
+    pub(crate) ad_hoc: bool,
     /// Lives as long as this does, so that connections know when to forget it.
     pub(crate) owner: Arc<()>,
     lane: LaneChoice,
+    /// Whether runs go through a cursor of the server.
+    pub(crate) paging: Paging,
     /// Rises when a prepared form was found stale: all that were prepared before are.
     epoch: AtomicU64,
     /// One for each shared connection of each node.
@@ -113,12 +117,19 @@ impl PostgresStatement {
             plan: PlanMode::Auto,
             columns,
             leaves_traces,
+            ad_hoc: false,
             owner: Arc::new(()),
             lane: LaneChoice { is_shared: AtomicBool::new(may_share), ..LaneChoice::default() },
+            paging: Paging::default(),
             epoch: AtomicU64::new(0),
             shared: places(1),
             needs_primary: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether a cursor can be declared for it, and whether every run that may go on later has one.
+    pub(crate) fn with_paging(self, can_declare: bool, always: bool) -> Self {
+        Self { paging: Paging { can_declare, always, warmth: AtomicU32::new(0) }, ..self }
     }
 
     /// Has it planned like this.
@@ -191,6 +202,40 @@ impl PostgresStatement {
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+/// Chooses by what results came to whether a run goes through a cursor: one more round trip where the result is short, and
+/// the only way to go on cheaply where it is long.
+#[derive(Debug, Default)]
+pub(crate) struct Paging {
+    can_declare: bool,
+    always: bool,
+    /// For how many more runs a cursor is taken.
+    warmth: AtomicU32,
+}
+
+impl Paging {
+    pub(crate) fn can_declare(&self) -> bool {
+        self.can_declare
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.always || self.warmth.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes note of a run whose result could go on, and whether it had to end early.
+    pub(crate) fn note(&self, was_cut: bool) {
+        if was_cut {
+            self.warmth.store(WARM_FOR, Ordering::Relaxed);
+        } else {
+            // What two runs at once take from it at the same time changes nothing.
+            let warmth = self.warmth.load(Ordering::Relaxed);
+            self.warmth.store(warmth.saturating_sub(1), Ordering::Relaxed);
+        }
+    }
+}
+
+/// After so many runs that did not end early, a statement is run plainly again.
+const WARM_FOR: u32 = 64;
 
 fn places(nodes: usize) -> Box<[ArcSwapOption<Prepared>]> {
     (0..nodes * CONNECTIONS).map(|_| ArcSwapOption::empty()).collect()

@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use crate::shared::SharedLane;
 use crate::statement::PostgresStatement;
 
-/// Opens the shared connections and prepares the statement on each, if it is one that shares them; all at once, and at most
-/// for `within`. What fails is left to the first call, which tells.
+/// Opens the shared connections and prepares the statement on each, if it is one that shares them; all at once, and for no
+/// longer than a moment: others may keep a connection busy. What fails is left to the first call, which tells.
 ///
 /// # Cancel safety
 /// What is ready until then stays so.
-pub(crate) async fn warm(lane: &SharedLane, statement: &PostgresStatement, within: Duration) {
+pub(crate) async fn warm(lane: &SharedLane, statement: &PostgresStatement) {
     if !statement.is_shared() {
         return;
     }
@@ -30,5 +30,7 @@ pub(crate) async fn warm(lane: &SharedLane, statement: &PostgresStatement, withi
         .await;
     };
     // Late or not, calls are answered.
-    let _ = tokio::time::timeout(within, work).await;
+    let _ = tokio::time::timeout(LONGEST, work).await;
 }
+
+const LONGEST: Duration = Duration::from_millis(250);

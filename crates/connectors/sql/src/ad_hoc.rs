@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use trunkline_service::{Annotations, Caller, ToolDefinition, ToolName};
 
+use crate::cursor;
 use crate::database::{Access, Column, Dialect, StatementSource, WrittenType};
 use crate::file::TextForm;
 use crate::options::Options;
@@ -52,6 +53,19 @@ impl AdHocTool {
         let limits =
             Limits { max_rows: options.max_rows, max_bytes: options.max_bytes, text: TextForm::Json };
         Ok(Self { definition, specs, plan, limits })
+    }
+
+    /// Has results that end early go on on a later page.
+    pub(crate) fn with_pages(mut self) -> Self {
+        self.plan = self.plan.taking_cursor(true);
+        cursor::describe_argument(&mut self.definition.input_schema);
+        self.definition.output_schema.as_mut().map(cursor::describe_result);
+        self
+    }
+
+    /// Returns the cursor among the arguments of a call that were found right.
+    pub(crate) fn cursor(&self, arguments: &[u8], caller: &Caller) -> Option<Box<str>> {
+        self.plan.bind_page(&self.specs, arguments, caller).ok()?.cursor
     }
 
     /// Reads the statement from the arguments of a call.

@@ -1,39 +1,46 @@
 //! A database and its declared tools as a service: statements are prepared once and called by their number.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use trunkline_protocol::Method;
+use trunkline_service::seal::Sealer;
 use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition};
 
 use crate::ad_hoc::AdHocTool;
-use crate::database::{Access, Database, DatabaseError, Dialect, Run, StatementSource};
+use crate::cursor::{self, BadCursor, Digest, Format, Pager, Place, digest_values};
+use crate::database::{Access, Database, DatabaseError, Dialect, Ran, Run, StatementSource};
 use crate::explain::{self, Asked, Late};
 use crate::learn::{self, Learning, Unprepared};
 use crate::options::{AdHoc, Options, SchemaProfile};
-use crate::param::{BindError, Plan};
+use crate::param::{BindError, Bound, Plan};
 use crate::problem::{Problem, Severity};
-use crate::result::{RowWriter, Shape};
+use crate::result::{Next, RowWriter, Shape};
 use crate::schema;
 use crate::tool::Tool;
 
 /// A database and its declared tools as a service. [`Request::target`] is the index into [`SqlConnector::definitions`].
 #[derive(Debug)]
 pub struct SqlConnector<D: Database> {
-    name: Box<str>,
+    pub(crate) name: Box<str>,
     pub(crate) database: D,
     pub(crate) options: Options,
-    tools: Vec<Slot<D::Statement>>,
+    pub(crate) tools: Vec<Slot<D::Statement>>,
     /// `Err` when it is wanted and its name is no tool name.
-    ad_hoc: Option<Result<AdHocTool, Problem>>,
+    pub(crate) ad_hoc: Option<Result<AdHocTool, Problem>>,
     generation: AtomicU64,
+    /// Seals where pages end; without one a result that ends early does not go on.
+    pub(crate) pager: Option<Pager>,
+    /// What [`Database::examine`] found, once it answered.
+    examined: Mutex<Option<Vec<Problem>>>,
 }
 
 /// A declared tool and what is known of it by now.
 #[derive(Debug)]
-struct Slot<S> {
-    tool: Tool,
+pub(crate) struct Slot<S> {
+    pub(crate) tool: Tool,
     prepared: ArcSwapOption<Prepared<S>>,
     learning: Learning,
 }
@@ -51,16 +58,54 @@ impl<D: Database> SqlConnector<D> {
     /// Puts a connector together. Nothing is connected and nothing prepared until [`learn`](Self::learn) or a first call.
     #[must_use]
     pub fn new(name: &str, database: D, options: Options, tools: Vec<Tool>) -> Arc<Self> {
+        Self::put_together(name, database, options, tools, None)
+    }
+
+    /// Puts a connector together whose results that end early go on on later pages. What clients come back with is sealed by
+    /// `sealer`, so that it holds on every node with the same keys.
+    #[must_use]
+    pub fn paged(
+        name: &str,
+        database: D,
+        options: Options,
+        mut tools: Vec<Tool>,
+        sealer: &Arc<Sealer>,
+    ) -> Arc<Self> {
+        tools.iter_mut().for_each(Tool::turn_pages_on);
+        Self::put_together(name, database, options, tools, Some(Pager::new(name, sealer, D::DIALECT)))
+    }
+
+    fn put_together(
+        name: &str,
+        database: D,
+        options: Options,
+        tools: Vec<Tool>,
+        pager: Option<Pager>,
+    ) -> Arc<Self> {
         let ad_hoc = (options.ad_hoc == AdHoc::ReadOnly).then(|| AdHocTool::new(name, &options, D::DIALECT));
+        let ad_hoc = match &pager {
+            Some(_) => ad_hoc.map(|tool| tool.map(AdHocTool::with_pages)),
+            None => ad_hoc,
+        };
         let slot = |tool| Slot { tool, prepared: ArcSwapOption::empty(), learning: Learning::default() };
         let tools = tools.into_iter().map(slot).collect();
-        Arc::new(Self { name: name.into(), database, options, tools, ad_hoc, generation: AtomicU64::new(0) })
+        let generation = AtomicU64::new(0);
+        Arc::new(Self {
+            name: name.into(),
+            database,
+            options,
+            tools,
+            ad_hoc,
+            generation,
+            pager,
+            examined: Mutex::default(),
+        })
     }
 
     /// Prepares every statement that is not prepared yet and keeps what the database says of it.
     ///
     /// Returns what is wrong with the declared tools; and, marked as unavailable, that the database did not answer, after
-    /// which the other statements are not tried.
+    /// which the other statements are not tried. The database is examined once; what that found is told every time.
     ///
     /// # Cancel safety
     /// What was learned until then is kept.
@@ -70,6 +115,13 @@ impl<D: Database> SqlConnector<D> {
             _ => Vec::new(),
         };
         problems.extend(self.options.warnings.iter().cloned());
+        let examined = self.examined().await;
+        // Nothing is prepared for a login that is refused, and nothing on a database that does not answer.
+        let ends = examined.iter().any(|problem| problem.severity != Severity::Warning);
+        problems.extend(examined);
+        if ends {
+            return problems;
+        }
         for slot in &self.tools {
             let Err(unprepared) = self.prepared(slot).await else { continue };
             match &*unprepared {
@@ -86,6 +138,18 @@ impl<D: Database> SqlConnector<D> {
             }
         }
         problems
+    }
+
+    async fn examined(&self) -> Vec<Problem> {
+        let known = || self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().clone() {
+            return found;
+        }
+        let found = self.database.examine(&self.name).await;
+        if found.iter().all(|problem| problem.severity != Severity::Unavailable) {
+            *known() = Some(found.clone());
+        }
+        found
     }
 
     /// Returns the tools as they are known now: first the declared ones in their order, last the ad-hoc tool if it is on.
@@ -120,7 +184,7 @@ impl<D: Database> SqlConnector<D> {
     }
 
     /// Returns what is prepared, preparing it first if need be. Callers that come meanwhile wait for the same attempt.
-    async fn prepared(
+    pub(crate) async fn prepared(
         &self,
         slot: &Slot<D::Statement>,
     ) -> Result<Arc<Prepared<D::Statement>>, Arc<Unprepared>> {
@@ -200,8 +264,10 @@ impl<D: Database> SqlConnector<D> {
         asked: &Asked<'_>,
         deadline: Instant,
     ) -> Result<Reply, DatabaseError> {
-        let values = match prepared.plan.bind(&slot.tool.params, request.arguments(), request.caller()) {
-            Ok(values) => values,
+        let tool = &slot.tool;
+        let bound = prepared.plan.bind_page(&tool.params, request.arguments(), request.caller());
+        let Bound { values, cursor } = match bound {
+            Ok(bound) => bound,
             Err(BindError::Arguments(text)) => return Ok(Reply::tool_error(&text)),
             Err(BindError::Computed { name, source }) => {
                 return Ok(asked.not_computed(&name, source.as_ref()));
@@ -211,10 +277,24 @@ impl<D: Database> SqlConnector<D> {
             Ok(behalf) => behalf,
             Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
         };
-        let rows = RowWriter::new(Arc::clone(&prepared.shape));
-        let run = Run { deadline: Some(deadline), behalf, ..Run::new(values, rows) };
-        let ran = self.database.run(&prepared.statement, run).await?;
-        Ok(ran.rows.finish(ran.affected))
+        let mut rows = RowWriter::new(Arc::clone(&prepared.shape));
+        rows.report_to(request.progress());
+        let mut run = Run { deadline: Some(deadline), behalf, ..Run::new(values, rows) };
+        let pager = self.pager.as_ref().filter(|_| tool.has_pages);
+        if let Some(pager) = pager
+            && let Err(bad) =
+                turn_to(pager, &mut run, cursor, || pager.tool(asked.tool, &tool.scanned.render()), request)
+        {
+            return Ok(Reply::tool_error(bad.public()));
+        }
+        let sent = run.page.resume.map_or(0, |resume| resume.sent);
+        let Ran { rows, affected, kept } = self.database.run(&prepared.statement, run).await?;
+        Ok(rows.finish_page(affected, |ended| {
+            let bound = prepared.plan.bind(&tool.params, request.arguments(), request.caller()).ok()?;
+            let pager = pager?;
+            let of = pager.tool(asked.tool, &tool.scanned.render());
+            next(pager, Place::after(of, &bound, sent, ended, kept), asked.tool, request)
+        }))
     }
 
     async fn call_ad_hoc(&self, tool: &AdHocTool, request: Request) -> Outcome {
@@ -240,21 +320,58 @@ impl<D: Database> SqlConnector<D> {
                 "the statement has parameters and nothing gives them values; write the values into it",
             ));
         }
-        let rows = RowWriter::new(Arc::new(tool.shape(description.columns)));
-        let run = Run { deadline: Some(deadline), behalf, ..Run::new(Vec::new(), rows) };
+        let mut rows = RowWriter::new(Arc::new(tool.shape(description.columns)));
+        rows.report_to(request.progress());
+        let mut run = Run { deadline: Some(deadline), behalf, ..Run::new(Vec::new(), rows) };
+        if let Some(pager) = &self.pager {
+            let cursor = tool.cursor(request.arguments(), request.caller());
+            if let Err(bad) = turn_to(pager, &mut run, cursor, || pager.tool(name, &source.sql), &request) {
+                return Ok(Reply::tool_error(bad.public()));
+            }
+        }
+        let sent = run.page.resume.map_or(0, |resume| resume.sent);
         match self.database.run(&statement, run).await {
-            Ok(ran) => Ok(ran.rows.finish(None)),
+            Ok(Ran { rows, kept, .. }) => Ok(rows.finish_page(None, |ended| {
+                let pager = self.pager.as_ref()?;
+                let of = pager.tool(name, &source.sql);
+                next(pager, Place::after(of, &[], sent, ended, kept), name, &request)
+            })),
             Err(error) => Ok(asked.ad_hoc_failed(&error, &source.sql)),
         }
     }
 
     /// The nearest of the bounds on a call.
-    fn deadline(&self, request: &Request, tool: Option<Duration>) -> Instant {
+    pub(crate) fn deadline(&self, request: &Request, tool: Option<Duration>) -> Instant {
         let bounds = [tool, self.options.deadline];
         let own = bounds.into_iter().flatten().fold(self.options.statement_timeout, Duration::min);
         let own = Instant::now() + own;
         request.time().end().map_or(own, |outer| outer.min(own))
     }
+}
+
+/// Has a run begin where the cursor says, if there is one, and keep what the next page needs.
+fn turn_to(
+    pager: &Pager,
+    run: &mut Run<RowWriter>,
+    cursor: Option<Box<str>>,
+    tool: impl FnOnce() -> Digest,
+    request: &Request,
+) -> Result<(), BadCursor> {
+    run.page.may_continue = true;
+    run.rows.keep_room_for_cursor();
+    if let Some(cursor) = cursor {
+        let place = pager.open(&cursor, tool(), digest_values(&run.values), request.caller())?;
+        run.rows.follow(place.last);
+        run.page.resume = Some(place.resume());
+    }
+    Ok(())
+}
+
+/// Seals the way on, for this caller.
+fn next(pager: &Pager, place: Place, tool: &str, request: &Request) -> Option<Next> {
+    let cursor = pager.cursor(&place, request.caller()).ok()?;
+    let uri = pager.uri(Format::Csv, &place, tool, request.arguments(), request.caller());
+    Some(Next { cursor, link: uri.map(|uri| cursor::link(&uri, tool)).unwrap_or_default() })
 }
 
 /// Returns the tool as clients see it. Without `learned` the database has not been asked yet.
@@ -265,11 +382,15 @@ pub(crate) fn definition(
     dialect: Dialect,
 ) -> ToolDefinition {
     let (plan, output_schema) = learned.map_or((None, None), |(plan, schema)| (Some(plan), Some(schema)));
+    let mut input_schema = schema::input(&tool.params, plan, profile, dialect);
+    if tool.has_pages {
+        cursor::describe_argument(&mut input_schema);
+    }
     ToolDefinition {
         name: tool.name.clone(),
         title: tool.title.clone(),
         description: tool.description.clone(),
-        input_schema: schema::input(&tool.params, plan, profile, dialect),
+        input_schema,
         output_schema,
         annotations: if tool.access == Access::ReadOnly {
             Annotations::READ_ONLY
@@ -288,6 +409,9 @@ fn same(left: &ToolDefinition, right: &ToolDefinition) -> bool {
 
 impl<D: Database> Service for SqlConnector<D> {
     fn call(&self, request: Request) -> Answer<'_> {
+        if request.method() == Method::ResourcesRead {
+            return Box::pin(self.read_rest(request));
+        }
         let target = usize::try_from(request.target()).unwrap_or(usize::MAX);
         match (self.tools.get(target), &self.ad_hoc) {
             (Some(slot), _) => Box::pin(self.call_tool(slot, request)),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use trunkline_service::Caller;
 
+use crate::problem::Problem;
 use crate::value::{JsonKind, Value};
 
 /// A boxed future that can be dropped at any time.
@@ -247,6 +248,20 @@ pub trait Rows: Send + fmt::Debug + 'static {
     fn restart(&mut self) -> bool {
         false
     }
+    /// Says that the next `rows` rows are those of earlier pages, told again because the statement runs from its first row
+    /// (or from a later one) once more. They are left out, and the last of them must be what was sent then.
+    fn skip(&mut self, rows: u64) {
+        let _ = rows;
+    }
+    /// Returns how many rows are kept by now; `None` when what comes after them is not to follow on a later page.
+    fn taken(&self) -> Option<u64> {
+        None
+    }
+    /// Returns how many more rows make it full at the latest, the one that shows that there are more included; `None` when
+    /// nobody knows.
+    fn room(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A database behind tools.
@@ -266,6 +281,16 @@ pub trait Database: Send + Sync + fmt::Debug + 'static {
         source: &'a StatementSource,
     ) -> BoxFuture<'a, Result<(Self::Statement, Description), DatabaseError>>;
 
+    /// Looks at what the connection's login may do, and tells what should be changed; paths begin with `connectors` and the
+    /// name. Nothing by default.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    fn examine<'a>(&'a self, connector: &'a str) -> BoxFuture<'a, Vec<Problem>> {
+        let _ = connector;
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// Runs a prepared statement.
     ///
     /// # Errors
@@ -280,6 +305,25 @@ pub trait Database: Send + Sync + fmt::Debug + 'static {
         statement: &'a Self::Statement,
         run: Run<W>,
     ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>>;
+}
+
+/// What a database says of a statement that failed, in its own words, for whoever wrote the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// What is wrong.
+    pub message: String,
+    /// Its code, like `42703`.
+    pub code: Option<String>,
+    /// Where, as a byte offset in [`StatementSource::sql`].
+    pub position: Option<usize>,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What the database advises.
+    pub hint: Option<String>,
+    /// The existing name or word that was probably meant.
+    pub nearest: Option<String>,
+    /// Whether the same statement may succeed when it is sent again.
+    pub may_retry: bool,
 }
 
 /// Why a statement was not prepared or did not run.
@@ -298,6 +342,9 @@ pub enum DatabaseError {
         /// The database's hint.
         hint: Option<String>,
     },
+    /// The database's whole report on a statement that its caller wrote, and may read.
+    #[error("{}", .0.message)]
+    Reported(Box<Report>),
     /// The statement or what it did is not allowed here: a write on a read-only tool, an attached file.
     #[error("{message}")]
     Refused {

@@ -11,7 +11,7 @@ use trunkline_service::Reply;
 use trunkline_service::expression::EvaluationError;
 
 use crate::behalf::Unidentified;
-use crate::database::{Access, DatabaseError};
+use crate::database::{Access, DatabaseError, Report};
 use crate::learn::Unprepared;
 
 /// Which call it was.
@@ -42,7 +42,7 @@ impl Asked<'_> {
         self.warn(error);
         let id = self.log_id;
         Reply::tool_error(&match error {
-            DatabaseError::Statement { .. } => {
+            DatabaseError::Statement { .. } | DatabaseError::Reported(_) => {
                 format!(
                     "the statement of this tool does not fit the database any more; its operator has to correct it (request {id:016x})"
                 )
@@ -70,6 +70,7 @@ impl Asked<'_> {
                     in_parentheses(code.as_deref())
                 )
             }
+            DatabaseError::Reported(report) => reported(report, sql),
             DatabaseError::Refused { message } => message.clone(),
             DatabaseError::Identity { .. } => {
                 self.warn(error);
@@ -165,7 +166,8 @@ impl Asked<'_> {
         }
     }
 
-    fn warn(&self, error: &DatabaseError) {
+    /// Tells the operator of an error, without any value.
+    pub(crate) fn warn(&self, error: &DatabaseError) {
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 
@@ -205,6 +207,7 @@ impl fmt::Display for Told<'_> {
 fn code(error: &DatabaseError) -> Option<&str> {
     match error {
         DatabaseError::Statement { code, .. } | DatabaseError::Data { code, .. } => code.as_deref(),
+        DatabaseError::Reported(report) => report.code.as_deref(),
         _ => None,
     }
 }
@@ -244,6 +247,48 @@ fn class(code: Option<&str>) -> String {
     };
     format!("the database refused: {text}{}", in_parentheses(code))
 }
+
+/// Tells all that the database says to the author of a statement, with the line it means and a mark under the place.
+fn reported(report: &Report, sql: &str) -> String {
+    let Report { message, code, position, detail, hint, nearest, may_retry } = report;
+    let mut text = match position {
+        Some(_) => "the database does not accept the statement: ".to_owned(),
+        None => "the statement failed: ".to_owned(),
+    };
+    text.push_str(message);
+    text.push_str(&in_parentheses(code.as_deref()));
+    if let Some(position) = position {
+        text.push_str(&place(sql, *position));
+        text.push_str(&excerpt(sql, *position));
+    }
+    let more = [
+        nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?")),
+        detail.as_ref().map(|detail| format!("detail: {detail}")),
+        hint.as_ref().map(|hint| format!("hint: {hint}")),
+        may_retry.then(|| "nothing is wrong with the statement; try it again".to_owned()),
+    ];
+    for more in more.into_iter().flatten() {
+        text.push('\n');
+        text.push_str(&more);
+    }
+    text
+}
+
+/// Returns the line that a byte is in, cut around it, and below it a mark.
+fn excerpt(sql: &str, position: usize) -> String {
+    let position = position.min(sql.len());
+    let (before, after) = sql.split_at_checked(position).unwrap_or((sql, ""));
+    let before: Vec<char> = before.rsplit('\n').next().unwrap_or_default().chars().collect();
+    let skipped = before.len().saturating_sub(EXCERPT);
+    let plain = |character: &char| if character.is_control() { ' ' } else { *character };
+    let shown: String = before.iter().skip(skipped).map(plain).collect();
+    let rest: String =
+        after.lines().next().unwrap_or_default().chars().map(|c| plain(&c)).take(EXCERPT).collect();
+    format!("\n  {shown}{}\n  {}^", rest.trim_end(), " ".repeat(before.len() - skipped))
+}
+
+/// Most characters of a line that are shown on each side of a place.
+const EXCERPT: usize = 60;
 
 /// Says where a byte stands, as a person counts.
 fn place(sql: &str, position: usize) -> String {
@@ -298,6 +343,32 @@ mod tests {
         };
         let text = text(&ASKED.ad_hoc_failed(&error, "select a,\n    b from t"));
         assert!(text.contains("no such column: b at line 2, column 5"), "{text}");
+    }
+
+    #[test]
+    fn the_author_of_a_statement_reads_the_whole_report_with_a_mark_under_the_place() {
+        let report = Report {
+            message: "column \"nme\" does not exist".into(),
+            code: Some("42703".into()),
+            position: Some(10),
+            detail: Some("d".into()),
+            hint: Some("h".into()),
+            nearest: Some("name".into()),
+            may_retry: false,
+        };
+        assert_eq!(
+            reported(&report, "select a,\nnme from t"),
+            "the database does not accept the statement: column \"nme\" does not exist (42703) at line 2, column 1\n  \
+             nme from t\n  ^\ndid you mean `name`?\ndetail: d\nhint: h"
+        );
+        let report = Report {
+            message: "deadlock detected".into(),
+            code: Some("40P01".into()),
+            may_retry: true,
+            ..Report::default()
+        };
+        assert!(reported(&report, "select 1").ends_with("try it again"));
+        assert_eq!(excerpt("é\tx", 3), "\n  é x\n    ^");
     }
 
     #[test]

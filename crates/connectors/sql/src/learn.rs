@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 use crate::connector::{Prepared, definition};
+use crate::cursor;
 use crate::database::{Access, DatabaseError, Description, Dialect};
 use crate::options::Options;
 use crate::param::Plan;
@@ -73,9 +74,13 @@ pub(crate) fn put_together<S>(
     let plan = Plan::new(name, &tool.params, &description.parameters, tool.scanned.names.len(), dialect)
         .map_err(|found| problems.extend(found));
     let (Ok(plan), true) = (plan, problems.is_empty()) else { return Err(problems) };
+    let plan = plan.taking_cursor(tool.has_pages);
     let limits = Limits { max_rows: options.max_rows, max_bytes: options.max_bytes, text: tool.text };
     let shape = Shape::new(&description.columns, &tool.columns, form, limits);
-    let output_schema = shape::output_schema(&description.columns, &tool.columns, form);
+    let mut output_schema = shape::output_schema(&description.columns, &tool.columns, form);
+    if tool.has_pages {
+        cursor::describe_result(&mut output_schema);
+    }
     let definition = definition(tool, Some((&plan, output_schema)), options.schema, dialect);
     Ok(Prepared { statement, plan, shape: Arc::new(shape), definition })
 }
@@ -92,6 +97,7 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
                 None => problem,
             }
         }
+        DatabaseError::Reported(report) => sql(&report.message),
         DatabaseError::Refused { message }
         | DatabaseError::Identity { reason: message }
         | DatabaseError::Data { message, .. }

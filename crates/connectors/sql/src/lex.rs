@@ -76,7 +76,15 @@ impl<'a> Lexer<'a> {
     fn lexeme(&mut self, first: u8) -> Result<Kind, Unterminated> {
         match first {
             _ if first.is_ascii_whitespace() || first == 0x0b => Ok(self.take_while(Kind::Space, is_space)),
-            b'-' if self.byte(1) == Some(b'-') => Ok(self.take_while(Kind::Space, |byte| byte != b'\n')),
+            b'-' if self.byte(1) == Some(b'-') => {
+                // PostgreSQL ends a comment at a carriage return too.
+                let goes_on = if self.is_sqlite() {
+                    |byte| byte != b'\n'
+                } else {
+                    |byte| !matches!(byte, b'\n' | b'\r')
+                };
+                Ok(self.take_while(Kind::Space, goes_on))
+            }
             b'/' if self.byte(1) == Some(b'*') => self.comment(),
             b'\'' => self.quoted(b'\'', Kind::String, "string", "'"),
             b'"' => self.quoted(b'"', Kind::Name, "quoted name", "\""),
@@ -147,7 +155,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// `E'...'`, where a backslash takes the next character along.
+    /// `E'...'`, where a backslash takes the next character along; also in what goes on behind a line break.
     fn escape_string(&mut self) -> Result<Kind, Unterminated> {
         let at = self.at;
         self.at += 1;
@@ -157,12 +165,36 @@ impl<'a> Lexer<'a> {
                 Some(b'\\') => self.at = (self.at + 2).min(self.text.len()),
                 Some(b'\'') => {
                     self.at += 1;
-                    if self.byte(0) != Some(b'\'') {
+                    if self.byte(0) == Some(b'\'') {
+                        self.at += 1;
+                    } else if let Some(next) = self.continuation() {
+                        self.at = next;
+                    } else {
                         return Ok(Kind::String);
                     }
-                    self.at += 1;
                 }
                 Some(_) => self.at += 1,
+            }
+        }
+    }
+
+    /// Returns the byte behind the quote with which a string goes on: PostgreSQL joins strings that only white space with a
+    /// line break stands between.
+    fn continuation(&self) -> Option<usize> {
+        let mut at = self.at;
+        let mut breaks = false;
+        loop {
+            let rest = self.text.as_bytes().get(at..)?;
+            match rest {
+                [b'\'', ..] if breaks => return Some(at + 1),
+                [b'-', b'-', ..] => {
+                    at += rest.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count()
+                }
+                [byte, ..] if is_space(*byte) => {
+                    breaks |= matches!(byte, b'\n' | b'\r');
+                    at += 1;
+                }
+                _ => return None,
             }
         }
     }

@@ -7,6 +7,7 @@ mod accept;
 mod ad_hoc;
 pub mod behalf;
 pub mod connector;
+mod cursor;
 pub mod database;
 mod decimal;
 mod explain;
@@ -18,6 +19,7 @@ pub mod options;
 mod param;
 pub mod problem;
 pub mod result;
+mod results;
 pub mod scan;
 mod schema;
 mod shape;
@@ -32,7 +34,7 @@ pub use behalf::{SessionPlan, Unidentified};
 pub use connector::SqlConnector;
 pub use database::{
     Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,
-    PlanMode, Ran, Resume, Rows, Run, StatementSource, WrittenType,
+    PlanMode, Ran, Report, Resume, Rows, Run, StatementSource, WrittenType,
 };
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
 pub use problem::{Problem, Severity};

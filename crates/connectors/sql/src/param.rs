@@ -7,6 +7,7 @@ use trunkline_service::Caller;
 use trunkline_service::expression::EvaluationError;
 
 use crate::accept::{Accept, Unfit, name_of};
+use crate::cursor::ARGUMENT;
 use crate::database::{Dialect, ParameterType};
 use crate::problem::Problem;
 use crate::spec::Spec;
@@ -20,7 +21,18 @@ pub(crate) struct Plan {
     placeholders: usize,
     has_computed: bool,
     has_conversions: bool,
+    /// The cursor of an earlier result is taken beside them.
+    takes_cursor: bool,
     dialect: Dialect,
+}
+
+/// The values of one call, and the cursor of the page before.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// One for each placeholder.
+    pub(crate) values: Vec<Value>,
+    /// `cursor`, unless it is missing or empty.
+    pub(crate) cursor: Option<Box<str>>,
 }
 
 /// One argument.
@@ -83,7 +95,12 @@ impl Plan {
         }
         let has_computed = args.iter().any(|arg| arg.computed);
         let has_conversions = args.iter().any(|arg| arg.target.is_some());
-        Ok(Self { args, placeholders, has_computed, has_conversions, dialect })
+        Ok(Self { args, placeholders, has_computed, has_conversions, takes_cursor: false, dialect })
+    }
+
+    /// Says whether a cursor is taken beside the arguments.
+    pub(crate) fn taking_cursor(self, takes_cursor: bool) -> Self {
+        Self { takes_cursor, ..self }
     }
 
     /// Returns the arguments in the order of the specs.
@@ -98,10 +115,21 @@ impl Plan {
         arguments: &[u8],
         caller: &Caller,
     ) -> Result<Vec<Value>, BindError> {
+        self.bind_page(specs, arguments, caller).map(|bound| bound.values)
+    }
+
+    /// Binds the arguments of one call that may ask for a later page.
+    pub(crate) fn bind_page(
+        &self,
+        specs: &[Spec],
+        arguments: &[u8],
+        caller: &Caller,
+    ) -> Result<Bound, BindError> {
         let mut binding = Binding {
             plan: self,
             values: vec![Value::Null; self.args.len()],
             given: 0,
+            cursor: None,
             faults: Faults::default(),
         };
         let text = std::str::from_utf8(arguments).unwrap_or_default();
@@ -109,7 +137,7 @@ impl Plan {
             return Err(BindError::Arguments(format!("the arguments are no JSON object: {error}")));
         }
         binding.fill();
-        let Binding { mut values, faults, .. } = binding;
+        let Binding { mut values, faults, cursor, .. } = binding;
         if let Some(text) = faults.into_text(self) {
             return Err(BindError::Arguments(text));
         }
@@ -125,7 +153,7 @@ impl Plan {
                 }
             }
         }
-        Ok(values)
+        Ok(Bound { values, cursor })
     }
 
     fn compute(&self, specs: &[Spec], values: &mut [Value], caller: &Caller) -> Result<(), BindError> {
@@ -156,6 +184,7 @@ struct Binding<'a> {
     values: Vec<Value>,
     /// A bit for each argument.
     given: u128,
+    cursor: Option<Box<str>>,
     faults: Faults,
 }
 
@@ -168,6 +197,11 @@ impl Binding<'_> {
         }
         scanner.members(|scanner, key| {
             let Some(at) = self.plan.find(scanner.key(key)) else {
+                if self.plan.takes_cursor && scanner.key(key) == ARGUMENT {
+                    let token = scanner.value()?;
+                    self.take_cursor(token, text);
+                    return Ok(true);
+                }
                 self.faults.unknown(scanner.key(key));
                 return Ok(false);
             };
@@ -176,6 +210,25 @@ impl Binding<'_> {
             Ok(true)
         })?;
         scanner.end()
+    }
+
+    /// Some hosts send every optional argument, as null or empty.
+    fn take_cursor(&mut self, token: Token, text: &str) {
+        match token.kind {
+            Kind::Null => {}
+            Kind::String | Kind::EscapedString => {
+                let cursor = token.text(text.as_bytes()).unwrap_or_default();
+                self.cursor = (!cursor.trim().is_empty()).then(|| cursor.trim().into());
+            }
+            _ => {
+                let found = found(token, text);
+                self.faults.add(|| {
+                    format!(
+                        "`{ARGUMENT}`: found {found}, allowed is the string `nextCursor` of the result before"
+                    )
+                });
+            }
+        }
     }
 
     fn take(&mut self, at: usize, token: Token, text: &str) {
@@ -245,8 +298,9 @@ impl Faults {
             text.push_str(&format!("; and {} more", self.more));
         }
         if self.has_unknown {
-            let names: Vec<String> =
+            let mut names: Vec<String> =
                 plan.args.iter().filter(|arg| !arg.computed).map(|arg| format!("`{}`", arg.name)).collect();
+            names.extend(plan.takes_cursor.then(|| format!("`{ARGUMENT}`")));
             if names.is_empty() {
                 text.push_str("; this tool takes no arguments");
             } else {

@@ -3,6 +3,8 @@
 //! Row JSON is mostly quotes, so escaping it again afterwards would cost more than writing it. Each column keeps its key
 //! in both spellings, and a value without escapes is copied to both places.
 
+mod page;
+
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use crate::decimal::Decimal;
 use crate::file::{ColumnKind, TextForm};
 pub use crate::shape::{Form, Limits, Shape};
 use crate::table;
+
+pub(crate) use page::{Ended, Lines, Next};
+use page::{Overlap, Reporter};
 
 /// Writes one result.
 pub struct RowWriter {
@@ -36,6 +41,17 @@ pub struct RowWriter {
     /// No comma comes before what is next: the first element of a list, the first key, a member's value.
     is_first: bool,
     rows: u32,
+    max_rows: u32,
+    max_bytes: usize,
+    /// Room kept for what follows the rows.
+    tail: usize,
+    /// What stands between two rows: a comma, or a line break where each row is a line of its own.
+    between: &'static [u8],
+    /// Rows of earlier pages that come once more.
+    overlap: Overlap,
+    reporter: Option<Box<Reporter>>,
+    /// Where the last row that is kept begins in `json`.
+    last: usize,
     /// Where the first row begins in `json` and in `members`.
     head: (usize, usize),
     /// Where the row being written began.
@@ -70,7 +86,14 @@ impl RowWriter {
     pub fn new(shape: Arc<Shape>) -> Self {
         let mut writer = Self {
             twin: shape.text == TextForm::Json,
+            max_rows: shape.max_rows,
+            max_bytes: shape.max_bytes,
             shape,
+            tail: TAIL,
+            between: b",",
+            overlap: Overlap::default(),
+            reporter: None,
+            last: 0,
             json: Vec::with_capacity(1024),
             members: Vec::with_capacity(3072),
             column: 0,
@@ -97,7 +120,16 @@ impl RowWriter {
 
     /// Ends the result. `affected` is how many rows a writing statement changed.
     #[must_use]
-    pub fn finish(mut self, affected: Option<u64>) -> Reply {
+    pub fn finish(self, affected: Option<u64>) -> Reply {
+        self.finish_page(affected, |_| None)
+    }
+
+    /// Ends the result. When rows were left out, `next` says where they can be had.
+    pub(crate) fn finish_page(
+        mut self,
+        affected: Option<u64>,
+        next: impl FnOnce(Ended) -> Option<Next>,
+    ) -> Reply {
         if let Some(mut fault) = self.fault.take() {
             if self.shape.form == Form::Written {
                 fault.push_str(&format!(
@@ -107,23 +139,35 @@ impl RowWriter {
             }
             return Reply::tool_error(&fault);
         }
-        self.close(affected);
+        if self.overlap.is_broken() {
+            return Reply::tool_error(page::CHANGED);
+        }
+        let next = if self.truncated { next(self.ended()) } else { None };
+        self.close(affected, next.as_ref());
         if !self.twin {
-            let text = table::text(&self.json, &self.shape, self.truncated);
+            let cursor = next.as_ref().map(|next| next.cursor.as_str());
+            let text = table::text(&self.json, &self.shape, self.truncated, cursor);
             write::escaped(&mut self.members, text.as_bytes());
         }
+        let link = next.map(|next| next.link).unwrap_or_default();
         let mut members = self.members;
-        members.reserve_exact(self.json.len() + 64);
-        members.extend_from_slice(br#""}]"#);
+        members.reserve_exact(self.json.len() + link.len() + 64);
+        members.extend_from_slice(br#""}"#);
+        if !link.is_empty() {
+            members.push(b',');
+            members.extend_from_slice(&link);
+        }
+        members.push(b']');
         let start = members.len();
         members.extend_from_slice(br#","structuredContent":"#);
         members.extend_from_slice(&self.json);
         let end = members.len();
         members.extend_from_slice(br#","isError":false"#);
-        Reply::from_members(members).with_structured(start..end)
+        let reply = Reply::from_members(members).with_structured(start..end);
+        if link.is_empty() { reply } else { reply.with_links() }
     }
 
-    fn close(&mut self, affected: Option<u64>) {
+    fn close(&mut self, affected: Option<u64>, next: Option<&Next>) {
         match (self.shape.form, self.rows) {
             (Form::Rows, rows) => {
                 self.both(br#"],"rowCount":"#, br#"],\"rowCount\":"#);
@@ -145,10 +189,13 @@ impl RowWriter {
             (Form::Row | Form::Value, _) => {}
         }
         if self.truncated {
-            self.both(br#","truncated":true}"#, br#",\"truncated\":true}"#);
-        } else {
-            self.same(b"}");
+            self.both(br#","truncated":true"#, br#",\"truncated\":true"#);
         }
+        if let Some(next) = next {
+            self.both(br#","nextCursor":"#, br#",\"nextCursor\":"#);
+            self.unescaped(next.cursor.as_bytes());
+        }
+        self.same(b"}");
     }
 
     /// Begins a value: its key in a row, its comma in a list. `None` when nothing more of this row is wanted.
@@ -156,7 +203,7 @@ impl RowWriter {
         if self.skips {
             return None;
         }
-        if self.json.len() + size > self.shape.max_bytes {
+        if self.json.len() + size > self.max_bytes {
             self.skips = true;
             return None;
         }
@@ -259,7 +306,7 @@ impl RowWriter {
             self.truncated = true;
             return;
         }
-        let most = self.shape.max_bytes;
+        let most = self.max_bytes;
         self.fault = Some(format!(
             "one row is larger than the {most} bytes a result may have; ask for fewer or shorter columns, or have the operator raise `max-bytes`"
         ));
@@ -320,7 +367,11 @@ impl Rows for RowWriter {
         self.depth = 0;
         self.objects = 0;
         self.start = (self.json.len(), self.members.len());
-        self.skips = self.fault.is_some() || self.truncated || self.rows >= self.shape.max_rows;
+        self.skips = self.fault.is_some() || self.truncated || self.rows >= self.max_rows;
+        if self.overlap.comes() {
+            self.skips = self.overlap.begin();
+            return;
+        }
         if matches!(self.shape.form, Form::Row | Form::Value) && self.rows == 1 {
             let message =
                 "the statement gave more than one row, and this tool returns one; narrow the arguments";
@@ -328,7 +379,7 @@ impl Rows for RowWriter {
             self.skips = true;
         }
         if !self.skips && self.rows > 0 {
-            self.same(b",");
+            self.same(self.between);
         }
     }
 
@@ -478,7 +529,21 @@ impl Rows for RowWriter {
         self.rows = 0;
         self.truncated = false;
         self.fault = None;
+        self.overlap.restart();
         true
+    }
+
+    fn skip(&mut self, rows: u64) {
+        self.overlap.skip(rows);
+    }
+
+    fn taken(&self) -> Option<u64> {
+        let follows = self.shape.form == Form::Rows && self.fault.is_none() && self.overlap.is_over();
+        follows.then(|| self.rows.into())
+    }
+
+    fn room(&self) -> Option<u64> {
+        Some(u64::from(self.max_rows.saturating_sub(self.rows)) + 1 + self.overlap.left())
     }
 
     fn end_row(&mut self) -> ControlFlow<()> {
@@ -490,11 +555,22 @@ impl Rows for RowWriter {
                 self.same(if self.shape.columns.is_empty() { b"{}" } else { b"}" });
             }
             // The closing bytes of the whole object are not written yet.
-            self.skips = self.json.len() + TAIL > self.shape.max_bytes;
+            self.skips = self.json.len() + self.tail > self.max_bytes;
+            if self.overlap.is_at_last() {
+                return self.compare_overlap();
+            }
             if !self.skips {
+                self.last = self.start.0 + if self.rows > 0 { self.between.len() } else { 0 };
                 self.rows += 1;
+                if let Some(reporter) = &mut self.reporter {
+                    reporter.report(self.rows);
+                }
                 return ControlFlow::Continue(());
             }
+        } else if self.overlap.is_passing() {
+            return ControlFlow::Continue(());
+        } else if self.overlap.is_at_last() && self.fault.is_none() {
+            return self.compare_overlap();
         }
         if self.fault.is_none() && !self.truncated {
             self.drop_row();

@@ -214,6 +214,18 @@ impl Token<'_> {
         matches!(self, Self::Word { text, .. } if text.eq_ignore_ascii_case(keyword))
     }
 
+    /// Returns the byte it begins at.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        match self {
+            Self::Word { at, .. }
+            | Self::Name { at, .. }
+            | Self::Literal { at, .. }
+            | Self::Parameter { at, .. }
+            | Self::Punctuation { at, .. } => *at,
+        }
+    }
+
     /// Tells whether it is that punctuation.
     #[must_use]
     pub fn is_punctuation(&self, mark: &str) -> bool {
@@ -232,6 +244,19 @@ pub struct Tokens<'a> {
 #[must_use]
 pub fn tokens(sql: &str, dialect: Dialect) -> Tokens<'_> {
     Tokens { sql, lexer: Lexer::new(sql, dialect) }
+}
+
+/// Returns where a string, name or comment begins that has no end; the tokens end there.
+#[must_use]
+pub fn unterminated(sql: &str, dialect: Dialect) -> Option<usize> {
+    let mut lexer = Lexer::new(sql, dialect);
+    loop {
+        match lexer.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return None,
+            Err(error) => return Some(error.at),
+        }
+    }
 }
 
 impl Tokens<'_> {

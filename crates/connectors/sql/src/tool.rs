@@ -28,6 +28,8 @@ pub struct Tool {
     /// One for each placeholder in order, then the arguments that only expressions read.
     pub(crate) params: Vec<Spec>,
     pub(crate) columns: BTreeMap<String, ColumnKind>,
+    /// Whether results that end early go on on a later page. Off until a connector seals cursors.
+    pub(crate) has_pages: bool,
 }
 
 impl Tool {
@@ -67,7 +69,16 @@ impl Tool {
             plan: file.plan,
             params,
             columns: file.columns.into_iter().map(|(name, column)| (name, column.kind)).collect(),
+            has_pages: false,
         })
+    }
+
+    /// Has results that end early go on on a later page, if they are rows and no parameter has the name of the argument that
+    /// asks for it.
+    pub(crate) fn turn_pages_on(&mut self) {
+        self.has_pages = self.access == Access::ReadOnly
+            && self.returns == Returns::Rows
+            && self.params.iter().all(|spec| spec.name != crate::cursor::ARGUMENT);
     }
 
     /// Returns the tool's name.

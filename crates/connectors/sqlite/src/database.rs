@@ -119,7 +119,7 @@ impl Database for Sqlite {
     ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>> {
         let prepared = Arc::clone(&statement.0);
         Box::pin(async move {
-            let Run { values, mut rows, deadline, .. } = run;
+            let Run { values, mut rows, deadline, page, .. } = run;
             if values.len() != prepared.parameters.len() {
                 return Err(error::wrong_count(values.len(), prepared.parameters.len()));
             }
@@ -129,6 +129,8 @@ impl Database for Sqlite {
                         if attempt > 0 && !rows.restart() {
                             return Err(torn(site.path));
                         }
+                        // Nothing is kept open here: a later page runs from the first row on.
+                        rows.skip(page.resume.map_or(0, |resume| resume.sent));
                         execute(site, &prepared, &values, &mut rows)
                     })?;
                     Ok(Ran { rows, affected, kept: None })

@@ -80,7 +80,8 @@ impl<'a> ReadSession<'a> {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
                 let dialer = &self.postgres.primary().dialer;
-                Err(Context { dialer, sent: sql, prefix: 0, length: sql.len(), timeout }.error(&error))
+                Err(Context { dialer, sent: sql, prefix: 0, length: sql.len(), timeout, ad_hoc: false }
+                    .error(&error))
             }
             Err(_) => Err(DatabaseError::TimedOut { after: timeout }),
         }

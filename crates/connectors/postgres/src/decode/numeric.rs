@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Reader;
+use super::{Reader, digits};
 
 /// What kind of number it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) fn write(raw: &[u8], out: &mut String) -> Option<Kind> {
     } else {
         write!(out, "{}", groups.next()?).ok()?;
         for _ in 0..weight {
-            write!(out, "{:04}", groups.next()?).ok()?;
+            digits(groups.next()?.into(), 1000, out);
         }
     }
     if scale == 0 {
@@ -51,7 +51,7 @@ pub(super) fn write(raw: &[u8], out: &mut String) -> Option<Kind> {
         out.push_str("0000");
     }
     while out.len() - from < scale {
-        write!(out, "{:04}", groups.next()?).ok()?;
+        digits(groups.next()?.into(), 1000, out);
     }
     out.truncate(from + scale);
     Some(Kind::Finite)

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::Reader;
+use super::{Reader, digits};
 use crate::types::Decoder;
 
 /// Appends a date, time or interval; `None` when the bytes are none.
@@ -81,23 +81,36 @@ fn day(since_2000: i64, out: &mut String) -> Option<Era> {
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     // There is no year 0: it is 1 BC.
     let (year, era) = if year > 0 { (year, Era::Common) } else { (1 - year, Era::BeforeChrist) };
-    write!(out, "{year:04}-{month:02}-{day:02}").ok()?;
+    if year < 10_000 {
+        digits(year, 1000, out);
+    } else {
+        write!(out, "{year}").ok()?;
+    }
+    out.push('-');
+    digits(month, 10, out);
+    out.push('-');
+    digits(day, 10, out);
     Some(era)
 }
 
 /// Appends a time of day; `24:00:00` is one.
 fn clock(microseconds: i64, out: &mut String) -> Option<()> {
     let seconds = microseconds / SECOND;
-    write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60).ok()?;
-    fraction(microseconds % SECOND, out)
+    digits(seconds / 3600, 10, out);
+    out.push(':');
+    digits(seconds / 60 % 60, 10, out);
+    out.push(':');
+    digits(seconds % 60, 10, out);
+    fraction(microseconds % SECOND, out);
+    Some(())
 }
 
-fn fraction(microseconds: i64, out: &mut String) -> Option<()> {
+fn fraction(microseconds: i64, out: &mut String) {
     if microseconds != 0 {
-        write!(out, ".{:06}", microseconds.abs()).ok()?;
+        out.push('.');
+        digits(microseconds.abs(), 100_000, out);
         out.truncate(out.trim_end_matches('0').len());
     }
-    Some(())
 }
 
 /// The binary form counts seconds west of Greenwich, everything else east.
@@ -139,7 +152,7 @@ fn interval_clock(microseconds: i64, out: &mut String) -> Option<()> {
     if rest != 0 {
         let sign = if rest < 0 { "-" } else { "" };
         write!(out, "{sign}{}", (rest / SECOND).abs()).ok()?;
-        fraction(rest % SECOND, out)?;
+        fraction(rest % SECOND, out);
         out.push('S');
     }
     Some(())

@@ -224,5 +224,5 @@ async fn a_setting_may_come_without_a_role() {
     // A quote is a character like any other.
     let sly = caller(json!({ "tenant": "x' or tenant = 'even" }));
     assert_eq!(call(&connector, 0, &sly, &json!({})).await.1["rowCount"], 0);
-    assert_eq!(call(&connector, 0, &Caller::local(), &json!({})).await.0, true);
+    assert!(call(&connector, 0, &Caller::local(), &json!({})).await.0);
 }

@@ -1,11 +1,14 @@
 //! Several hosts in an address.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use trunkline_sql::{Database, DatabaseError, Run};
-use trunkline_testkit::postgres::PrivatePostgres;
+use tokio::task::JoinSet;
+use trunkline_sql::{Database, DatabaseError, Run, Value};
+use trunkline_testkit::postgres::{Client, PrivatePostgres};
 
 use crate::support::{Collector, open, prepare, rows, run, writing};
 
@@ -91,6 +94,62 @@ async fn a_write_follows_its_server_to_another_host() {
     let run = Run::new(Vec::new(), Collector::default());
     assert_eq!(postgres.run(&reading, run).await.unwrap().rows.rows, [[json!(0)]]);
     assert_eq!(rows(&postgres, "select pg_is_in_recovery()", Vec::new()).await, [[json!(false)]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_turns_everyone_away_is_not_stormed() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let knocks = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&knocks);
+    // Ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            drop(stream);
+        }
+    });
+    let postgres = Arc::new(open(&url(&[port], "sslmode=disable"), ""));
+    let end = Instant::now() + Duration::from_millis(1500);
+    let mut callers = JoinSet::new();
+    for _ in 0..200 {
+        let postgres = Arc::clone(&postgres);
+        callers.spawn(async move {
+            while Instant::now() < end {
+                let started = Instant::now();
+                assert!(matches!(postgres.ping().await, Err(DatabaseError::Unreachable { .. })));
+                assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller.unwrap();
+    }
+    // A few at once in the beginning, then one after 250, 500 and 1000 ms.
+    let knocks = knocks.load(Ordering::Relaxed);
+    assert!((3..=10).contains(&knocks), "{knocks}");
+}
+
+#[tokio::test]
+async fn the_first_call_after_learning_opens_no_connection() {
+    let server = PrivatePostgres::start().await;
+    let postgres = open(&server.url("postgres"), "");
+    let (shared, _) = prepare(&postgres, "select $1::int8 + 1").await;
+    let (exclusive, _) = prepare(&postgres, "select $1::int8 + 1, random() < 2").await;
+    let watcher = Client::connect(&server.url("postgres")).await;
+    let sessions = "select string_agg(pid::text, ' ' order by pid) from pg_stat_activity \
+                    where application_name = 'trunkline'";
+    let before = watcher.value(sessions).await.unwrap();
+    // Four that are shared, and the one that was learned on.
+    assert_eq!(before.split(' ').count(), 5, "{before}");
+    for statement in [&shared, &exclusive] {
+        for number in 0..8 {
+            let ran = run(&postgres, statement, vec![Value::Integer(number)]).await.unwrap();
+            assert_eq!(ran.rows.rows[0][0], json!(number + 1));
+        }
+    }
+    assert_eq!(watcher.value(sessions).await.unwrap(), before);
 }
 
 /// A server that is in recovery, waiting for a primary that never comes.

@@ -99,6 +99,32 @@ async fn a_dropped_exclusive_call_is_cancelled_in_the_server() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_statement_was_cancelled_is_used_again() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "pool = 1\nconnect-timeout = '20s'");
+    let (slow, _) = prepare(&postgres, "select pg_sleep(30), set_config('app.x', 'mine', false)").await;
+    let (who, _) = prepare(
+        &postgres,
+        "select pg_backend_pid(), coalesce(current_setting('app.x', true), ''), clock_timestamp() > now()",
+    )
+    .await;
+    let who = async || run(&postgres, &who, vec![]).await.unwrap().rows.rows;
+    // Prepared on the connection that is dropped later.
+    assert!(tokio::time::timeout(Duration::from_millis(300), run(&postgres, &slow, vec![])).await.is_err());
+    let mut seen = Vec::new();
+    for wait in [5, 20, 100, 300] {
+        let call = run(&postgres, &slow, vec![]);
+        assert!(tokio::time::timeout(Duration::from_millis(wait), call).await.is_err());
+        let found = who().await;
+        assert_eq!(found[0][1..], [json!(""), json!(true)]);
+        seen.push(found[0][0].clone());
+    }
+    // A cancel that was not certain to have arrived may have cost one of them.
+    seen.dedup();
+    assert!(seen.len() <= 2, "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_dropped_write_changes_nothing() {
     let database = postgres::database().await;
     database.run("create table t (a int)").await;
@@ -151,7 +177,7 @@ async fn a_result_nobody_wants_to_its_end_holds_up_nobody() {
         let started = Instant::now();
         let run = Run::new(vec![], Collector::limited(10));
         assert_eq!(postgres.run(&statement, run).await.unwrap().rows.rows.len(), 10);
-        assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_millis(400), "{shared} {:?}", started.elapsed());
         for _ in 0..4 {
             assert_eq!(rows(&postgres, "select 7", vec![]).await, [[json!(7)]]);
             assert_eq!(rows(&postgres, "select 7, random() < 2", vec![]).await, [[json!(7), json!(true)]]);

@@ -4,10 +4,12 @@
 
 mod assistant;
 mod behalf;
+mod bypass;
 mod fairness;
 mod hosts;
 mod lanes;
 mod outage;
+mod pages;
 mod parameters;
 mod pooler;
 mod replicas;

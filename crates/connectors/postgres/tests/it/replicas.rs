@@ -276,6 +276,34 @@ async fn a_promoted_replica_is_not_read_from_beside_its_old_primary() {
 }
 
 #[tokio::test]
+async fn writes_follow_a_promoted_replica_that_the_address_names_too() {
+    let (mut primary, replicas) = servers(1).await;
+    let both =
+        format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), replicas[0].port());
+    let keys = format!("replicas = [{:?}]\naccess = 'read-write'", replicas[0].url("postgres"));
+    let postgres = open(&both, &keys);
+    let (write, _) = postgres.prepare(&writing(WRITE)).await.unwrap();
+    let (find, _) = prepare(&postgres, FIND).await;
+    let ann = caller("ann");
+    assert_eq!(run_for(&postgres, &write, 1, &ann).await.unwrap(), [json!(primary.port())]);
+    assert_eq!(run_for(&postgres, &find, 1, &ann).await.unwrap()[0], json!(1));
+    // What was not copied yet would be lost with the primary.
+    eventually(Duration::from_secs(5), async || {
+        run_for(&postgres, &find, 1, &ann).await.unwrap() == [json!(1), json!(replicas[0].port())]
+    })
+    .await;
+    primary.kill();
+    replicas[0].promote().await;
+    eventually(Duration::from_secs(8), async || run_for(&postgres, &write, 2, &ann).await.is_ok()).await;
+    for value in 1..3 {
+        let found = run_for(&postgres, &find, value, &ann).await.unwrap();
+        assert_eq!(found, [json!(1), json!(replicas[0].port())]);
+    }
+    // It is the primary now, and read from like any replica that has everything.
+    eventually(Duration::from_secs(5), async || state(&postgres, 1) == NodeState::Healthy).await;
+}
+
+#[tokio::test]
 async fn a_frozen_replica_is_left_within_two_seconds() {
     let (primary, replicas) = servers(1).await;
     let postgres = open_all(&primary, &replicas, "connect-timeout = '500ms'");

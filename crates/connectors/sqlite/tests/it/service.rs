@@ -79,6 +79,45 @@ async fn a_declared_tool_answers_with_rows() {
 }
 
 #[tokio::test]
+async fn a_long_result_goes_on_by_running_again() {
+    let folder = Folder::with(
+        "CREATE TABLE c(id INTEGER PRIMARY KEY) STRICT; \
+         WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 250) INSERT INTO c SELECT x FROM n",
+    );
+    let file: SqliteFile = serde_json::from_value(
+        json!({ "path": folder.path.to_str().unwrap(), "max-rows": 100, "ad-hoc-sql": "read-only" }),
+    )
+    .unwrap();
+    let (database, options) = file.resolve("shop").unwrap();
+    let tool: ToolFile =
+        serde_json::from_value(json!({ "connector": "shop", "sql": "select id from c order by id" }))
+            .unwrap();
+    let tool = Tool::resolve("list", tool, &options, Sqlite::DIALECT).unwrap();
+    let sealer = Arc::new(trunkline_service::seal::Sealer::random().unwrap());
+    let connector = SqlConnector::paged("shop", database, options, vec![tool], &sealer);
+    assert_eq!(connector.learn().await, []);
+    assert_eq!(connector.templates()[0].uri_template, "sqlite://shop/results/{format}/{page}");
+    for (target, own) in [(0, ""), (1, r#""sql":"select id from c order by id","#)] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (failed, page) = call(&connector, target, &format!("{{{own}\"cursor\":\"{cursor}\"}}")).await;
+            assert!(!failed, "{page}");
+            seen.extend(page["rows"].as_array().unwrap().iter().map(|row| row["id"].as_u64().unwrap()));
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, (1..=250).collect::<Vec<u64>>());
+    }
+    let (_, first) = call(&connector, 0, "{}").await;
+    folder.fill("UPDATE c SET id = 1000 WHERE id = 100");
+    let again = format!("{{\"cursor\":{}}}", first["nextCursor"]);
+    let (failed, text) = call(&connector, 0, &again).await;
+    assert!(failed && text.as_str().unwrap().contains("the rows changed since the last page"), "{text}");
+}
+
+#[tokio::test]
 async fn missing_null_and_the_word_null_arrive_as_sent() {
     let folder = Folder::with("CREATE TABLE t(s TEXT); INSERT INTO t VALUES ('a'), ('null'), (NULL)");
     let count = json!({

@@ -1,0 +1,42 @@
+//! Decides whether a login is trusted with a statement that is not understood: one that could do no harm whatever it says.
+
+use postgres_types::Type;
+use tokio_postgres::{Client, Error};
+
+use super::functions::reaching_out;
+
+/// Returns why the login is not trusted, to be read after "the login"; `None` when it is.
+///
+/// Trusted is who is no superuser, may not replicate, create roles or pass row-level rules, is in none of the roles that
+/// read or write files, run programs, signal others or maintain or write every table, and may execute no function that
+/// reaches out of the transaction.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn distrusted(client: &Client) -> Result<Option<String>, Error> {
+    let patterns = reaching_out();
+    let rows = client.query_typed(REASON, &[(&patterns, Type::TEXT_ARRAY)]).await?;
+    Ok(match rows.first() {
+        Some(row) => row.try_get(0)?,
+        None => Some("could not be looked up".to_owned()),
+    })
+}
+
+/// The roles whose members are never trusted.
+const REASON: &str = "\
+    select case \
+        when r.rolsuper then 'is a superuser' \
+        when r.rolreplication then 'may replicate' \
+        when r.rolcreaterole then 'may create roles' \
+        when r.rolbypassrls then 'passes row-level rules' \
+        else coalesce( \
+            (select 'is in the role ' || m.rolname from pg_catalog.pg_roles m \
+             where m.rolname in ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program', \
+                'pg_signal_backend', 'pg_signal_autovacuum_worker', 'pg_write_all_data', 'pg_maintain', 'pg_checkpoint', \
+                'pg_create_subscription', 'pg_database_owner') \
+                and pg_catalog.pg_has_role(r.oid, m.oid, 'member') limit 1), \
+            (select 'may execute ' || p.oid::pg_catalog.regprocedure::text from pg_catalog.pg_proc p \
+             where p.proname::text like any ($1) and p.prokind = 'f' \
+                and p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype \
+                and pg_catalog.has_function_privilege(r.oid, p.oid, 'execute') limit 1)) \
+    end from pg_catalog.pg_roles r where r.rolname = current_user";
