@@ -184,11 +184,24 @@ impl Who<'_> {
             } => {
                 let place = position
                     .and_then(|at| at.checked_sub(*before))
-                    .map(|at| place(sql, at))
+                    .map(|at| place_of(sql, at))
                     .unwrap_or_default();
                 let hint = hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
                 let code = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
                 format!("the database does not accept the statement: {message}{code}{place}{hint}")
+            }
+            Fault::Statement { error: DatabaseError::Reported(report), sql, before } => {
+                let place = report.position.and_then(|at| at.checked_sub(*before));
+                let place = place.map(|at| place_of(sql, at)).unwrap_or_default();
+                let code = report.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+                let near = report.nearest.as_deref().map(|near| format!("; did you mean `{near}`?"));
+                let more = [&report.detail, &report.hint].into_iter().flatten();
+                let more: String = more.map(|text| format!("; {text}")).collect();
+                let near = near.unwrap_or_default();
+                format!(
+                    "the database does not accept the statement: {}{code}{place}{near}{more}",
+                    report.message
+                )
             }
             Fault::Statement { error: DatabaseError::Refused { message }, .. } => message.clone(),
             Fault::Statement { error: DatabaseError::Data { message, code }, .. } => {
@@ -243,7 +256,7 @@ impl Who<'_> {
 }
 
 /// Says where a byte stands, as a person counts.
-fn place(sql: &str, position: usize) -> String {
+fn place_of(sql: &str, position: usize) -> String {
     let before = sql.get(..position.min(sql.len())).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -48,7 +48,7 @@ pub(super) fn input() -> Json {
     json!({
         "type": "object",
         "properties": {
-            "sql": { "type": "string", "description": "One SQL statement that reads, without `explain` before it; $1, $2 may stand for values (PostgreSQL 16 and later, not with analyze)" },
+            "sql": { "type": "string", "description": "One SQL statement that reads, without `explain` before it and with values in place of `$1`" },
             "analyze": { "type": "boolean", "default": false, "description": "Run it and tell real times and rows. It takes as long as the statement does" },
         },
         "required": ["sql"],
@@ -74,7 +74,6 @@ pub(super) struct Relation {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Server {
-    pub(super) version: u32,
     pub(super) recovery: bool,
     /// The schema of HypoPG.
     pub(super) hypopg: Option<String>,
@@ -121,21 +120,9 @@ pub(super) async fn explained(
     let options = if analyze { "format json, verbose, analyze, buffers" } else { "format json, verbose" };
     match run(asked, sql, options).await? {
         Some((plan, explained)) => Ok((plan, explained, options)),
-        None if analyze => Err(Fault::Said(
-            "the statement has parameters, and nothing gives them values; write the values into it, or leave out `analyze`".to_owned(),
+        None => Err(Fault::Said(
+            "the statement has parameters, and nothing gives them values; write values into it".to_owned(),
         )),
-        None => {
-            let server = server(asked).await?;
-            if server.version < 160_000 {
-                let text = "the statement has parameters, which this server explains only from PostgreSQL 16 on; write values into it";
-                return Err(Fault::Said(text.to_owned()));
-            }
-            let options = "format json, verbose, generic_plan";
-            match run(asked, sql, options).await? {
-                Some((plan, explained)) => Ok((plan, explained, options)),
-                None => Err(Fault::Said("the statement's parameters are not understood; write values into it".to_owned())),
-            }
-        }
     }
 }
 

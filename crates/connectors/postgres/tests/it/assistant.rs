@@ -311,13 +311,8 @@ async fn a_plan_is_read_for_the_caller_and_nothing_is_written_by_it() {
     refused(&assistant, EXPLAIN, json!({ "sql": "select wipe()", "analyze": true })).await;
     assert_eq!(database.client().await.value("select count(*) from orders").await.unwrap(), "60000");
 
-    let version = database.client().await.value("show server_version_num").await.unwrap();
-    let asked = json!({ "sql": "select * from orders where id = $1" });
-    if version.as_str() >= "160000" {
-        assert!(call(&assistant, EXPLAIN, asked).await["plan"].to_string().contains("$1"));
-    } else {
-        assert!(refused(&assistant, EXPLAIN, asked).await.contains("PostgreSQL 16"));
-    }
+    let text = refused(&assistant, EXPLAIN, json!({ "sql": "select * from orders where id = $1" })).await;
+    assert!(text.contains("write values into it"), "{text}");
 }
 
 #[tokio::test]
@@ -362,7 +357,7 @@ async fn hypopg_tries_indexes_that_make_a_statement_cheaper_and_leaves_none() {
     for (sql, statement) in [
         (
             "select * from orders where state = 'new' and customer_id = 100",
-            "create index concurrently on public.orders (customer_id)",
+            "create index concurrently on public.orders (state, customer_id)",
         ),
         ("select * from orders order by at desc limit 10", "create index concurrently on public.orders (at)"),
         ("select * from log where id = 77", "create index on public.log (id)"),

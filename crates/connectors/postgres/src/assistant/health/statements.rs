@@ -44,8 +44,7 @@ pub(super) async fn check(asked: &Asked<'_>, server: &Server) -> Result<Check, F
 
 async fn slow(asked: &Asked<'_>, schema: &str) -> Result<Vec<Slow>, DatabaseError> {
     let sql = include_str!("../sql/statements.sql").replace("{schema}", &schema.replace('"', "\"\""));
-    let source =
-        StatementSource { sql, access: Access::ReadOnly, ad_hoc: true, ..StatementSource::default() };
+    let source = StatementSource { sql, access: Access::ReadOnly, ..StatementSource::default() };
     let (statement, _) = asked.assistant.postgres.prepare(&source).await?;
     let text = asked.run(&statement, Vec::new()).await?;
     serde_json::from_str(text.as_deref().unwrap_or("[]"))

@@ -1,6 +1,5 @@
 -- What the server is, and what this login may use of it.
 select pg_catalog.json_build_object(
-    'version', pg_catalog.current_setting('server_version_num')::int,
     'recovery', pg_catalog.pg_is_in_recovery(),
     'hypopg', (
         select n.nspname from pg_catalog.pg_extension e
