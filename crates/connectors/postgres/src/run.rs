@@ -19,7 +19,7 @@ use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
 use crate::exclusive::Lease;
-use crate::fault::{Context, is_demoted, is_lost, is_stale, is_timeout};
+use crate::fault::{Context, is_demoted, is_late, is_lost, is_stale};
 use crate::node::Place;
 use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed, same_columns};
@@ -127,7 +127,7 @@ impl<W: Rows> Call<'_, W> {
     /// Decides whether a run on the shared lane is tried again, perhaps on the other.
     fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
-            Fault::Reported { error, clean } if is_timeout(&error) => {
+            Fault::Reported { error, clean } if is_late(&error) => {
                 self.statement.leave_shared_lane();
                 if clean || self.rows.restart() { Ok(()) } else { Err(self.context(true).error(&error)) }
             }

@@ -31,8 +31,10 @@ pub(crate) enum Form {
     Query,
     /// `show`.
     Show,
-    /// `explain` of a query, run or not.
+    /// `explain` of a query, which is only planned.
     ExplainQuery,
+    /// `explain analyze` of a query, which is run.
+    AnalyzeQuery,
     /// `explain` of a change, which is only planned.
     ExplainChange,
     /// A first word that is not known here.
@@ -298,7 +300,9 @@ fn explained(sql: &str, all: &[Token<'_>]) -> Result<(Form, usize), DatabaseErro
     let at = begins.map_or(sql.len(), Token::at);
     let rest = all.get(number..).unwrap_or_default();
     match rest.iter().find(|token| !token.is_punctuation("(")) {
-        Some(first) if is_any(first, READING) => Ok((Form::ExplainQuery, at)),
+        Some(first) if is_any(first, READING) => {
+            Ok((if analyzes { Form::AnalyzeQuery } else { Form::ExplainQuery }, at))
+        }
         Some(first) if is_any(first, CHANGING) && !analyzes => Ok((Form::ExplainChange, at)),
         Some(first) if is_any(first, CHANGING) || is_any(first, OTHERS) => Err(not_reading(sql, first)),
         _ => Ok((Form::Unknown, 0)),
@@ -426,7 +430,7 @@ mod tests {
             ("show server_version", Form::Show),
             ("explain select 1", Form::ExplainQuery),
             ("explain (select 1)", Form::ExplainQuery),
-            ("explain (analyze, format json) (select 1)", Form::ExplainQuery),
+            ("explain (analyze, format json) (select 1)", Form::AnalyzeQuery),
             ("explain verbose delete from t", Form::ExplainChange),
             ("selec 1", Form::Unknown),
         ] {
