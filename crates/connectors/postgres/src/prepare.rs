@@ -33,7 +33,7 @@ impl Learner<'_> {
     pub(crate) async fn learn(self) -> Result<(PostgresStatement, Description), DatabaseError> {
         let nature = Nature::of(&self.source.sql);
         let mut gate = match self.source.ad_hoc {
-            true => Some(Gate::enter(&self.source.sql, self.max_cost)?),
+            true => Some(Gate::enter(&self.source.sql, self.max_cost, &self.source.behalf)?),
             false => None,
         };
         if gate.is_none() && self.source.access == Access::ReadOnly {
@@ -282,8 +282,11 @@ pub(crate) async fn end_pooled(client: &Client) -> Result<(), Error> {
     client.batch_execute(&format!("{text}rollback")).await
 }
 
-/// Makes the transaction usable after a statement that was not accepted.
-async fn again(client: &Client) -> Result<(), Error> {
+/// Makes the transaction usable after a statement that was not accepted, and undoes what was set in it.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn again(client: &Client) -> Result<(), Error> {
     client.batch_execute(RETURN).await
 }
 

@@ -197,7 +197,10 @@ impl<W: Rows> Call<'_, W> {
     }
 
     fn out_of_time(&self) -> DatabaseError {
-        DatabaseError::TimedOut { after: self.limit.duration_since(self.started) }
+        let after = self.limit.duration_since(self.started);
+        // What came before, like learning a caller's own statement, may have taken all of the time.
+        let after = if after.is_zero() { self.postgres.statement_timeout } else { after };
+        DatabaseError::TimedOut { after }
     }
 
     // ---- the shared lane ----

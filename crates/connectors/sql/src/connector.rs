@@ -323,13 +323,13 @@ impl<D: Database> SqlConnector<D> {
         let asked =
             Asked { connector: &self.name, tool: name, access: Access::ReadOnly, log_id: request.log_id() };
         let deadline = self.deadline(&request, None);
-        let source = match tool.source(request.arguments(), request.caller()) {
-            Ok(source) => source,
-            Err(text) => return Ok(Reply::tool_error(&text)),
-        };
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,
             Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+        };
+        let source = match tool.source(request.arguments(), request.caller()) {
+            Ok(source) => StatementSource { behalf: behalf.clone(), ..source },
+            Err(text) => return Ok(Reply::tool_error(&text)),
         };
         let (statement, description) = match explain::within(deadline, self.database.prepare(&source)).await {
             Ok(Ok(prepared)) => prepared,
