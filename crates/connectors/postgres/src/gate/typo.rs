@@ -7,7 +7,8 @@ use trunkline_sql::{DatabaseError, Dialect, nearest};
 
 use crate::fault::Context;
 
-/// Words the server's report on a caller's statement and adds the nearest word or name there is.
+/// Words the server's report on a statement and adds the nearest word or name there is, unless the server has a hint of its
+/// own for the statement's author. The connection must be able to run a query.
 pub(crate) async fn explain(
     client: &Client,
     context: &Context<'_>,
@@ -15,16 +16,28 @@ pub(crate) async fn explain(
     error: &Error,
 ) -> DatabaseError {
     let mut told = context.error(error);
-    let DatabaseError::Reported(report) = &mut told else { return told };
-    let position = report.position;
-    report.nearest = match report.code.as_deref() {
-        Some(SYNTAX) => near_word(sql, position),
-        Some(NO_TABLE) => near_name(client, sql, position, TABLES).await,
-        Some(NO_COLUMN) => near_name(client, sql, position, COLUMNS).await,
-        Some(NO_FUNCTION) => near_name(client, sql, position, FUNCTIONS).await,
-        _ => None,
-    };
+    match &mut told {
+        DatabaseError::Reported(report) => {
+            report.nearest = near(client, sql, report.code.as_deref(), report.position).await;
+        }
+        DatabaseError::Statement { code, position, hint: hint @ None, .. } => {
+            let nearest = near(client, sql, code.as_deref(), *position).await;
+            *hint = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
+        }
+        _ => {}
+    }
     told
+}
+
+/// Returns what was meant at the place of a report with this code.
+async fn near(client: &Client, sql: &str, code: Option<&str>, position: Option<usize>) -> Option<String> {
+    match code? {
+        SYNTAX => near_word(sql, position),
+        NO_TABLE => near_name(client, sql, position, TABLES).await,
+        NO_COLUMN => near_name(client, sql, position, COLUMNS).await,
+        NO_FUNCTION => near_name(client, sql, position, FUNCTIONS).await,
+        _ => None,
+    }
 }
 
 /// Returns the keyword that the word at the place, or the one before it, was meant to be.
