@@ -20,9 +20,18 @@ pub(crate) async fn explain(
         DatabaseError::Reported(report) => {
             report.nearest = near(client, sql, report.code.as_deref(), report.position).await;
         }
-        DatabaseError::Statement { code, position, hint: hint @ None, .. } => {
-            let nearest = near(client, sql, code.as_deref(), *position).await;
-            *hint = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
+        DatabaseError::Statement { code, position: None, hint: hint @ None, .. }
+            if code.as_deref() == Some(SYNTAX) =>
+        {
+            *hint = Some(ONE_STATEMENT.to_owned());
+        }
+        // The server's hint on a function is about its arguments, whether there is one of that name or not.
+        DatabaseError::Statement { code, position, hint, .. }
+            if hint.is_none() || code.as_deref() == Some(NO_FUNCTION) =>
+        {
+            if let Some(nearest) = near(client, sql, code.as_deref(), *position).await {
+                *hint = Some(format!("did you mean `{nearest}`?"));
+            }
         }
         _ => {}
     }
@@ -71,7 +80,11 @@ async fn near_name(client: &Client, sql: &str, position: Option<usize>, list: &s
     let words: Vec<String> = all.iter().filter_map(name).collect();
     let rows = client.query_typed(list, &[(&words, Type::TEXT_ARRAY)]).await.ok()?;
     let known: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    nearest(&wanted, known.iter().map(String::as_str).filter(|known| **known != *wanted)).map(str::to_owned)
+    // Where the name itself is there, something else about it is wrong.
+    if known.contains(&wanted) {
+        return None;
+    }
+    nearest(&wanted, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
 fn name(token: &Token<'_>) -> Option<String> {
@@ -81,6 +94,9 @@ fn name(token: &Token<'_>) -> Option<String> {
         _ => None,
     }
 }
+
+/// The one syntax error without a place.
+const ONE_STATEMENT: &str = "a tool runs one statement; write a tool for each";
 
 const SYNTAX: &str = "42601";
 const NO_TABLE: &str = "42P01";
