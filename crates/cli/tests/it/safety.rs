@@ -97,6 +97,18 @@ async fn no_setup_sql_is_printed_without_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_refused_gets_no_setup_sql_and_exits_as_check_does() {
+    let (database, name) = shop().await;
+    let folder = Folder::new();
+    let url = with_user(&database.url, "nobody_of_that_name");
+    folder.write(&file(&name, &url, ""));
+    let printed = folder.run(&["check", "--print-setup-sql"]);
+    assert_eq!((printed.status.code(), text(&printed.stdout).as_str()), (Some(78), ""), "{printed:?}");
+    assert!(text(&printed.stderr).contains("does not let us in"), "{printed:?}");
+    assert_eq!(folder.run(&["check"]).status.code(), Some(78));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn serve_warns_once_of_a_login_that_may_do_too_much() {
     let (database, name) = shop().await;
     let folder = Folder::new();
