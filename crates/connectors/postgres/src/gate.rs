@@ -9,7 +9,7 @@ pub(crate) mod functions;
 mod plan;
 mod refusal;
 mod trust;
-mod typo;
+pub(crate) mod typo;
 mod words;
 
 use futures_util::join;

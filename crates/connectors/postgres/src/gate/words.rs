@@ -314,7 +314,7 @@ fn explained(sql: &str, all: &[Token<'_>]) -> Result<(Form, usize), DatabaseErro
 }
 
 fn not_reading(sql: &str, first: &Token<'_>) -> DatabaseError {
-    let refusal = Refusal::new("read-only", "is a statement that does more than read");
+    let refusal = Refusal::new("read-only", "does more than read");
     refusal.at(sql, first.at()).passes("write `select`, `with`, `values`, `table`, `show` or `explain`")
 }
 
