@@ -338,6 +338,7 @@ impl Postgres {
             place: Place::on(node),
             route,
             failed_in_recovery: false,
+            is_alone: false,
         };
         let affected = call.run().await?;
         Ok(Ran { rows, affected, kept })
