@@ -184,10 +184,14 @@ impl Who<'_> {
                 let more = [&report.detail, &report.hint].into_iter().flatten();
                 let more: String = more.map(|text| format!("; {text}")).collect();
                 let near = near.unwrap_or_default();
-                format!(
-                    "the database does not accept the statement: {}{code}{place}{near}{more}",
-                    report.message
-                )
+                let is_wrong = report.code.as_deref().is_none_or(|code| code.starts_with("42"));
+                let what = if is_wrong {
+                    "the database does not accept the statement"
+                } else {
+                    "the statement failed"
+                };
+                let retry = if report.may_retry { "; try again in a moment" } else { "" };
+                format!("{what}: {}{code}{place}{near}{more}{retry}", report.message)
             }
             Fault::Statement { error: DatabaseError::Refused { message }, .. } => message.clone(),
             Fault::Database(error) | Fault::Statement { error, .. } => self.database(error),

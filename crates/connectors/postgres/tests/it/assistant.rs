@@ -375,13 +375,16 @@ async fn what_the_gate_refuses_is_neither_explained_nor_run() {
     ] {
         assert_eq!(outside.value(sql).await.as_deref(), Some(value), "{sql}");
     }
-    // What is harmless passes, and the connection is given back as it was.
+    // What is harmless passes, and connections are given back.
     call(&assistant, EXPLAIN, json!({ "sql": "select random(), now()", "analyze": true })).await;
+    let sessions = "select string_agg(pid::text, ' ' order by pid) from pg_stat_activity \
+        where backend_type = 'client backend' and pid <> pg_backend_pid()";
+    let before = outside.value(sessions).await;
     call(&assistant, EXPLAIN, json!({ "sql": "(values (1)) -- a remark" })).await;
     call(&assistant, EXPLAIN, json!({ "sql": "table orders;" })).await;
-    let sessions = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
-        and pid <> pg_backend_pid() and state = 'idle'";
-    assert_eq!(outside.value(sessions).await.as_deref(), Some("1"));
+    refused(&assistant, EXPLAIN, json!({ "sql": "select nobody from orders" })).await;
+    refused(&assistant, EXPLAIN, json!({ "sql": "select spy()", "analyze": true })).await;
+    assert_eq!(outside.value(sessions).await, before);
 }
 
 #[tokio::test]
@@ -510,7 +513,8 @@ async fn a_dropped_index_advice_leaves_nothing_running() {
     outside.run(BIG).await;
     let assistant = open(&server.url("postgres"), &format!("{ALL}\npool = 1"));
     // Planning waits for the lock.
-    outside.run("begin; lock table orders").await;
+    let locker = Client::connect(&server.url("postgres")).await;
+    locker.run("begin; lock table orders").await;
     let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
     let sql = "select * from orders where state = 'new'";
     {
@@ -527,13 +531,17 @@ async fn a_dropped_index_advice_leaves_nothing_running() {
     }
     let end = Instant::now() + Duration::from_secs(1);
     let busy = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
-        and pid <> pg_backend_pid() and state <> 'idle'";
+        and pid <> pg_backend_pid() and state not in ('idle', 'idle in transaction')";
     while outside.value(busy).await.as_deref() != Some("0") {
         assert!(Instant::now() < end, "the call still runs in the server");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    outside.run("commit").await;
+    locker.run("commit").await;
     call(&assistant, INDEXES, json!({ "sql": sql })).await;
+    // Whoever holds the lock is not waited for long, and is told of as what it is.
+    locker.run("begin; lock table orders").await;
+    let text = refused(&assistant, INDEXES, json!({ "sql": sql })).await;
+    assert!(text.starts_with("the statement failed") && text.contains("try again"), "{text}");
 }
 
 #[tokio::test]
