@@ -43,13 +43,22 @@ impl PrivatePostgres {
     /// # Panics
     /// When PostgreSQL is not installed or does not start; the text holds its log.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Does so with more settings: `shared_preload_libraries=pg_stat_statements`.
+    ///
+    /// # Panics
+    /// Like [`start`](Self::start).
+    pub async fn start_with(settings: &[&str]) -> Self {
         let owner = Owner::of_this_process();
         let folder = tempfile::Builder::new()
             .prefix("trunkline-pg-")
             .tempdir()
             .unwrap_or_else(|error| panic!("no temporary folder for PostgreSQL: {error}"));
         owner.give(folder.path());
-        let mut server = Self { folder, port: free_port(), owner, postmaster: None, extra: Vec::new() };
+        let extra = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Self { folder, port: free_port(), owner, postmaster: None, extra };
         server.initialize().await;
         for _ in 0..3 {
             if server.launch().await.is_ok() {

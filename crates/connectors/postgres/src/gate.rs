@@ -47,6 +47,16 @@ impl<'a> Gate<'a> {
         Ok(Self { words: Words::read(sql)?, max_cost, behalf, odd: Vec::new() })
     }
 
+    /// Whether the words are those of a plain query, not explained or shown.
+    pub(crate) fn is_query(&self) -> bool {
+        self.words.form == Form::Query
+    }
+
+    /// Whether the words are those of `show` or `explain`.
+    pub(crate) fn is_inspection(&self) -> bool {
+        matches!(self.words.form, Form::Show | Form::ExplainQuery | Form::ExplainChange)
+    }
+
     /// Asks the catalogue about what the words name.
     ///
     /// # Errors

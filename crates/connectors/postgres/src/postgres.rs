@@ -246,8 +246,13 @@ impl Postgres {
         }
     }
 
+    /// Returns the most that a statement of a caller's own may cost, where the file says so.
+    pub(crate) fn max_cost(&self) -> Option<f64> {
+        self.guard.max_cost
+    }
+
     /// Refuses to prepare anything for a login that may do too much, where the file says so.
-    async fn admit_login(&self) -> Result<(), DatabaseError> {
+    pub(crate) async fn admit_login(&self) -> Result<(), DatabaseError> {
         if self.guard.posture == PostureRule::Warn {
             return Ok(());
         }

@@ -266,7 +266,7 @@ impl Learner<'_> {
 /// # Errors
 /// What the database reports.
 pub(crate) async fn begin_pooled(client: &Client, opening: &str) -> Result<(), Error> {
-    client.batch_execute(&format!("{opening}; savepoint learning")).await
+    client.batch_execute(&format!("{opening}; {SAVEPOINT}")).await
 }
 
 /// Ends learning behind a pooler, and what the driver prepared in the session that was lent. That has names of the driver's
@@ -295,7 +295,11 @@ pub(crate) async fn again(client: &Client) -> Result<(), Error> {
     client.batch_execute(RETURN).await
 }
 
-const RETURN: &str = "rollback to savepoint learning";
+/// Marks the place in a transaction that [`RETURN`] goes back to, and [`end_pooled`] too.
+pub(crate) const SAVEPOINT: &str = "savepoint learning";
+
+/// Goes back there, after a statement that was not accepted.
+pub(crate) const RETURN: &str = "rollback to savepoint learning";
 
 const LEFT: &str = "rollback to savepoint learning; \
     select name from pg_catalog.pg_prepared_statements where name operator(pg_catalog.~) '^s[0-9]+$'";

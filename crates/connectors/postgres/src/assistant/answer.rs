@@ -16,8 +16,8 @@ pub(super) enum Fault {
     Said(String),
     /// One of our own statements failed.
     Database(DatabaseError),
-    /// The caller's statement failed, which stands in what was sent from the byte `before` on.
-    Statement { error: DatabaseError, sql: String, before: usize },
+    /// The caller's statement was refused or failed; places are those in `sql`.
+    Statement { error: DatabaseError, sql: String },
     /// What the database is to know of the caller could not be computed.
     Unidentified(Unidentified),
     /// Its time was over.
@@ -177,37 +177,23 @@ impl Who<'_> {
                     "the database did not answer in time; ask for less, or try again later (request {id:016x})"
                 )
             }
-            Fault::Statement {
-                error: DatabaseError::Statement { message, code, position, hint },
-                sql,
-                before,
-            } => {
-                let place = position
-                    .and_then(|at| at.checked_sub(*before))
-                    .map(|at| place_of(sql, at))
-                    .unwrap_or_default();
-                let hint = hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
-                let code = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
-                format!("the database does not accept the statement: {message}{code}{place}{hint}")
-            }
-            Fault::Statement { error: DatabaseError::Reported(report), sql, before } => {
-                let place = report.position.and_then(|at| at.checked_sub(*before));
-                let place = place.map(|at| place_of(sql, at)).unwrap_or_default();
+            Fault::Statement { error: DatabaseError::Reported(report), sql } => {
+                let place = report.position.map(|at| place_of(sql, at)).unwrap_or_default();
                 let code = report.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
                 let near = report.nearest.as_deref().map(|near| format!("; did you mean `{near}`?"));
                 let more = [&report.detail, &report.hint].into_iter().flatten();
                 let more: String = more.map(|text| format!("; {text}")).collect();
                 let near = near.unwrap_or_default();
-                format!(
-                    "the database does not accept the statement: {}{code}{place}{near}{more}",
-                    report.message
-                )
+                let is_wrong = report.code.as_deref().is_none_or(|code| code.starts_with("42"));
+                let what = if is_wrong {
+                    "the database does not accept the statement"
+                } else {
+                    "the statement failed"
+                };
+                let retry = if report.may_retry { "; try again in a moment" } else { "" };
+                format!("{what}: {}{code}{place}{near}{more}{retry}", report.message)
             }
             Fault::Statement { error: DatabaseError::Refused { message }, .. } => message.clone(),
-            Fault::Statement { error: DatabaseError::Data { message, code }, .. } => {
-                let code = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
-                format!("the statement failed: {message}{code}")
-            }
             Fault::Database(error) | Fault::Statement { error, .. } => self.database(error),
         }
     }

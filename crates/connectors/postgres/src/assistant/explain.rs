@@ -5,7 +5,7 @@ mod reading;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
-use trunkline_sql::{Access, Database as _, StatementSource, Value};
+use trunkline_sql::Value;
 
 use super::Asked;
 use super::answer::{Fault, arguments, bounded};
@@ -89,7 +89,6 @@ pub(super) struct Server {
 /// [`Fault`].
 pub(super) async fn call(asked: &Asked<'_>, raw: &[u8]) -> Result<Json, Fault> {
     let Arguments { sql, analyze } = arguments(raw)?;
-    gate::admit(&sql)?;
     let analyze = analyze.unwrap_or(false);
     let (plan, explained, _) = explained(asked, &sql, analyze).await?;
     let relations = relations(asked, &explained.plan).await?;
@@ -118,33 +117,12 @@ pub(super) async fn explained(
     analyze: bool,
 ) -> Result<(Json, plan::Explained, &'static str), Fault> {
     let options = if analyze { "format json, verbose, analyze, buffers" } else { "format json, verbose" };
-    match run(asked, sql, options).await? {
-        Some((plan, explained)) => Ok((plan, explained, options)),
-        None => Err(Fault::Said(
-            "the statement has parameters, and nothing gives them values; write values into it".to_owned(),
-        )),
-    }
-}
-
-/// Explains a statement; `None` when it wants values for parameters.
-async fn run(asked: &Asked<'_>, sql: &str, options: &str) -> Result<Option<(Json, plan::Explained)>, Fault> {
-    let before = format!("explain ({options}) ");
-    let source = StatementSource {
-        sql: format!("{before}{sql}"),
-        access: Access::ReadOnly,
-        ad_hoc: true,
-        behalf: asked.behalf.clone(),
-        ..StatementSource::default()
-    };
-    let theirs = |error| Fault::Statement { error, sql: sql.to_owned(), before: before.len() };
-    let postgres = &*asked.assistant.postgres;
-    let (statement, description) = postgres.prepare(&source).await.map_err(theirs)?;
-    if !description.parameters.is_empty() {
-        return Ok(None);
-    }
-    let text = asked.run(&statement, Vec::new()).await.map_err(theirs)?;
-    let explained = text.as_deref().and_then(plan::read);
-    explained.map(Some).ok_or_else(|| Fault::Said("the plan is nested too deeply to be read".to_owned()))
+    let text = gate::plan(asked, sql, options, analyze).await?;
+    let (plan, explained) = text
+        .as_deref()
+        .and_then(plan::read)
+        .ok_or_else(|| Fault::Said("the plan is nested too deeply to be read".to_owned()))?;
+    Ok((plan, explained, options))
 }
 
 /// Asks what is known of the tables of a plan.

@@ -1,30 +1,50 @@
-//! Which statements of a caller the assistant's tools take: the one call that decides it.
+//! How a caller's statement comes to its plan: through the gate, in one read-only transaction that is the caller's own.
 
-use trunkline_sql::DatabaseError;
-
+use super::Asked;
 use super::answer::Fault;
-use crate::nature::{Kind, Nature};
+use super::session::ReadSession;
+use crate::gate::Gate;
 
-/// Admits one reading statement.
+/// Returns what `explain` says of a statement, as its JSON; with `analyze` it runs. A statement that is only planned may cost
+/// whatever it does.
 ///
 /// # Errors
-/// [`Fault::Said`] or [`Fault::Statement`], with what would pass.
-pub(super) fn admit(sql: &str) -> Result<(), Fault> {
-    if sql.trim().is_empty() {
-        return Err(Fault::Said("`sql` is empty; write one SQL statement that reads".to_owned()));
+/// [`Fault::Said`] or [`Fault::Statement`] with what would pass, its places in the caller's own SQL; or what went wrong.
+pub(super) async fn plan(
+    asked: &Asked<'_>,
+    sql: &str,
+    options: &str,
+    analyze: bool,
+) -> Result<Option<String>, Fault> {
+    let postgres = &*asked.assistant.postgres;
+    let theirs = |error| Fault::Statement { error, sql: sql.to_owned() };
+    let most = postgres.max_cost().filter(|_| analyze);
+    let mut gate = Gate::enter(sql, most, asked.behalf).map_err(theirs)?;
+    if gate.is_inspection() {
+        return Err(Fault::Said(format!("the statement begins with `explain` or `show`; {FORM}")));
     }
-    if sql.len() > MOST_SQL {
-        return Err(Fault::Said(format!("`sql` is longer than {MOST_SQL} bytes; write a shorter statement")));
-    }
-    let nature = Nature::of(sql);
-    let refused = |error: DatabaseError| Fault::Statement { error, sql: sql.to_owned(), before: 0 };
-    nature.admit_reading(sql).map_err(refused)?;
-    if nature.kind == Kind::Inspect {
-        let text = "`sql` begins with `explain` or `show`; write the statement itself, beginning with `select` or `with`";
-        return Err(Fault::Said(text.to_owned()));
-    }
-    Ok(())
+    postgres.admit_login().await?;
+    let session = ReadSession::begin(asked).await?;
+    let explained = pass(&session, &mut gate, sql, options).await;
+    session.finish().await;
+    explained
 }
 
-/// The longest statement.
-const MOST_SQL: usize = 100_000;
+/// Has the gate decide, and the server explain.
+async fn pass(
+    session: &ReadSession<'_>,
+    gate: &mut Gate<'_>,
+    sql: &str,
+    options: &str,
+) -> Result<Option<String>, Fault> {
+    let theirs = |error| Fault::Statement { error, sql: sql.to_owned() };
+    let before = format!("explain ({options}) ");
+    let sent = format!("{before}{sql}");
+    session.admit(gate, sql, &sent, before.len()).await.map_err(theirs)?;
+    if !gate.is_query() {
+        return Err(Fault::Said(format!("the statement begins with a word that is not known here; {FORM}")));
+    }
+    session.theirs(&sent, before.len()).await.map_err(theirs)
+}
+
+const FORM: &str = "write the statement itself, beginning with `select`, `with`, `values` or `table`";

@@ -88,17 +88,19 @@ pub(crate) async fn denied_function(
         let full: String = row.try_get(1).ok()?;
         let is_volatile: bool = row.try_get(2).ok()?;
         let is_called: bool = row.try_get(3).ok()?;
+        let is_foreign: bool = row.try_get(4).ok()?;
         let places = if is_called { &names.calls } else { &names.members };
-        judge(&name, full, is_volatile, places.get(&name).copied().unwrap_or(0))
+        judge(&name, full, is_volatile && is_foreign, is_volatile, places.get(&name).copied().unwrap_or(0))
     }))
 }
 
-fn judge(name: &str, full: String, is_volatile: bool, at: usize) -> Option<Denied> {
+/// `is_odd`: it is volatile and neither the server's own nor an extension's, so that its name says nothing.
+fn judge(name: &str, full: String, is_odd: bool, is_volatile: bool, at: usize) -> Option<Denied> {
     if let Some(listed) = denied(name) {
         let advice = "leave it out; no form of it passes";
         return Some(Denied { name: full, why: listed.reason.to_owned(), at, advice });
     }
-    (is_volatile && !is_allowed(name)).then(|| Denied {
+    (is_odd || is_volatile && !is_allowed(name)).then(|| Denied {
         name: full,
         why: "is volatile, so it may do more than read".to_owned(),
         at,
@@ -114,7 +116,10 @@ const FUNCTIONS: &str = "\
             join pg_catalog.pg_proc f on f.oid in (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, \
                 g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
             where g.aggfnoid = p.oid and f.provolatile = 'v'), \
-        p.proname::text = any($1) \
+        p.proname::text = any($1), \
+        p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace and not exists ( \
+            select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+                and d.objid = p.oid and d.deptype = 'e') \
     from pg_catalog.pg_proc p \
     where 'pg_catalog.internal'::pg_catalog.regtype <> all (p.proargtypes::pg_catalog.oid[]) \
         and (p.proname = any($1::text[]::name[]) \

@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error};
 
 use super::functions::reaching_out;
 
-/// Returns why the login is not trusted, to be read after "the login"; `None` when it is.
+/// Returns why the login, or the role it has taken on, is not trusted, to be read after "the login"; `None` when it is.
 ///
 /// Trusted is who is no superuser, may not replicate, create roles or pass row-level rules, is in none of the roles that
 /// read or write files, run programs, signal others or maintain or write every table, and may execute no function that
@@ -39,4 +39,5 @@ const REASON: &str = "\
              where p.proname::text like any ($1) and p.prokind = 'f' \
                 and p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype \
                 and pg_catalog.has_function_privilege(r.oid, p.oid, 'execute') limit 1)) \
-    end from pg_catalog.pg_roles r where r.rolname = current_user";
+    end as reason from pg_catalog.pg_roles r where r.rolname in (current_user, session_user) \
+    order by reason nulls last limit 1";

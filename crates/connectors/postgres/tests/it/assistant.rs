@@ -296,9 +296,16 @@ async fn a_plan_is_read_for_the_caller_and_nothing_is_written_by_it() {
         ("delete from orders", "read-only"),
         ("with x as (delete from orders returning *) select * from x", "delete from"),
         ("explain select 1", "write the statement itself"),
-        ("select 1; select 2", "multiple commands"),
-        ("select custmer_id\nfrom orders", "at line 1, column 8"),
-        (" ", "is empty"),
+        (
+            "select 1; select 2",
+            "`one statement`: the statement begins a second statement at line 1, column 11: `select 2`",
+        ),
+        ("select custmer_id\nfrom orders", "at line 1, column 8; did you mean `customer_id`?"),
+        ("selec 1", "at line 1, column 1; did you mean `select`?"),
+        ("select o.nothing\nfrom orders o\nwhere id = 'x'", "at line 1, column 8"),
+        ("select\n  missing(id) from orders", "at line 2, column 3"),
+        ("show all", "write the statement itself"),
+        (" ", "holds no statement"),
     ] {
         for analyze in [false, true] {
             let text = refused(&assistant, EXPLAIN, json!({ "sql": sql, "analyze": analyze })).await;
@@ -312,7 +319,229 @@ async fn a_plan_is_read_for_the_caller_and_nothing_is_written_by_it() {
     assert_eq!(database.client().await.value("select count(*) from orders").await.unwrap(), "60000");
 
     let text = refused(&assistant, EXPLAIN, json!({ "sql": "select * from orders where id = $1" })).await;
-    assert!(text.contains("write values into it"), "{text}");
+    assert!(text.contains("write the values into it"), "{text}");
+}
+
+#[tokio::test]
+async fn what_the_gate_refuses_is_neither_explained_nor_run() {
+    let server = PrivatePostgres::start().await;
+    let outside = Client::connect(&server.url("postgres")).await;
+    outside.run(BIG).await;
+    outside
+        .run(
+            "create table seen (i int); create sequence counter;
+             create function spy() returns int language plpgsql volatile as
+                $$ begin perform pg_notify('spy', 'x'); perform nextval('counter'); return 1; end $$;
+             create view behind as select spy() as a;
+             create function costly() returns int language sql immutable as 'select 1'",
+        )
+        .await;
+    // One connection, so that what one call left behind would meet the next.
+    let assistant = open(&server.url("postgres"), &format!("{ALL}\npool = 1"));
+    for (sql, said) in [
+        ("select pg_read_file('PG_VERSION')", "pg_read_file"),
+        ("select\n  set_config('role', 'none', false)", "line 2, column 3"),
+        ("select set_config('work_mem', '1GB', false)", "line 1, column 8"),
+        ("select spy() from orders limit 1", "spy"),
+        ("select * from behind", "spy"),
+        ("select nextval('counter')", "nextval"),
+        ("select pg_advisory_lock(7)", "pg_advisory_lock"),
+        ("with x as (insert into seen values (1) returning i) select * from x", "insert into"),
+        ("with x as (update orders set note = '' returning id) select count(*) from x", "update"),
+        ("delete from orders", "`read-only`"),
+        ("insert into seen values (1)", "`read-only`"),
+        ("create table made as select 1", "`read-only`"),
+        ("refresh materialized view x", "`read-only`"),
+        ("execute x", "`read-only`"),
+        ("declare c cursor for select 1", "`read-only`"),
+        ("select * from orders for update", "`for update`"),
+        ("select 1 into made", "into"),
+        ("(analyze) select spy()", ""),
+        ("analyze select spy()", "`read-only`"),
+    ] {
+        for arguments in [json!({ "sql": sql }), json!({ "sql": sql, "analyze": true })] {
+            let text = refused(&assistant, EXPLAIN, arguments).await;
+            assert!(text.contains(said), "{sql}: {text}");
+        }
+        let text = refused(&assistant, INDEXES, json!({ "sql": sql })).await;
+        assert!(text.contains(said), "{sql}: {text}");
+    }
+    for (sql, value) in [
+        ("select count(*) from orders where note <> ''", "60000"),
+        ("select count(*) from seen", "0"),
+        ("select is_called from counter", "f"),
+        ("select count(*) from pg_locks where locktype = 'advisory'", "0"),
+        ("select count(*) from pg_class where relname = 'made'", "0"),
+    ] {
+        assert_eq!(outside.value(sql).await.as_deref(), Some(value), "{sql}");
+    }
+    // What is harmless passes, and connections are given back.
+    call(&assistant, EXPLAIN, json!({ "sql": "select random(), now()", "analyze": true })).await;
+    let sessions = "select string_agg(pid::text, ' ' order by pid) from pg_stat_activity \
+        where backend_type = 'client backend' and pid <> pg_backend_pid()";
+    let before = outside.value(sessions).await;
+    call(&assistant, EXPLAIN, json!({ "sql": "(values (1)) -- a remark" })).await;
+    call(&assistant, EXPLAIN, json!({ "sql": "table orders;" })).await;
+    refused(&assistant, EXPLAIN, json!({ "sql": "select nobody from orders" })).await;
+    refused(&assistant, EXPLAIN, json!({ "sql": "select spy()", "analyze": true })).await;
+    assert_eq!(outside.value(sessions).await, before);
+}
+
+#[tokio::test]
+async fn only_a_statement_that_runs_is_held_to_its_cost() {
+    let database = postgres::database().await;
+    database.run(BIG).await;
+    let assistant = open(&database.url, &format!("{ALL}\nad-hoc-sql = 'read-only'\nmax-cost = 100.0"));
+    let sql = "select * from orders where state = 'new'";
+    let plan = call(&assistant, EXPLAIN, json!({ "sql": sql })).await;
+    assert!(plan["cost"].as_f64().unwrap() > 100.0, "{plan}");
+    call(&assistant, INDEXES, json!({ "sql": sql })).await;
+    let text = refused(&assistant, EXPLAIN, json!({ "sql": sql, "analyze": true })).await;
+    assert!(text.contains("`max-cost`"), "{text}");
+}
+
+#[tokio::test]
+async fn a_login_that_may_do_too_much_explains_nothing_where_that_is_refused() {
+    let database = postgres::database().await;
+    let assistant = open(&database.url, &format!("{ALL}\nposture = 'refuse'"));
+    let (failed, text) = try_call(&assistant, EXPLAIN, json!({ "sql": "select 1" })).await;
+    assert!(failed, "{text}");
+}
+
+const IDENTITY: &str = "session = { \"app.tenant\" = \"caller.subject\" }\nrole = \"caller.claims.db_role\"";
+
+/// A server whose login may read nothing itself, and takes on a role that sees the rows of its tenant.
+async fn tenants(settings: &[&str]) -> (PrivatePostgres, Client) {
+    let server = PrivatePostgres::start_with(settings).await;
+    let outside = Client::connect(&server.url("postgres")).await;
+    outside
+        .run(
+            "create role app login noinherit; create role support; grant support to app;
+             create table orders (id int primary key, tenant text, state text);
+             insert into orders select g, case when g % 4 = 0 then 'ada' else 'bob' end, 'x' || g % 50
+                from generate_series(1, 40000) g;
+             alter table orders enable row level security;
+             create policy own on orders using (tenant = current_setting('app.tenant'));
+             grant select on orders to support; analyze",
+        )
+        .await;
+    (server, outside)
+}
+
+/// Calls as `ada`, with the role `support`.
+async fn call_as_ada(assistant: &Assistant, target: u32, arguments: Json) -> (bool, Json) {
+    let caller = Caller {
+        subject: "ada".into(),
+        claims: json!({ "db_role": "support" }).as_object().unwrap().clone(),
+        ..Caller::default()
+    };
+    let params = json!({ "name": "x", "arguments": arguments });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let body = Bytes::from(body.to_string());
+    let (_, envelope) = scan(&body).unwrap();
+    let mut request =
+        Request::new(body, &envelope, Method::ToolsCall, Revision::LATEST, Arc::new(caller), 0xab)
+            .with_time(TimeAllowed::Within(Duration::from_secs(20)));
+    request.set_target(target);
+    let reply = assistant.call(request).await.unwrap();
+    let result = members(reply.members());
+    let text = result["content"][0]["text"].clone();
+    (reply.is_error(), if reply.is_error() { text } else { result["structuredContent"].clone() })
+}
+
+#[tokio::test]
+async fn a_statement_is_explained_as_its_caller_and_may_not_change_who_that_is() {
+    let (server, _outside) = tenants(&[]).await;
+    let url = server.url("postgres").replacen("postgres@", "app@", 1);
+    let assistant = open(&url, &format!("{ALL}\n{IDENTITY}\npool = 1"));
+    let (failed, plan) =
+        call_as_ada(&assistant, EXPLAIN, json!({ "sql": "select * from orders", "analyze": true })).await;
+    assert!(!failed, "{plan}");
+    assert_eq!(plan["plan"]["Actual Rows"].as_f64(), Some(10000.0), "only the rows of the tenant: {plan}");
+    let (failed, advice) =
+        call_as_ada(&assistant, INDEXES, json!({ "sql": "select * from orders where state = 'x1'" })).await;
+    assert!(!failed && advice["create"][0]["columns"] == json!(["state"]), "{advice}");
+    for sql in [
+        "select * from orders where set_config('app.tenant', 'bob', true) = 'bob'",
+        "select set_config('role', 'app', false)",
+        "with x as materialized (select set_config('app.tenant', 'bob', true)) select * from orders, x",
+    ] {
+        let (failed, text) = call_as_ada(&assistant, EXPLAIN, json!({ "sql": sql, "analyze": true })).await;
+        assert!(failed && text.as_str().unwrap().contains("set_config"), "{sql}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn slow_statements_are_told_as_the_caller_may_see_them() {
+    let (server, outside) = tenants(&["shared_preload_libraries=pg_stat_statements"]).await;
+    let url = server.url("postgres").replacen("postgres@", "app@", 1);
+    let slow = |health: &Json| check(health, "slow-statements").clone();
+    let checks = json!({ "checks": ["slow-statements"] });
+
+    let assistant = open(&server.url("postgres"), ALL);
+    let told = slow(&call(&assistant, HEALTH, checks.clone()).await);
+    assert!(
+        told["status"] == "unknown" && told["text"].as_str().unwrap().contains("not installed"),
+        "{told}"
+    );
+    outside.run("create schema \"Tools\"; create extension pg_stat_statements schema \"Tools\"").await;
+    for _ in 0..12 {
+        outside.run("select count(*) from orders where state like 'secret%'").await;
+    }
+    let told = slow(&call(&assistant, HEALTH, checks.clone()).await);
+    assert_eq!(told["status"], "ok", "{told}");
+    let text = told.to_string();
+    assert!(text.contains("state like $1") && text.contains("12 calls"), "{told}");
+    assert!(!text.contains("secret"), "no value of a statement is told: {told}");
+
+    // A role without rights to the extension's schema is told so; one with it sees no text of others.
+    let assistant = open(&url, &format!("{ALL}\n{IDENTITY}"));
+    let (failed, health) = call_as_ada(&assistant, HEALTH, checks.clone()).await;
+    assert!(!failed && slow(&health)["status"] == "unknown", "{health}");
+    outside.run("grant usage on schema \"Tools\" to support").await;
+    let (failed, health) = call_as_ada(&assistant, HEALTH, checks.clone()).await;
+    assert!(!failed && !health.to_string().contains("state like"), "{health}");
+    outside.run("grant pg_read_all_stats to support").await;
+    let (failed, health) = call_as_ada(&assistant, HEALTH, checks).await;
+    assert!(!failed && health.to_string().contains("state like $1"), "{health}");
+}
+
+#[tokio::test]
+async fn a_dropped_index_advice_leaves_nothing_running() {
+    let server = PrivatePostgres::start().await;
+    let outside = Client::connect(&server.url("postgres")).await;
+    outside.run(BIG).await;
+    let assistant = open(&server.url("postgres"), &format!("{ALL}\npool = 1"));
+    // Planning waits for the lock.
+    let locker = Client::connect(&server.url("postgres")).await;
+    locker.run("begin; lock table orders").await;
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    let sql = "select * from orders where state = 'new'";
+    {
+        let asks = call(&assistant, INDEXES, json!({ "sql": sql }));
+        let sees = async {
+            while outside.value(waiting).await.as_deref() != Some("1") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            answer = asks => panic!("it should wait: {answer}"),
+            () = sees => {}
+        }
+    }
+    let end = Instant::now() + Duration::from_secs(1);
+    let busy = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
+        and pid <> pg_backend_pid() and state not in ('idle', 'idle in transaction')";
+    while outside.value(busy).await.as_deref() != Some("0") {
+        assert!(Instant::now() < end, "the call still runs in the server");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    locker.run("commit").await;
+    call(&assistant, INDEXES, json!({ "sql": sql })).await;
+    // Whoever holds the lock is not waited for long, and is told of as what it is.
+    locker.run("begin; lock table orders").await;
+    let text = refused(&assistant, INDEXES, json!({ "sql": sql })).await;
+    assert!(text.starts_with("the statement failed") && text.contains("try again"), "{text}");
 }
 
 #[tokio::test]

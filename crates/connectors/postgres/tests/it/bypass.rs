@@ -428,6 +428,8 @@ const SETUP: &str = "\
         $$ select set_config('default_transaction_read_only', 'off', false) $$;
     create function stable_search() returns text language sql stable as
         $$ select set_config('search_path', 'pg_temp', false) $$;
+    create function uuid_generate_evil() returns int language sql as 'delete from t returning id';
+    create function normal_rand(text) returns int language sql as 'select pg_advisory_lock(4); select 1';
     create function stable_lock() returns text language sql stable as $$ select pg_advisory_lock(3)::text $$;
     create function stable_notify() returns text language sql stable as $$ select pg_notify('c', 'x')::text $$;";
 

@@ -1,12 +1,13 @@
 //! The check `slow-statements`: what pg_stat_statements says of the time statements took, values taken out.
 
 use serde::Deserialize;
-use trunkline_sql::{Access, Database as _, DatabaseError, StatementSource};
+use trunkline_sql::DatabaseError;
 
 use super::{Check, Item, Name, Status, not_allowed};
 use crate::assistant::Asked;
 use crate::assistant::answer::Fault;
 use crate::assistant::explain::{Server, number};
+use crate::assistant::session::ReadSession;
 
 #[derive(Debug, Deserialize)]
 struct Slow {
@@ -44,9 +45,11 @@ pub(super) async fn check(asked: &Asked<'_>, server: &Server) -> Result<Check, F
 
 async fn slow(asked: &Asked<'_>, schema: &str) -> Result<Vec<Slow>, DatabaseError> {
     let sql = include_str!("../sql/statements.sql").replace("{schema}", &schema.replace('"', "\"\""));
-    let source = StatementSource { sql, access: Access::ReadOnly, ..StatementSource::default() };
-    let (statement, _) = asked.assistant.postgres.prepare(&source).await?;
-    let text = asked.run(&statement, Vec::new()).await?;
+    // As the caller from the first word on: the login itself may lack the rights to name the extension's schema.
+    let session = ReadSession::begin(asked).await?;
+    let text = session.text(&sql).await;
+    session.finish().await;
+    let text = text?;
     serde_json::from_str(text.as_deref().unwrap_or("[]"))
         .map_err(|error| DatabaseError::Encoding { message: format!("pg_stat_statements: {error}") })
 }
