@@ -124,6 +124,7 @@ impl Pool {
         let permit = timeout(most, Arc::clone(&self.permits).acquire_owned()).await;
         let waited = asked.elapsed();
         self.waits.note(waited);
+        self.waits.tell(waited, self.size);
         tracing::debug!(?waited, served = permit.is_ok(), "a call waited for a connection");
         match permit {
             Ok(Ok(permit)) => Ok(permit),

@@ -1,7 +1,8 @@
 //! How long calls waited until a connection was theirs, added up without a lock.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long calls waited for a connection of their own, since the database was opened. A call that found one free did not
 /// wait; one that gave up did.
@@ -33,6 +34,8 @@ pub(crate) struct Waits {
     count: AtomicU64,
     total: AtomicU64,
     longest: AtomicU64,
+    /// When waits were last told, in seconds since this process first waited; 0 for never.
+    told: AtomicU64,
 }
 
 impl Waits {
@@ -44,6 +47,24 @@ impl Waits {
         self.longest.fetch_max(waited, Ordering::Relaxed);
     }
 
+    /// Tells the operator that calls wait long, at most every ten seconds.
+    pub(crate) fn tell(&self, waited: Duration, places: u32) {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now = START.elapsed().as_secs() + TOLD_EVERY;
+        let told = self.told.load(Ordering::Relaxed);
+        let is_due = waited >= LONG && now - told.min(now) >= TOLD_EVERY;
+        if is_due && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let PoolWait { waits, longest, .. } = self.summary();
+            tracing::warn!(
+                ?waited,
+                waits,
+                ?longest,
+                places,
+                "calls wait for a connection of their own; a larger `pool`, or shorter statements, would help"
+            );
+        }
+    }
+
     /// Returns the sums. Waits that end meanwhile may be in one of them and not yet in another.
     pub(crate) fn summary(&self) -> PoolWait {
         PoolWait {
@@ -53,6 +74,12 @@ impl Waits {
         }
     }
 }
+
+/// A wait that the operator should know of.
+const LONG: Duration = Duration::from_millis(250);
+
+/// Seconds between two warnings.
+const TOLD_EVERY: u64 = 10;
 
 #[cfg(test)]
 mod tests {

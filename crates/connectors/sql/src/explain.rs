@@ -184,6 +184,9 @@ struct Told<'a>(&'a DatabaseError);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            DatabaseError::Data { code: Some(code), .. } if is_worded_by_functions(code) => f.write_str(
+                "a function or trigger of the database raised an error, whose words may hold values",
+            ),
             DatabaseError::Data { message, code } => {
                 let told = message.split(": ").next().unwrap_or_default();
                 let unfit = code.as_deref().is_none_or(|code| code.starts_with("22"));
@@ -202,6 +205,11 @@ impl fmt::Display for Told<'_> {
             other => write!(f, "{}", trunkline_service::Chain(other)),
         }
     }
+}
+
+/// Whether errors of the code have words that a function chose: PL/pgSQL, routines and wrappers of foreign data.
+fn is_worded_by_functions(code: &str) -> bool {
+    ["P0", "38", "39", "HV", "XX"].iter().any(|class| code.starts_with(class))
 }
 
 fn code(error: &DatabaseError) -> Option<&str> {
@@ -388,6 +396,11 @@ mod tests {
                 "duplicate key breaks \"t_key\": Key (a)=(4711) already exists.",
                 "23505",
                 "duplicate key breaks \"t_key\"",
+            ),
+            (
+                "customer 4711 is blocked",
+                "P0001",
+                "a function or trigger of the database raised an error, whose words may hold values",
             ),
         ] {
             let error = DatabaseError::Data { message: message.into(), code: Some(code.into()) };
