@@ -296,7 +296,7 @@ async fn a_plan_is_read_for_the_caller_and_nothing_is_written_by_it() {
         ("delete from orders", "read-only"),
         ("with x as (delete from orders returning *) select * from x", "delete from"),
         ("explain select 1", "write the statement itself"),
-        ("select 1; select 2", "multiple commands"),
+        ("select 1; select 2", "one statement"),
         ("select custmer_id\nfrom orders", "at line 1, column 8"),
         (" ", "is empty"),
     ] {
