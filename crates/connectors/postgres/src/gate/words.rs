@@ -33,8 +33,10 @@ pub(crate) enum Form {
     Query,
     /// `show`.
     Show,
-    /// `explain` of a query, run or not.
+    /// `explain` of a query, which is only planned.
     ExplainQuery,
+    /// `explain analyze` of a query, which is run.
+    AnalyzeQuery,
     /// `explain` of a change, which is only planned.
     ExplainChange,
     /// A first word that is not known here.
@@ -320,7 +322,9 @@ fn explained(sql: &str, all: &[Token<'_>]) -> Result<(Form, usize), DatabaseErro
     let at = begins.map_or(sql.len(), Token::at);
     let rest = all.get(number..).unwrap_or_default();
     match rest.iter().find(|token| !token.is_punctuation("(")) {
-        Some(first) if is_any(first, READING) => Ok((Form::ExplainQuery, at)),
+        Some(first) if is_any(first, READING) => {
+            Ok((if analyzes { Form::AnalyzeQuery } else { Form::ExplainQuery }, at))
+        }
         Some(first) if is_any(first, CHANGING) && !analyzes => Ok((Form::ExplainChange, at)),
         Some(first) if is_any(first, CHANGING) || is_any(first, OTHERS) => Err(not_reading(sql, first)),
         _ => Ok((Form::Unknown, 0)),
@@ -328,7 +332,7 @@ fn explained(sql: &str, all: &[Token<'_>]) -> Result<(Form, usize), DatabaseErro
 }
 
 fn not_reading(sql: &str, first: &Token<'_>) -> DatabaseError {
-    let refusal = Refusal::new("read-only", "is a statement that does more than read");
+    let refusal = Refusal::new("read-only", "does more than read");
     refusal.at(sql, first.at()).passes("write `select`, `with`, `values`, `table`, `show` or `explain`")
 }
 
@@ -457,7 +461,7 @@ mod tests {
             ("show server_version", Form::Show),
             ("explain select 1", Form::ExplainQuery),
             ("explain (select 1)", Form::ExplainQuery),
-            ("explain (analyze, format json) (select 1)", Form::ExplainQuery),
+            ("explain (analyze, format json) (select 1)", Form::AnalyzeQuery),
             ("explain verbose delete from t", Form::ExplainChange),
             ("select x::char(10), y::bit(8), 'e1', '12e9', 1e3, z::bit varying(9) from t", Form::Query),
             ("selec 1", Form::Unknown),
