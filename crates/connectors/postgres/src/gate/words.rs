@@ -70,15 +70,21 @@ impl<'a> Words<'a> {
 
     /// Refuses numbers that make a constant of many megabytes while the statement is only planned.
     fn check_constants(&self, all: &[Token<'_>]) -> Result<(), DatabaseError> {
-        let mut product = 1_u64;
+        let (mut product, mut sum) = (1_u64, 0_u64);
         for (number, token) in all.iter().enumerate() {
-            let makes_long = ["repeat", "lpad", "rpad", "array_fill", "replace"];
-            if !makes_long.iter().any(|name| token.is_word(name)) {
-                continue;
+            let after = all.get(number + 1..).unwrap_or_default();
+            match name_of(self.sql, token) {
+                Some((name, _)) if MAKE_LONG.contains(&name.as_str()) => {
+                    product = product.saturating_mul(arguments(after).max(1));
+                }
+                // Types that are filled up to their length.
+                Some((name, _)) if FILLED.contains(&name.as_str()) => {
+                    sum = sum.saturating_add(arguments(after));
+                }
+                Some(_) => continue,
+                None => sum = sum.saturating_add(exponent(token)),
             }
-            let numbers = arguments(all.get(number + 1..).unwrap_or_default());
-            product = product.saturating_mul(numbers.max(1));
-            if product > LARGEST_CONSTANT {
+            if product.max(sum) > LARGEST_CONSTANT {
                 let refusal = Refusal::new("constant size", "makes a value too large to plan with");
                 return Err(refusal
                     .at(self.sql, token.at())
@@ -98,7 +104,7 @@ fn arguments(after: &[Token<'_>]) -> u64 {
             Token::Punctuation { text: "(" | "[", .. } => depth += 1,
             Token::Punctuation { text: ")" | "]", .. } => depth = depth.saturating_sub(1),
             Token::Literal { text, .. } => {
-                let number = text.replace('_', "").parse::<f64>().unwrap_or(0.0);
+                let number = text.trim_matches('\'').replace('_', "").parse::<f64>().unwrap_or(0.0);
                 if number.is_finite() && number > 0.0 {
                     #[expect(
                         clippy::cast_possible_truncation,
@@ -116,6 +122,18 @@ fn arguments(after: &[Token<'_>]) -> u64 {
         }
     }
     largest
+}
+
+/// Returns how many digits the exponent of a number stands for: the server writes all of them.
+fn exponent(token: &Token<'_>) -> u64 {
+    let Token::Literal { text, .. } = token else { return 0 };
+    let text = text.trim_matches('\'');
+    match text.split_once(['e', 'E']) {
+        Some((_, power)) if text.starts_with(|first: char| first.is_ascii_digit() || first == '.') => {
+            power.parse::<i64>().map_or(0, i64::unsigned_abs)
+        }
+        _ => 0,
+    }
 }
 
 /// The names in a text, each with a number that says where: the byte, or the number of the text.
@@ -331,6 +349,11 @@ fn cut(name: &str) -> String {
     name.get(..end).unwrap_or_default().to_owned()
 }
 
+/// Functions whose value may be far longer than what they are given.
+const MAKE_LONG: &[&str] = &["repeat", "lpad", "rpad", "array_fill", "replace"];
+
+const FILLED: &[&str] = &["bit", "char", "character", "nchar", "bpchar"];
+
 const READING: &[&str] = &["select", "values", "table", "with"];
 
 const CHANGING: &[&str] = &["insert", "update", "delete", "merge"];
@@ -413,6 +436,10 @@ mod tests {
             ("with x as (delete from t returning *) select 1", ["`read-only`", "column 12", "delete from"]),
             ("select repeat('x', 1_000_000_000)", ["`constant size`", "column 8", "1000000"]),
             ("select repeat(repeat('x', 100000), 100000)", ["`constant size`", "column 15", "1000000"]),
+            ("select \"repeat\"('x', '1000000000')", ["`constant size`", "column 8", "1000000"]),
+            ("select 0::bit(83886080)", ["`constant size`", "column 11", "1000000"]),
+            ("select ''::char(900000), ''::\"bpchar\"(900000)", ["`constant size`", "column 30", "1000000"]),
+            ("select array[1e99999, 1e999999, '1E9999999']", ["`constant size`", "column 23", "1000000"]),
             ("select 'a\0b'", ["`text`", "column 10", "U+0000"]),
             ("  ", ["`one statement`", "no statement", "select 1"]),
         ] {
@@ -436,6 +463,7 @@ mod tests {
             ("explain (select 1)", Form::ExplainQuery),
             ("explain (analyze, format json) (select 1)", Form::AnalyzeQuery),
             ("explain verbose delete from t", Form::ExplainChange),
+            ("select x::char(10), y::bit(8), 'e1', '12e9', 1e3, z::bit varying(9) from t", Form::Query),
             ("selec 1", Form::Unknown),
         ] {
             match Words::read(sql) {
