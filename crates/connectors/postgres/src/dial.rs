@@ -121,7 +121,10 @@ impl Dialer {
 
     /// Makes the error that says there is no connection to the database, so that nothing was sent.
     pub(crate) fn unreached(&self, reason: String) -> DatabaseError {
-        DatabaseError::Unreachable { address: self.address.shown(), source: reason.into(), sent: false }
+        let address = self.address.shown();
+        // Where there is one host, the reason begins with what the error says by itself.
+        let reason = reason.strip_prefix(&format!("{address}: ")).unwrap_or(&reason).into();
+        DatabaseError::Unreachable { address, source: reason, sent: false }
     }
 
     /// Returns the longest time to wait for a connection.

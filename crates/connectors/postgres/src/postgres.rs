@@ -232,13 +232,18 @@ impl Postgres {
         lease.begin();
         let found = Posture::of(lease.session()?.client(), self.guard.access).await;
         lease.finish();
-        found.map_err(|error| match error.as_db_error() {
-            Some(report) if !is_lost(&error) => DatabaseError::Data {
+        found.map_err(|error| self.not_looked_up(&error))
+    }
+
+    /// Words why the catalogue could not be asked: the server says no, or nothing.
+    fn not_looked_up(&self, error: &tokio_postgres::Error) -> DatabaseError {
+        match error.as_db_error() {
+            Some(report) if !is_lost(error) => DatabaseError::Data {
                 message: report.message().to_owned(),
                 code: Some(report.code().code().to_owned()),
             },
-            _ => self.primary().dialer.unreachable(chain(&error)),
-        })
+            _ => self.primary().dialer.unreachable(chain(error)),
+        }
     }
 
     /// Refuses to prepare anything for a login that may do too much, where the file says so.
@@ -276,7 +281,7 @@ impl Postgres {
         lease.begin();
         let written = setup::sql(lease.session()?.client(), needs).await;
         lease.finish();
-        written.map_err(|error| self.primary().dialer.unreachable(chain(&error)))
+        written.map_err(|error| self.not_looked_up(&error))
     }
 
     async fn findings(&self, connector: &str) -> Vec<Problem> {

@@ -20,7 +20,7 @@ use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
 use crate::exclusive::Lease;
-use crate::fault::{Context, is_demoted, is_lost, is_stale, is_timeout};
+use crate::fault::{Context, is_demoted, is_late, is_lost, is_stale};
 use crate::framing::LONGEST;
 use crate::node::Place;
 use crate::nodes::Route;
@@ -134,7 +134,7 @@ impl<W: Rows> Call<'_, W> {
     /// Decides whether a run on the shared lane is tried again, perhaps on the other.
     fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
-            Fault::Reported { error, clean } if is_timeout(&error) => {
+            Fault::Reported { error, clean } if is_late(&error) => {
                 self.statement.leave_shared_lane();
                 if clean || self.rows.restart() { Ok(()) } else { Err(self.context(true).error(&error)) }
             }
@@ -204,7 +204,10 @@ impl<W: Rows> Call<'_, W> {
     }
 
     fn out_of_time(&self) -> DatabaseError {
-        DatabaseError::TimedOut { after: self.limit.duration_since(self.started) }
+        let after = self.limit.duration_since(self.started);
+        // What came before, like learning a caller's own statement, may have taken all of the time.
+        let after = if after.is_zero() { self.postgres.statement_timeout } else { after };
+        DatabaseError::TimedOut { after }
     }
 
     // ---- the shared lane ----

@@ -133,6 +133,7 @@ async fn run(asked: &Asked<'_>, sql: &str, options: &str) -> Result<Option<(Json
         sql: format!("{before}{sql}"),
         access: Access::ReadOnly,
         ad_hoc: true,
+        behalf: asked.behalf.clone(),
         ..StatementSource::default()
     };
     let theirs = |error| Fault::Statement { error, sql: sql.to_owned(), before: before.len() };

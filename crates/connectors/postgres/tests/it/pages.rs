@@ -29,7 +29,7 @@ async fn connector(url: &str, keys: &str, tools: &[(&str, &str)]) -> Connector {
     });
     let tools = tools.collect();
     let connector = SqlConnector::paged("shop", database, options, tools, &sealer);
-    assert_eq!(connector.learn().await, []);
+    crate::support::assert_learned(&connector).await;
     connector
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn connector(url: &str, tools: &[(&str, Json)]) -> Arc<SqlConne
     });
     let tools = tools.collect();
     let connector = SqlConnector::new("shop", database, options, tools);
-    assert_eq!(connector.learn().await, []);
+    crate::support::assert_learned(&connector).await;
     connector
 }
 
