@@ -16,10 +16,12 @@ use futures_util::join;
 use tokio_postgres::{Client, Error};
 use trunkline_sql::{Behalf, DatabaseError};
 
-use self::catalogue::{Denied, Odd, denied_function};
+pub(crate) use self::catalogue::Odd;
+use self::catalogue::{Denied, denied_function};
 use self::plan::{Plan, PlanText};
 use self::refusal::{Refusal, place};
-use self::words::{Form, Names, Words};
+pub(crate) use self::words::Names;
+use self::words::{Form, Words};
 use crate::fault::Context;
 use crate::prepare;
 use crate::transaction::{self, Bounds, Extent, Opening, Unopened};

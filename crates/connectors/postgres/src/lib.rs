@@ -40,6 +40,7 @@ mod tls;
 mod transaction;
 mod types;
 mod url;
+mod volatile;
 mod wait;
 mod warm;
 mod writes;

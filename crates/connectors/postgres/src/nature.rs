@@ -1,9 +1,7 @@
-//! Tells from a statement's words what it is: whether it reads, which functions it names, whether its columns may be null.
+//! Tells from a statement's words what it is: whether it reads, whether its columns may be null.
 //!
 //! This is no parser and no boundary: the server itself holds a read-only statement to reading. What is found here only
 //! chooses a lane, loosens a schema, and refuses early what the server would refuse at every call.
-
-use std::collections::BTreeSet;
 
 use trunkline_sql::scan::{Token, tokens};
 use trunkline_sql::{DatabaseError, Dialect};
@@ -19,10 +17,6 @@ pub(crate) struct Nature {
     pub(crate) writes_at: usize,
     /// Whether a word in it could belong to a write or a row lock. Never wrongly false.
     pub(crate) may_write: bool,
-    /// The names directly before a parenthesis, folded as the server folds them. Most are keywords or table aliases.
-    pub(crate) calls: BTreeSet<String>,
-    /// Whether a name before a parenthesis is written in a way that is not understood here.
-    pub(crate) obscure: bool,
     /// Whether a NOT NULL column can still come out null: outer joins, grouping sets, set operations.
     pub(crate) adds_nulls: bool,
 }
@@ -59,28 +53,12 @@ impl Nature {
                 || is_any(token, &["grouping", "rollup", "cube", "union", "intersect", "except"])
                 // What `returning old.x` says of an inserted row is null.
                 || is_any(token, &["old", "new"]) && after.first().is_some_and(|next| next.is_punctuation("."));
-            nature.note_call(token, sql);
         }
         if nature.writes.is_none() {
             nature.writes = analyzed_write(&tokens);
             nature.writes_at = tokens.first().map_or(0, Token::at);
         }
         nature
-    }
-
-    fn note_call(&mut self, token: &Token<'_>, sql: &str) {
-        match token {
-            Token::Word { text, called: true, .. } => {
-                self.obscure |= !text.is_ascii();
-                self.calls.insert(text.to_ascii_lowercase());
-            }
-            Token::Name { text, called: true, at } => {
-                // `U&"..."` keeps its escapes and cannot be compared.
-                self.obscure |= sql.as_bytes().get(*at) != Some(&b'"');
-                self.calls.insert(text.clone().into_owned());
-            }
-            _ => {}
-        }
     }
 
     /// Refuses what a read-only tool could never run, so that `check` says it and not a customer's call.
@@ -221,14 +199,6 @@ mod tests {
         ] {
             assert_eq!(refused(sql), None, "{sql}");
         }
-    }
-
-    #[test]
-    fn names_before_parentheses_are_folded_like_the_server_does() {
-        let nature = Nature::of(r#"select Lower(a), "F"(b), s.g (c) from t where a in (1)"#);
-        assert_eq!(nature.calls.iter().map(String::as_str).collect::<Vec<_>>(), ["F", "g", "in", "lower"]);
-        assert!(!nature.obscure);
-        assert!(Nature::of(r#"select U&"\0066"(1)"#).obscure);
     }
 
     #[test]

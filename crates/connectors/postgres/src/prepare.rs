@@ -14,6 +14,7 @@ use crate::gate::{Gate, typo};
 use crate::nature::{Kind, Nature, without_tail};
 use crate::statement::{PostgresStatement, Recipe, columns_of};
 use crate::types::{Form, display_name, type_of_kind};
+use crate::volatile::is_volatile;
 
 /// Learns statements on one connection.
 pub(crate) struct Learner<'a> {
@@ -54,7 +55,10 @@ impl Learner<'_> {
         let forms: Vec<Form> = plain.columns().iter().map(|column| form_of(column.type_())).collect();
         let (recipe, prepared) = self.recipe(client, &nature, &plain, &forms).await?;
         let (columns, catalogue) = self.describe_columns(client, &nature, &plain, &forms).await?;
-        let is_volatile = self.source.ad_hoc || self.is_volatile(client, &nature).await?;
+        let is_volatile = self.source.ad_hoc
+            || is_volatile(client, &self.source.sql)
+                .await
+                .map_err(|(error, sql)| self.context(sql, 0).error(&error))?;
         let may_share = self.source.access == Access::ReadOnly
             && !self.source.ad_hoc
             && !is_pooled
@@ -239,25 +243,6 @@ impl Learner<'_> {
             nullable: catalogue.is_nullable(column),
         });
         Ok((columns.collect(), catalogue))
-    }
-
-    /// Whether a function that the statement names is volatile, in whatever schema. A name that is no function's is a
-    /// keyword, a type or an alias, or else the statement could not have been prepared. Functions behind views, operators
-    /// and casts are not looked at.
-    async fn is_volatile(&self, client: &Client, nature: &Nature) -> Result<bool, DatabaseError> {
-        // Reads what another statement on the same connection may have set.
-        if nature.obscure || nature.calls.contains("current_setting") {
-            return Ok(true);
-        }
-        if nature.calls.is_empty() {
-            return Ok(false);
-        }
-        let names: Vec<&str> = nature.calls.iter().map(String::as_str).collect();
-        let sql = "select exists (select from pg_catalog.pg_proc \
-                   where proname = any($1::text[]::name[]) and provolatile = 'v')";
-        let rows = client.query_typed(sql, &[(&names, Type::TEXT_ARRAY)]).await;
-        let rows = rows.map_err(|error| self.context(sql, 0).error(&error))?;
-        Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(true))
     }
 }
 

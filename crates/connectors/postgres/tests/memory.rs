@@ -69,8 +69,11 @@ fn peak() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
-/// A value of 300 MB, which the server makes in well under the shared lane's time.
-const LARGE: &str = "repeat('x', 300000000)";
+/// A value that the server makes in well under the shared lane's time.
+const LARGE: &str = "repeat('x', 40000000)";
+
+/// A value that takes the server longer.
+const HUGE: &str = "repeat('x', 300000000)";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_too_large_are_refused_before_they_are_in_memory_and_others_go_on() {
@@ -103,10 +106,10 @@ async fn values_too_large_are_refused_before_they_are_in_memory_and_others_go_on
         let late = prepare(&database, &sql, Access::ReadOnly, false).await;
         refused(&run(&database, &late, false).await, options);
         for (sql, access, ad_hoc) in [
-            (format!("select {LARGE}, random()"), Access::ReadOnly, false),
+            (format!("select {HUGE}, random()"), Access::ReadOnly, false),
             (format!("select {LARGE}, random()"), Access::ReadWrite, false),
             (
-                "select string_agg(repeat('x', 10000), '') from generate_series(1, 30000)".to_owned(),
+                "select string_agg(repeat('x', 10000), '') from generate_series(1, 4000)".to_owned(),
                 Access::ReadOnly,
                 true,
             ),

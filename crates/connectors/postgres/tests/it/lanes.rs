@@ -11,7 +11,25 @@ use crate::support::{Collector, eventually, open, prepare, reading, rows, run, w
 #[tokio::test]
 async fn only_reads_without_volatile_functions_share_connections() {
     let database = postgres::database().await;
-    database.run("create table t (a int); create function mine(int) returns int language sql volatile as 'select 1'").await;
+    database
+        .run(
+            "create table t (a int); create function mine(int) returns int language sql volatile as 'select 1';
+             create view harmless as select a, lower('x') from t; create view further as select * from harmless;
+             create view loud as select mine(1) a; create schema other; create view other.\"Behind\" as select * from loud;
+             create materialized view stored as select a from other.\"Behind\";
+             create view setting as select set_config('app.x', 'y', false);
+             create function same(int, int) returns bool language sql volatile as 'select true';
+             create operator === (leftarg = int, rightarg = int, function = same);
+             create view operated as select a from t where a === 1;
+             create type pair as (a int); create function paired(int) returns pair language sql volatile as 'select row($1)::pair';
+             create cast (int as pair) with function paired(int);
+             create function of_row(t) returns int language sql volatile as 'select 1';
+             create table guarded (a int); alter table guarded enable row level security;
+             create policy p on guarded using (mine(a) = 1);
+             create function odd_add(int, int) returns int language sql volatile as 'select 1';
+             create aggregate odd_sum(int) (sfunc = odd_add, stype = int, initcond = '0')",
+        )
+        .await;
     let postgres = open(&database.url, "");
     for (sql, shared) in [
         ("select a, count(*), max(lower('x')) from t where a in (1, 2) group by a", true),
@@ -24,6 +42,19 @@ async fn only_reads_without_volatile_functions_share_connections() {
         ("select current_setting('timezone')", false),
         ("select 1 from pg_sleep(0)", false),
         ("show timezone", false),
+        ("select * from harmless join further using (a)", true),
+        ("select datname from pg_stat_activity", true),
+        ("select table_name from information_schema.tables", true),
+        ("select * from loud", false),
+        ("select * from other.\"Behind\"", false),
+        ("table stored", false),
+        ("select 1 from SETTING", false),
+        ("select a from t where a === 1", false),
+        ("select * from operated", false),
+        ("select (a::pair).a from t", false),
+        ("select t.of_row from t", false),
+        ("select a from guarded", false),
+        ("select odd_sum(a) from t", false),
     ] {
         assert_eq!(prepare(&postgres, sql).await.0.is_shared(), shared, "{sql}");
     }

@@ -56,6 +56,7 @@ const READS: &[&str] = &[
     "select do_it('set session authorization trunkline_other')",
     "select do_it('set session characteristics as transaction read write')",
     "select do_it('declare c cursor with hold for select 1')",
+    "select a from quiet",
 ];
 
 #[tokio::test]
