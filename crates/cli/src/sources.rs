@@ -167,22 +167,19 @@ pub(crate) fn make(config: Connector, sealer: &Arc<Sealer>) -> Arc<dyn Source> {
     }
 }
 
-/// How long a connector may take to answer when it is examined.
+/// How long a connector may take to answer when it is examined. Each of its statements has a bound of its own.
 const EXAMINATION: Duration = Duration::from_secs(15);
 
 /// Tells what is wrong with a source: that its database does not answer, else what its statements say.
 pub(crate) async fn examine(source: &dyn Source, name: &str) -> Vec<Problem> {
-    let examined = tokio::time::timeout(EXAMINATION, async {
-        match source.ping().await {
-            Ok(()) => source.learn().await,
-            Err(DatabaseError::Rejected { message, hint, .. }) => {
-                vec![Problem::new(&["connectors", name, "url"], message).help(hint)]
-            }
-            Err(error) => vec![unanswered(name, &chain(&error))],
+    match tokio::time::timeout(EXAMINATION, source.ping()).await {
+        Ok(Ok(())) => source.learn().await,
+        Ok(Err(DatabaseError::Rejected { message, hint, .. })) => {
+            vec![Problem::new(&["connectors", name, "url"], message).help(hint)]
         }
-    });
-    let late = |_| vec![unanswered(name, &format!("nothing came within {} seconds", EXAMINATION.as_secs()))];
-    examined.await.unwrap_or_else(late)
+        Ok(Err(error)) => vec![unanswered(name, &chain(&error))],
+        Err(_) => vec![unanswered(name, &format!("nothing came within {} seconds", EXAMINATION.as_secs()))],
+    }
 }
 
 fn unanswered(name: &str, why: &str) -> Problem {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use trunkline_protocol::{Method, Revision};
 use trunkline_service::Endpoint;
 use trunkline_service::seal::Sealer;
-use trunkline_sql::Severity;
+use trunkline_sql::{DatabaseError, Severity};
 
 use super::Output;
 use crate::assemble::{self, Lasting, Served};
@@ -85,8 +85,13 @@ async fn print_setup_sql(loaded: Loaded) -> anyhow::Result<ExitCode> {
             Some(Ok(text)) => texts.push(text),
             Some(Err(error)) => {
                 let message = checked.document.clean(chain(&error));
-                output::line(&format!("error: connector `{}` does not answer: {message}", served.name));
-                return Ok(Code::Unavailable.into());
+                let (what, code) = match error {
+                    DatabaseError::Rejected { .. } => ("does not let us in", Code::Configuration),
+                    DatabaseError::Data { .. } => ("does not tell what is there", Code::Unavailable),
+                    _ => ("does not answer", Code::Unavailable),
+                };
+                output::line(&format!("error: connector `{}` {what}: {message}", served.name));
+                return Ok(code.into());
             }
             None => {}
         }

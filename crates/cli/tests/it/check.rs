@@ -196,11 +196,13 @@ async fn a_statement_that_postgresql_does_not_take_is_marked_in_the_file() {
     let folder = Folder::new();
     let tool = |name: &str, sql: &str| format!("\n[tools.{name}]\nconnector = \"db\"\nsql = {sql}\n");
     folder.write(&format!(
-        "[connectors.db]\ntype = \"postgres\"\nurl = \"${{DATABASE_URL}}\"\n{}{}{}{}",
+        "[connectors.db]\ntype = \"postgres\"\nurl = \"${{DATABASE_URL}}\"\n{}{}{}{}{}{}",
         tool("lines", "\"\"\"\nselect id,\n\t\tnmae\nfrom customers\nwhere id = :id\n\"\"\""),
         tool("wide", "\"select '表 größe', emial from customers where name = :name\""),
         tool("syntax", "'select id form customers'"),
         tool("table", "\"select \\u0069d from \\\"custmers\\\" where id = :id\""),
+        tool("function", "'select lowr(name) from customers'"),
+        tool("two", "'select 1; select 2'"),
     ));
     let output = trunkline()
         .arg("check")
@@ -210,7 +212,7 @@ async fn a_statement_that_postgresql_does_not_take_is_marked_in_the_file() {
         .unwrap();
     assert_eq!(output.status.code(), Some(78));
     insta::assert_snapshot!(text(&output.stderr));
-    assert!(text(&output.stdout).contains("; 4 problems"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("; 6 problems"), "{}", text(&output.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread")]

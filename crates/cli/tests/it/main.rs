@@ -11,6 +11,7 @@ mod outage;
 mod pages;
 mod reload;
 mod replicas;
+mod safety;
 mod serve;
 mod shutdown;
 mod spec;

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Error, SimpleQueryMessage};
+use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 use tokio_util::task::TaskTracker;
 use trunkline_sql::DatabaseError;
 
@@ -17,6 +20,7 @@ use crate::cancel::{Peer, cancel};
 use crate::damper::{Damper, Reason};
 use crate::fault::rejection;
 use crate::file::PreparedMode;
+use crate::framing::{Meter, Stage, Watched};
 use crate::tls::Tls;
 use crate::transaction::{idle_timeout, lock_timeout, millis};
 use crate::url::{Address, Role, Target};
@@ -117,7 +121,10 @@ impl Dialer {
 
     /// Makes the error that says there is no connection to the database, so that nothing was sent.
     pub(crate) fn unreached(&self, reason: String) -> DatabaseError {
-        DatabaseError::Unreachable { address: self.address.shown(), source: reason.into(), sent: false }
+        let address = self.address.shown();
+        // Where there is one host, the reason begins with what the error says by itself.
+        let reason = reason.strip_prefix(&format!("{address}: ")).unwrap_or(&reason).into();
+        DatabaseError::Unreachable { address, source: reason, sent: false }
     }
 
     /// Returns the longest time to wait for a connection.
@@ -173,6 +180,7 @@ impl Dialer {
                 }
                 Ok(session) => told.push(format!("{target}: {}", unwanted(&session))),
                 Err(Unopened::Unknown(error)) => told.push(format!("{target}: not found: {error}")),
+                Err(Unopened::Unreached(error)) => told.push(format!("{target}: not reached: {error}")),
                 Err(Unopened::Late) => told.push(format!("{target}: no answer in time")),
                 Err(Unopened::Failed(error)) => {
                     told.push(format!("{target}: {}", chain(&error)));
@@ -205,8 +213,10 @@ impl Dialer {
         for (peer, left) in std::iter::zip(&peers, (1..=peers.len()).rev()) {
             outcome = match timeout(share(deadline, left), self.open_at(target, peer, lane)).await {
                 // The server has answered, so the next address is no better.
-                Ok(Err(error)) if error.as_db_error().is_some() => return Err(Unopened::Failed(error)),
-                Ok(Err(error)) => Err(Unopened::Failed(error)),
+                Ok(Err(Unopened::Failed(error))) if error.as_db_error().is_some() => {
+                    return Err(Unopened::Failed(error));
+                }
+                Ok(Err(unopened)) => Err(unopened),
                 Ok(Ok(session)) => return Ok(session),
                 Err(_) => Err(Unopened::Late),
             };
@@ -215,13 +225,15 @@ impl Dialer {
     }
 
     /// Opens a session in the ways that the TLS mode allows.
-    async fn open_at(&self, target: &Target, peer: &Peer, lane: Lane) -> Result<Session, Error> {
+    async fn open_at(&self, target: &Target, peer: &Peer, lane: Lane) -> Result<Session, Unopened> {
         let ways = match peer {
             Peer::Unix(_) => (SslMode::Disable, None),
             Peer::Tcp(..) => self.address.tls.ways(),
         };
         match (self.open_as(target, peer, lane, ways.0).await, ways.1) {
-            (Err(error), Some(way)) if is_about_tls(&error) => self.open_as(target, peer, lane, way).await,
+            (Err(Unopened::Failed(error)), Some(way)) if is_about_tls(&error) => {
+                self.open_as(target, peer, lane, way).await
+            }
             (outcome, _) => outcome,
         }
     }
@@ -236,7 +248,7 @@ impl Dialer {
         peer: &Peer,
         lane: Lane,
         way: SslMode,
-    ) -> Result<Session, Error> {
+    ) -> Result<Session, Unopened> {
         if !self.is_pooled() {
             match self.connect(target, peer, Some(lane), way).await {
                 Ok(mut session) => {
@@ -246,7 +258,7 @@ impl Dialer {
                         return Ok(session);
                     }
                 }
-                Err(error) if refuses_options(&error) => {}
+                Err(Unopened::Failed(error)) if refuses_options(&error) => {}
                 Err(error) => return Err(error),
             }
             tracing::info!(host = %target, "a pooler stands before the database: each transaction brings its own settings");
@@ -265,9 +277,8 @@ impl Dialer {
         peer: &Peer,
         lane: Option<Lane>,
         way: SslMode,
-    ) -> Result<Session, Error> {
+    ) -> Result<Session, Unopened> {
         let mut config = self.address.config(target, peer, way);
-        config.connect_timeout(self.connect_timeout);
         let own = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         match lane {
             Some(Lane::Shared) => config.options(format!("{own}{}", self.shared)),
@@ -278,24 +289,57 @@ impl Dialer {
             // The address may have some of its own, which the pooler then has to know.
             None => &mut config,
         };
-        let (client, connection) = config.connect(self.address.tls.clone()).await?;
+        let meter = Arc::new(Meter::default());
+        let (client, task) = match peer {
+            Peer::Tcp(at, name) => {
+                let stream = crate::socket::connect(*at, &config).await.map_err(Unopened::Unreached)?;
+                self.start(stream, name, target, &config, &meter).await?
+            }
+            Peer::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(Unopened::Unreached)?;
+                self.start(stream, "localhost", target, &config, &meter).await?
+            }
+        };
+        Ok(Session {
+            client,
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            task,
+            is_severed: AtomicBool::new(false),
+            meter,
+            is_pooled: lane.is_none(),
+            is_standby: None,
+            peer: peer.clone(),
+            tls: self.address.tls.clone(),
+        })
+    }
+
+    /// Logs in on a connection, and has a task drive it from then on.
+    async fn start<S>(
+        &self,
+        stream: S,
+        name: &str,
+        target: &Target,
+        config: &Config,
+        meter: &Arc<Meter>,
+    ) -> Result<(Client, AbortHandle), Unopened>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stage = match (config.get_ssl_mode(), config.get_ssl_negotiation()) {
+            (SslMode::Disable, _) => Stage::Messages,
+            (_, SslNegotiation::Direct) => Stage::Encrypted,
+            _ => Stage::Answer,
+        };
+        let stream = Watched::new(stream, stage, Arc::clone(meter));
+        let handshake = self.address.tls.handshake(name).map_err(Unopened::Unreached)?;
+        let (client, connection) = config.connect_raw(stream, handshake.watched(Arc::clone(meter))).await?;
         let host = target.to_string();
         let task = self.tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::info!(%host, error = chain(&error), "a database connection ended");
             }
         });
-        Ok(Session {
-            client,
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            task: task.abort_handle(),
-            is_severed: AtomicBool::new(false),
-            is_bloated: AtomicBool::new(false),
-            is_pooled: lane.is_none(),
-            is_standby: None,
-            peer: peer.clone(),
-            tls: self.address.tls.clone(),
-        })
+        Ok((client, task.abort_handle()))
     }
 }
 
@@ -311,7 +355,7 @@ pub(crate) struct Session {
     id: u64,
     task: AbortHandle,
     is_severed: AtomicBool,
-    is_bloated: AtomicBool,
+    meter: Arc<Meter>,
     is_pooled: bool,
     /// Whether the server followed another when the session was opened; `None` when it was not asked.
     is_standby: Option<bool>,
@@ -323,10 +367,18 @@ pub(crate) struct Session {
 enum Unopened {
     /// Nobody knows where it is.
     Unknown(std::io::Error),
+    /// There is no connection to where it is.
+    Unreached(std::io::Error),
     /// The driver or the server said so.
     Failed(Error),
     /// Nobody answered in time.
     Late,
+}
+
+impl From<Error> for Unopened {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// Returns the time for one of so many that are left to try. Somewhat less than all of it, so that what the last one says
@@ -387,15 +439,12 @@ impl Session {
 
     /// Whether the next caller may have the connection.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.is_open() && !self.is_bloated.load(Ordering::Relaxed)
+        self.is_open() && !self.meter.is_bloated()
     }
 
-    /// Takes note of how large a row was. The driver reads a row whole, and its buffer stays as large as long as the
-    /// connection lives.
-    pub(crate) fn note_row(&self, bytes: usize) {
-        if bytes > LARGE_ROW {
-            self.is_bloated.store(true, Ordering::Relaxed);
-        }
+    /// Returns what is seen of the connection's messages.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// Cuts the connection off without waiting for anything.
@@ -480,8 +529,5 @@ const MARK: &str = "on";
 
 /// Most connections being opened at a time: a server that comes back has others to serve, too.
 const MOST_ATTEMPTS: usize = 4;
-
-/// A connection that read a larger row is not used again.
-const LARGE_ROW: usize = 1 << 20;
 
 const SHARED_STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);

@@ -177,6 +177,8 @@ impl Pool {
                 tracing::warn!(
                     "a statement that nobody waits for could not be cancelled; its own timeout will end it"
                 );
+                // The server may be gone, and the others with it.
+                self.distrust_idle();
                 false
             }
         }

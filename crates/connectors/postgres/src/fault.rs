@@ -42,7 +42,9 @@ impl Context<'_> {
         let code = report.code().code();
         let message = report.message().to_owned();
         match code {
-            QUERY_CANCELED => DatabaseError::TimedOut { after: self.timeout },
+            QUERY_CANCELED if !is_cancelled_by_someone(report) => {
+                DatabaseError::TimedOut { after: self.timeout }
+            }
             READ_ONLY_TRANSACTION => DatabaseError::Refused {
                 message: format!(
                     "the tool is read-only and the database refused a write: {message}; write a statement that only \
@@ -166,6 +168,17 @@ pub(crate) fn is_stale(error: &Error) -> bool {
                 .as_db_error()
                 .and_then(DbError::routine)
                 .is_none_or(|routine| routine == "RevalidateCachedQuery")
+}
+
+/// Whether someone who looks after the server had the statement cancelled. The code is that of a timeout, and only the words
+/// tell them apart; in another language than English it counts as one.
+fn is_cancelled_by_someone(report: &DbError) -> bool {
+    report.code().code() == QUERY_CANCELED && report.message().contains("user request")
+}
+
+/// Whether the statement ran into its timeout.
+pub(crate) fn is_late(error: &Error) -> bool {
+    is_timeout(error) && !error.as_db_error().is_some_and(is_cancelled_by_someone)
 }
 
 /// Whether the statement ran into its timeout, or was cancelled.

@@ -9,25 +9,28 @@ pub(crate) mod functions;
 mod plan;
 mod refusal;
 mod trust;
-mod typo;
+pub(crate) mod typo;
 mod words;
 
 use futures_util::join;
 use tokio_postgres::{Client, Error};
-use trunkline_sql::DatabaseError;
+use trunkline_sql::{Behalf, DatabaseError};
 
 use self::catalogue::{Denied, Odd, denied_function};
 use self::plan::{Plan, PlanText};
 use self::refusal::{Refusal, place};
 use self::words::{Form, Names, Words};
 use crate::fault::Context;
-use crate::transaction;
+use crate::prepare;
+use crate::transaction::{self, Bounds, Extent, Opening, Unopened};
 
 /// The gate on one connection, for one statement.
 #[derive(Debug)]
 pub(crate) struct Gate<'a> {
     words: Words<'a>,
     max_cost: Option<f64>,
+    /// For whom the statement is planned: rules of rows read what is set for the caller, and rights are those of its role.
+    behalf: &'a Behalf,
     odd: Vec<Odd>,
 }
 
@@ -36,8 +39,12 @@ impl<'a> Gate<'a> {
     ///
     /// # Errors
     /// [`DatabaseError::Refused`], naming the rule, the place and a form that passes.
-    pub(crate) fn enter(sql: &'a str, max_cost: Option<f64>) -> Result<Self, DatabaseError> {
-        Ok(Self { words: Words::read(sql)?, max_cost, odd: Vec::new() })
+    pub(crate) fn enter(
+        sql: &'a str,
+        max_cost: Option<f64>,
+        behalf: &'a Behalf,
+    ) -> Result<Self, DatabaseError> {
+        Ok(Self { words: Words::read(sql)?, max_cost, behalf, odd: Vec::new() })
     }
 
     /// Whether the words are those of a plain query, not explained or shown.
@@ -47,7 +54,7 @@ impl<'a> Gate<'a> {
 
     /// Whether the words are those of `show` or `explain`.
     pub(crate) fn is_inspection(&self) -> bool {
-        matches!(self.words.form, Form::Show | Form::ExplainQuery | Form::ExplainChange)
+        matches!(self.words.form, Form::Show | Form::AnalyzeQuery | Form::ExplainQuery | Form::ExplainChange)
     }
 
     /// Asks the catalogue about what the words name.
@@ -97,12 +104,22 @@ impl<'a> Gate<'a> {
                 "the statement has parameters and nothing gives them values; write the values into it";
             return Err(DatabaseError::Refused { message: message.to_owned() });
         }
+        if let Some(at) = self.words.hidden {
+            // Nobody is trusted with it: a plan does not show all that it calls.
+            return Err(DatabaseError::Refused {
+                message: format!(
+                    "not understood: the database accepts the statement, but the name at {} is written in a way that cannot be \
+                     compared with the functions that are allowed; write it plainly, in double quotes if need be",
+                    place(self.words.sql, at)
+                ),
+            });
+        }
         if let Some(at) = self.words.unclear {
             self.check_unclear(client, context, at).await?;
         }
         match self.words.form {
             Form::Show => Ok(()),
-            Form::Query | Form::ExplainQuery => {
+            Form::Query | Form::AnalyzeQuery | Form::ExplainQuery => {
                 self.check_query(client, context).await?;
                 self.check_plan(client, context, in_transaction).await
             }
@@ -153,7 +170,10 @@ impl<'a> Gate<'a> {
         in_transaction: bool,
     ) -> Result<(), DatabaseError> {
         let plan = self.plan(client, context, in_transaction).await?;
+        // What is only planned costs nothing, and is how its author finds out what is dear.
+        let runs = matches!(self.words.form, Form::Query | Form::AnalyzeQuery);
         if let (Some(most), Some(cost)) = (self.max_cost, plan.cost)
+            && runs
             && cost > most
         {
             let found =
@@ -184,17 +204,22 @@ impl<'a> Gate<'a> {
         in_transaction: bool,
     ) -> Result<Plan, DatabaseError> {
         let sent = format!("{EXPLAIN}{}", self.query());
-        let rows = if in_transaction {
-            client.query_typed(&sent, &[]).await
+        let setter = Extent::of(self.behalf).map(Extent::unprepared);
+        let opening = Opening { text: BEGIN, bounds: Bounds::Startup, behalf: self.behalf, setter };
+        let (opened, rows) = if in_transaction {
+            let (opened, rows) = join!(opening.assume(client), client.query_typed(&sent, &[]));
+            let returned = prepare::again(client).await;
+            (opened, rows.and_then(|rows| returned.map(|()| rows)))
         } else {
             // Planning may call functions that say they only read; what they leave behind goes with the reset.
-            let (begun, rows, undone) = join!(
-                client.batch_execute("begin read only"),
-                client.query_typed(&sent, &[]),
-                transaction::clean(client)
-            );
-            begun.and(rows).and_then(|rows| undone.map(|_| rows))
+            let (opened, rows, undone) =
+                join!(opening.open(client), client.query_typed(&sent, &[]), transaction::clean(client));
+            (opened, rows.and_then(|rows| undone.map(|_| rows)))
         };
+        opened.map_err(|unopened| match unopened {
+            Unopened::Reported(error) => context.error(&error),
+            Unopened::Refused(reason) => DatabaseError::Identity { reason },
+        })?;
         let rows = rows.map_err(|error| context.error(&error))?;
         let text = rows.first().and_then(|row| row.try_get::<_, PlanText>(0).ok());
         text.and_then(|text| Plan::read(&text.0)).ok_or_else(|| {
@@ -221,5 +246,7 @@ impl<'a> Gate<'a> {
 }
 
 const CURSOR: &str = "declare trunkline_gate no scroll cursor for ";
+
+const BEGIN: &str = "begin read only";
 
 const EXPLAIN: &str = "explain (verbose, format json) ";

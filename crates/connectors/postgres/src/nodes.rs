@@ -50,6 +50,8 @@ pub(crate) enum Leaving {
     Lost,
     /// It does not answer, or takes no connection.
     Silent,
+    /// All its connections were in use all the time.
+    Busy,
     /// A replica cannot do it, and the primary may.
     NotThere,
 }
@@ -155,6 +157,10 @@ impl Nodes {
         match why {
             Leaving::Lost if !route.shaken.has(node) => route.shaken.add(node),
             Leaving::Lost | Leaving::Silent => route.spent.add(node),
+            Leaving::Busy => {
+                route.spent.add(node);
+                return;
+            }
             Leaving::NotThere => {
                 route.primary_only = true;
                 return;

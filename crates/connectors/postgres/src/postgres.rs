@@ -232,13 +232,18 @@ impl Postgres {
         lease.begin();
         let found = Posture::of(lease.session()?.client(), self.guard.access).await;
         lease.finish();
-        found.map_err(|error| match error.as_db_error() {
-            Some(report) if !is_lost(&error) => DatabaseError::Data {
+        found.map_err(|error| self.not_looked_up(&error))
+    }
+
+    /// Words why the catalogue could not be asked: the server says no, or nothing.
+    fn not_looked_up(&self, error: &tokio_postgres::Error) -> DatabaseError {
+        match error.as_db_error() {
+            Some(report) if !is_lost(error) => DatabaseError::Data {
                 message: report.message().to_owned(),
                 code: Some(report.code().code().to_owned()),
             },
-            _ => self.primary().dialer.unreachable(chain(&error)),
-        })
+            _ => self.primary().dialer.unreachable(chain(error)),
+        }
     }
 
     /// Returns the most that a statement of a caller's own may cost, where the file says so.
@@ -281,7 +286,7 @@ impl Postgres {
         lease.begin();
         let written = setup::sql(lease.session()?.client(), needs).await;
         lease.finish();
-        written.map_err(|error| self.primary().dialer.unreachable(chain(&error)))
+        written.map_err(|error| self.not_looked_up(&error))
     }
 
     async fn findings(&self, connector: &str) -> Vec<Problem> {
@@ -338,6 +343,7 @@ impl Postgres {
             place: Place::on(node),
             route,
             failed_in_recovery: false,
+            is_alone: false,
         };
         let affected = call.run().await?;
         Ok(Ran { rows, affected, kept })

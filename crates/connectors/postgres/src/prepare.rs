@@ -10,7 +10,7 @@ use crate::describe::{cell_schema, parameter};
 use crate::dial::Dialer;
 use crate::exclusive::Lease;
 use crate::fault::{Context, is_untyped};
-use crate::gate::Gate;
+use crate::gate::{Gate, typo};
 use crate::nature::{Kind, Nature, without_tail};
 use crate::statement::{PostgresStatement, Recipe, columns_of};
 use crate::types::{Form, display_name, type_of_kind};
@@ -33,7 +33,7 @@ impl Learner<'_> {
     pub(crate) async fn learn(self) -> Result<(PostgresStatement, Description), DatabaseError> {
         let nature = Nature::of(&self.source.sql);
         let mut gate = match self.source.ad_hoc {
-            true => Some(Gate::enter(&self.source.sql, self.max_cost)?),
+            true => Some(Gate::enter(&self.source.sql, self.max_cost, &self.source.behalf)?),
             false => None,
         };
         if gate.is_none() && self.source.access == Access::ReadOnly {
@@ -87,7 +87,12 @@ impl Learner<'_> {
         gate.check_names(client, &context).await?;
         let plain = match client.prepare(sql).await {
             Ok(plain) => plain,
-            Err(error) => return Err(gate.explain(client, &context, &error).await),
+            Err(error) => {
+                if is_pooled {
+                    again(client).await.map_err(|error| self.context(RETURN, 0).error(&error))?;
+                }
+                return Err(gate.explain(client, &context, &error).await);
+            }
         };
         gate.check_accepted(client, &context, plain.params().len(), is_pooled).await?;
         Ok(plain)
@@ -159,7 +164,7 @@ impl Learner<'_> {
                 again(client).await.map_err(|error| self.context(RETURN, 0).error(&error))?;
             }
             if !is_untyped(&error) {
-                return Err(self.context(sql, 0).error(&error));
+                return Err(typo::explain(client, &self.context(sql, 0), sql, &error).await);
             }
             if !self.type_one_more(&error, types) {
                 return Err(needs_type(self.context(sql, 0).error(&error)));
@@ -282,8 +287,11 @@ pub(crate) async fn end_pooled(client: &Client) -> Result<(), Error> {
     client.batch_execute(&format!("{text}rollback")).await
 }
 
-/// Makes the transaction usable after a statement that was not accepted.
-async fn again(client: &Client) -> Result<(), Error> {
+/// Makes the transaction usable after a statement that was not accepted, and undoes what was set in it.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn again(client: &Client) -> Result<(), Error> {
     client.batch_execute(RETURN).await
 }
 

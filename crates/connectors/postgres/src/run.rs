@@ -6,6 +6,7 @@ mod cursor;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use crate::bind::Bound;
 use crate::decode::write_row;
 use crate::dial::Session;
 use crate::exclusive::Lease;
-use crate::fault::{Context, is_demoted, is_lost, is_stale, is_timeout};
+use crate::fault::{Context, is_demoted, is_late, is_lost, is_stale};
+use crate::framing::LONGEST;
 use crate::node::Place;
 use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed, same_columns};
@@ -46,6 +48,8 @@ pub(crate) struct Call<'a, W> {
     pub(crate) route: Route,
     /// Whether a replica could not run it because it is one.
     pub(crate) failed_in_recovery: bool,
+    /// Whether it has to have a connection of its own, since a shared one broke under somebody's row.
+    pub(crate) is_alone: bool,
 }
 
 /// How the rows ended.
@@ -121,13 +125,16 @@ impl<W: Rows> Call<'_, W> {
 
     /// Behind a pooler there are no connections to share, whatever was so when the statement was learned.
     fn is_shared(&self) -> bool {
-        self.statement.is_shared() && self.behalf.is_plain() && !self.place.node().dialer.is_pooled()
+        !self.is_alone
+            && self.statement.is_shared()
+            && self.behalf.is_plain()
+            && !self.place.node().dialer.is_pooled()
     }
 
     /// Decides whether a run on the shared lane is tried again, perhaps on the other.
     fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
-            Fault::Reported { error, clean } if is_timeout(&error) => {
+            Fault::Reported { error, clean } if is_late(&error) => {
                 self.statement.leave_shared_lane();
                 if clean || self.rows.restart() { Ok(()) } else { Err(self.context(true).error(&error)) }
             }
@@ -197,7 +204,10 @@ impl<W: Rows> Call<'_, W> {
     }
 
     fn out_of_time(&self) -> DatabaseError {
-        DatabaseError::TimedOut { after: self.limit.duration_since(self.started) }
+        let after = self.limit.duration_since(self.started);
+        // What came before, like learning a caller's own statement, may have taken all of the time.
+        let after = if after.is_zero() { self.postgres.statement_timeout } else { after };
+        DatabaseError::TimedOut { after }
     }
 
     // ---- the shared lane ----
@@ -238,7 +248,10 @@ impl<W: Rows> Call<'_, W> {
                     Err(Fault::Reported { error, .. }) if is_lost(error) => session.session().sever(),
                     _ => {}
                 }
-                outcome
+                match outcome {
+                    Err(fault) if session.session().meter().is_overrun() => Err(self.leave_overrun(fault)),
+                    outcome => outcome,
+                }
             }
             Err(_) if self.limit <= stalled => Err(Fault::Final(self.out_of_time())),
             Err(_) => {
@@ -259,6 +272,30 @@ impl<W: Rows> Call<'_, W> {
         }
     }
 
+    /// Decides what becomes of a call whose shared connection ended before a row that is too large. Whose row that was is
+    /// known only of a call that had got some of its own; any other finds out alone.
+    fn leave_overrun(&mut self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Reported { error, clean } if is_lost(&error) => {
+                self.is_alone = true;
+                if clean { Fault::Elsewhere } else { self.overrun() }
+            }
+            fault => fault,
+        }
+    }
+
+    /// Makes the fault of a row that is too large, and keeps its statement off connections that others share.
+    fn overrun(&self) -> Fault {
+        self.statement.leave_shared_lane();
+        Fault::Final(DatabaseError::Data {
+            message: format!(
+                "one row is larger than the {} MiB a row may have; select fewer or shorter columns",
+                LONGEST >> 20
+            ),
+            code: None,
+        })
+    }
+
     // ---- the exclusive lane ----
 
     async fn run_exclusive(&mut self) -> Result<Option<u64>, Fault> {
@@ -267,7 +304,14 @@ impl<W: Rows> Call<'_, W> {
         timeout_at(limit, async {
             let node = self.place.node();
             let mut lease = node.pool.lease().await?;
-            let outcome = self.run_leased(&mut lease).await;
+            let meter = Arc::clone(lease.session()?.meter());
+            let outcome = match self.run_leased(&mut lease).await {
+                Err(Fault::Reported { error, .. }) if meter.is_overrun() && is_lost(&error) => {
+                    lease.close();
+                    return Err(self.overrun());
+                }
+                outcome => outcome,
+            };
             match &outcome {
                 Err(Fault::Reported { error, .. }) if is_stale(error) => self.statement.expire(),
                 Err(Fault::Reported { error, .. }) if is_lost(error) => {
@@ -487,7 +531,6 @@ async fn stream<W: Rows>(
     let mut full = false;
     while let Some(row) = stream.next().await {
         let row = row.map_err(|error| reported(error, clean))?;
-        session.note_row(row.raw_size_bytes());
         if full {
             continue;
         }

@@ -17,9 +17,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::cancel::poll_end;
+use crate::framing::{Meter, Walk};
 use crate::url::Refusal;
 
 /// `sslmode`.
@@ -349,19 +350,6 @@ pub(crate) fn distrust(error: &tokio_postgres::Error) -> Option<&'static str> {
 
 // ---- for the driver ----
 
-impl<S> MakeTlsConnect<S> for Tls
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    type Stream = Encrypted<S>;
-    type TlsConnect = Handshake;
-    type Error = io::Error;
-
-    fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, io::Error> {
-        self.handshake(domain)
-    }
-}
-
 impl Tls {
     /// Prepares TLS with a host.
     ///
@@ -374,7 +362,7 @@ impl Tls {
             // A name that cannot be in a certificate, where it is not looked for: an address sends none.
             Err(_) => ServerName::from(std::net::IpAddr::from([0, 0, 0, 0])),
         };
-        Ok(Handshake { config: self.config.clone(), name, is_lingering: false })
+        Ok(Handshake { config: self.config.clone(), name, is_lingering: false, meter: Arc::default() })
     }
 }
 
@@ -384,12 +372,18 @@ pub(crate) struct Handshake {
     config: Option<Arc<ClientConfig>>,
     name: ServerName<'static>,
     is_lingering: bool,
+    meter: Arc<Meter>,
 }
 
 impl Handshake {
     /// Has the connection closed by the other side first.
     pub(crate) fn lingering(self) -> Self {
         Self { is_lingering: true, ..self }
+    }
+
+    /// Has what is seen of the connection's messages noted there.
+    pub(crate) fn watched(self, meter: Arc<Meter>) -> Self {
+        Self { meter, ..self }
     }
 }
 
@@ -406,15 +400,16 @@ where
             let Some(config) = self.config else { return Err(io::Error::other("TLS is off")) };
             let connector = tokio_rustls::TlsConnector::from(config);
             let stream = Box::new(connector.connect(self.name, stream).await?);
-            Ok(Encrypted { stream, is_lingering: self.is_lingering })
+            Ok(Encrypted { stream, walk: Walk::new(self.meter), is_lingering: self.is_lingering })
         })
     }
 }
 
-/// An encrypted connection.
+/// An encrypted connection, whose messages are followed.
 #[derive(Debug)]
 pub(crate) struct Encrypted<S> {
     stream: Box<tokio_rustls::client::TlsStream<S>>,
+    walk: Walk,
     is_lingering: bool,
 }
 
@@ -431,11 +426,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let Self { stream, walk, .. } = self.get_mut();
+        walk.poll_read(stream, context, buffer)
     }
 }
 

@@ -191,15 +191,18 @@ impl Opening<'_> {
     }
 
     pub(crate) async fn open(&self, client: &Client) -> Result<(), Unopened> {
-        let assumed = async {
-            match &self.setter {
-                Some(setter) => assume(client, setter, self.behalf).await,
-                None => Ok(()),
-            }
-        };
-        let (begun, assumed) = join!(client.batch_execute(self.text), assumed);
+        let (begun, assumed) = join!(client.batch_execute(self.text), self.assume(client));
         begun.map_err(Unopened::Reported)?;
-        assumed.map_err(|error| {
+        assumed
+    }
+
+    /// Makes a transaction that is open already the caller's.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub(crate) async fn assume(&self, client: &Client) -> Result<(), Unopened> {
+        let Some(setter) = &self.setter else { return Ok(()) };
+        assume(client, setter, self.behalf).await.map_err(|error| {
             let is_refusal =
                 error.as_db_error().is_some() && !is_lost(&error) && !is_timeout(&error) && !is_stale(&error);
             if is_refusal { Unopened::Refused(refusal(&error)) } else { Unopened::Reported(error) }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
@@ -336,16 +337,13 @@ fn base(from: &Config) -> Config {
         config.options(options);
     }
     config.application_name(from.get_application_name().unwrap_or("trunkline"));
-    if let Some(timeout) = from.get_tcp_user_timeout() {
-        config.tcp_user_timeout(*timeout);
-    }
-    config.keepalives(from.get_keepalives()).keepalives_idle(from.get_keepalives_idle());
-    if let Some(interval) = from.get_keepalives_interval() {
-        config.keepalives_interval(interval);
-    }
-    if let Some(retries) = from.get_keepalives_retries() {
-        config.keepalives_retries(retries);
-    }
+    // What the network drops without a word must be found before a call waits for it.
+    config.tcp_user_timeout(from.get_tcp_user_timeout().copied().unwrap_or(UNACKNOWLEDGED));
+    let idle = from.get_keepalives_idle();
+    let idle = if idle == DRIVERS_KEEPALIVE { KEEPALIVE } else { idle };
+    config.keepalives(from.get_keepalives()).keepalives_idle(idle);
+    config.keepalives_interval(from.get_keepalives_interval().unwrap_or(KEEPALIVE_INTERVAL));
+    config.keepalives_retries(from.get_keepalives_retries().unwrap_or(KEEPALIVE_RETRIES));
     config.channel_binding(from.get_channel_binding()).ssl_negotiation(from.get_ssl_negotiation());
     config
 }
@@ -412,6 +410,16 @@ const OPTIONS: &[&str] = &[
     "load_balance_hosts",
     "hostaddr",
 ];
+
+/// What the driver has where the address says nothing: longer than firewalls and balancers remember a flow.
+const DRIVERS_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
+
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// How long what was sent may stay without an acknowledgement.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

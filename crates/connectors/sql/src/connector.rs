@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::join_all;
 use trunkline_protocol::Method;
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition};
@@ -122,19 +123,27 @@ impl<D: Database> SqlConnector<D> {
         if ends {
             return problems;
         }
-        for slot in &self.tools {
-            let Err(unprepared) = self.prepared(slot).await else { continue };
-            match &*unprepared {
-                Unprepared::Wrong(found) => problems.extend(found.iter().cloned()),
-                Unprepared::Database(error) => {
-                    let problem = learn::problem(&self.name, &slot.tool, error);
-                    let unavailable = problem.severity == Severity::Unavailable
-                        || matches!(error, DatabaseError::Rejected { .. });
-                    problems.push(problem);
-                    if unavailable {
-                        break;
+        for slots in self.tools.chunks(LEARNED_AT_ONCE) {
+            let learned = join_all(slots.iter().map(|slot| self.prepared(slot))).await;
+            let mut ends = false;
+            for (slot, learned) in slots.iter().zip(learned) {
+                let Err(unprepared) = learned else { continue };
+                match &*unprepared {
+                    Unprepared::Wrong(found) => problems.extend(found.iter().cloned()),
+                    Unprepared::Database(error) => {
+                        let problem = learn::problem(&self.name, &slot.tool, error);
+                        let is_down = problem.severity == Severity::Unavailable
+                            || matches!(error, DatabaseError::Rejected { .. });
+                        // Once is enough to say that nobody answers.
+                        if !(is_down && ends) {
+                            problems.push(problem);
+                        }
+                        ends |= is_down;
                     }
                 }
+            }
+            if ends {
+                break;
             }
         }
         problems
@@ -314,13 +323,13 @@ impl<D: Database> SqlConnector<D> {
         let asked =
             Asked { connector: &self.name, tool: name, access: Access::ReadOnly, log_id: request.log_id() };
         let deadline = self.deadline(&request, None);
-        let source = match tool.source(request.arguments(), request.caller()) {
-            Ok(source) => source,
-            Err(text) => return Ok(Reply::tool_error(&text)),
-        };
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,
             Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+        };
+        let source = match tool.source(request.arguments(), request.caller()) {
+            Ok(source) => StatementSource { behalf: behalf.clone(), ..source },
+            Err(text) => return Ok(Reply::tool_error(&text)),
         };
         let (statement, description) = match explain::within(deadline, self.database.prepare(&source)).await {
             Ok(Ok(prepared)) => prepared,
@@ -433,6 +442,10 @@ impl<D: Database> Service for SqlConnector<D> {
         }
     }
 }
+
+/// How many tools of a connector are prepared at a time: enough to hide the way to the database, few enough to leave room in
+/// its pool.
+const LEARNED_AT_ONCE: usize = 4;
 
 #[cfg(test)]
 mod tests;

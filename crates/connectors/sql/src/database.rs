@@ -35,7 +35,7 @@ pub enum Access {
 }
 
 /// A statement to be prepared, in the database's own placeholders.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StatementSource {
     /// The text, with `$1`.. or `?1`.. in the order of `parameters`.
     pub sql: String,
@@ -49,6 +49,8 @@ pub struct StatementSource {
     pub plan: PlanMode,
     /// Each run of it brings a role or settings of its caller, so that no two may share a connection at the same time.
     pub per_caller: bool,
+    /// For whom a statement that came from a caller is looked at.
+    pub behalf: Behalf,
 }
 
 /// How often the database plans a statement.
@@ -132,7 +134,7 @@ impl<W> Run<W> {
 }
 
 /// For whom a statement runs, and as whom the database is to see it. All of it holds for one transaction.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Behalf {
     /// The caller: a database with replicas shows it what it wrote itself.
     pub caller: Arc<Caller>,

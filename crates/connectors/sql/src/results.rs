@@ -56,9 +56,9 @@ impl<D: Database> SqlConnector<D> {
         let Some((format, rest)) = pager.open_uri(&uri, request.caller()) else {
             return Err(Failure::resource_not_found(&uri));
         };
-        let deadline = self.deadline(&request, None);
+        let slot = self.tools.iter().find(|slot| slot.tool.name.as_str() == rest.tool);
+        let deadline = self.deadline(&request, slot.and_then(|slot| slot.tool.deadline));
         let reading = Reading { pager, format, rest, deadline };
-        let slot = self.tools.iter().find(|slot| slot.tool.name.as_str() == reading.rest.tool);
         if let Some(slot) = slot.filter(|slot| slot.tool.has_pages) {
             let prepared = explain::within(deadline, self.prepared(slot)).await;
             let prepared = prepared.map_err(|Late| late())?.map_err(|_| unavailable())?;

@@ -151,13 +151,7 @@ impl View<'_> {
             description: format!("The most {many} to return"),
             rest: "default = 20, minimum = 1, maximum = 100",
         });
-        Some(Draft {
-            name,
-            description: self.described(description, explains),
-            sql,
-            gives_row: false,
-            params,
-        })
+        Some(Draft { name, description, sql, gives_row: false, params })
     }
 
     /// What a list is for, in a sentence.
@@ -529,6 +523,10 @@ mod tests {
             "select id, name, email\nfrom customers\nwhere name ilike :pattern\n   or email ilike :pattern\n   or id::text = :query\norder by id\nlimit :limit"
         );
         assert_eq!(get.sql, "select id, name, email, photo\nfrom customers\nwhere id = :id");
+        assert_eq!(
+            search.description,
+            "Finds customers by a part of the name or email, upper and lower case alike, or by the exact id. People who bought something."
+        );
         assert_eq!(
             get.description,
             "Returns one customer by its id, or null where there is none. People who bought something. Columns: email: Where to write to."

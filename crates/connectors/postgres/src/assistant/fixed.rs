@@ -36,12 +36,18 @@ pub(super) struct Fixed {
     sql: &'static str,
     /// The types of its parameters.
     parameters: &'static [&'static str],
+    /// Each server counts for itself, and what counts is what the primary does.
+    of_primary: bool,
     kept: OnceCell<PostgresStatement>,
 }
 
 impl Fixed {
     const fn new(sql: &'static str, parameters: &'static [&'static str]) -> Self {
-        Self { sql, parameters, kept: OnceCell::const_new() }
+        Self { sql, parameters, of_primary: false, kept: OnceCell::const_new() }
+    }
+
+    const fn of_primary(sql: &'static str, parameters: &'static [&'static str]) -> Self {
+        Self { sql, parameters, of_primary: true, kept: OnceCell::const_new() }
     }
 
     async fn statement(&self, postgres: &Postgres) -> Result<&PostgresStatement, DatabaseError> {
@@ -57,6 +63,9 @@ impl Fixed {
                 let (statement, _) = postgres.prepare(&source).await?;
                 // What asks much of the catalogue does not go before short look-ups.
                 statement.leave_shared_lane();
+                if self.of_primary {
+                    statement.keep_to_primary();
+                }
                 Ok(statement)
             })
             .await
@@ -82,11 +91,11 @@ impl Default for Statements {
             completion: Fixed::new(with_tables!("sql/completion.sql"), &["text", "text"]),
             relations: Fixed::new(include_str!("sql/relations.sql"), &["text"]),
             foreign_keys: Fixed::new(include_str!("sql/foreign_keys.sql"), &["text", "text"]),
-            index_use: Fixed::new(include_str!("sql/index_use.sql"), &["text", "text"]),
-            index_faults: Fixed::new(include_str!("sql/index_faults.sql"), &["text", "text"]),
-            health: Fixed::new(include_str!("sql/health.sql"), &[]),
-            replication: Fixed::new(include_str!("sql/replication.sql"), &[]),
-            bloat: Fixed::new(include_str!("sql/bloat.sql"), &[]),
+            index_use: Fixed::of_primary(include_str!("sql/index_use.sql"), &["text", "text"]),
+            index_faults: Fixed::of_primary(include_str!("sql/index_faults.sql"), &["text", "text"]),
+            health: Fixed::of_primary(include_str!("sql/health.sql"), &[]),
+            replication: Fixed::of_primary(include_str!("sql/replication.sql"), &[]),
+            bloat: Fixed::of_primary(include_str!("sql/bloat.sql"), &[]),
         }
     }
 }

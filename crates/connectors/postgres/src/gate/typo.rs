@@ -7,7 +7,8 @@ use trunkline_sql::{DatabaseError, Dialect, nearest};
 
 use crate::fault::Context;
 
-/// Words the server's report on a caller's statement and adds the nearest word or name there is.
+/// Words the server's report on a statement and adds the nearest word or name there is, unless the server has a hint of its
+/// own for the statement's author. The connection must be able to run a query.
 pub(crate) async fn explain(
     client: &Client,
     context: &Context<'_>,
@@ -15,16 +16,37 @@ pub(crate) async fn explain(
     error: &Error,
 ) -> DatabaseError {
     let mut told = context.error(error);
-    let DatabaseError::Reported(report) = &mut told else { return told };
-    let position = report.position;
-    report.nearest = match report.code.as_deref() {
-        Some(SYNTAX) => near_word(sql, position),
-        Some(NO_TABLE) => near_name(client, sql, position, TABLES).await,
-        Some(NO_COLUMN) => near_name(client, sql, position, COLUMNS).await,
-        Some(NO_FUNCTION) => near_name(client, sql, position, FUNCTIONS).await,
-        _ => None,
-    };
+    match &mut told {
+        DatabaseError::Reported(report) => {
+            report.nearest = near(client, sql, report.code.as_deref(), report.position).await;
+        }
+        DatabaseError::Statement { code, position: None, hint: hint @ None, .. }
+            if code.as_deref() == Some(SYNTAX) =>
+        {
+            *hint = Some(ONE_STATEMENT.to_owned());
+        }
+        // The server's hint on a function is about its arguments, whether there is one of that name or not.
+        DatabaseError::Statement { code, position, hint, .. }
+            if hint.is_none() || code.as_deref() == Some(NO_FUNCTION) =>
+        {
+            if let Some(nearest) = near(client, sql, code.as_deref(), *position).await {
+                *hint = Some(format!("did you mean `{nearest}`?"));
+            }
+        }
+        _ => {}
+    }
     told
+}
+
+/// Returns what was meant at the place of a report with this code.
+async fn near(client: &Client, sql: &str, code: Option<&str>, position: Option<usize>) -> Option<String> {
+    match code? {
+        SYNTAX => near_word(sql, position),
+        NO_TABLE => near_name(client, sql, position, TABLES).await,
+        NO_COLUMN => near_name(client, sql, position, COLUMNS).await,
+        NO_FUNCTION => near_name(client, sql, position, FUNCTIONS).await,
+        _ => None,
+    }
 }
 
 /// Returns the keyword that the word at the place, or the one before it, was meant to be.
@@ -58,7 +80,11 @@ async fn near_name(client: &Client, sql: &str, position: Option<usize>, list: &s
     let words: Vec<String> = all.iter().filter_map(name).collect();
     let rows = client.query_typed(list, &[(&words, Type::TEXT_ARRAY)]).await.ok()?;
     let known: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    nearest(&wanted, known.iter().map(String::as_str).filter(|known| **known != *wanted)).map(str::to_owned)
+    // Where the name itself is there, something else about it is wrong.
+    if known.contains(&wanted) {
+        return None;
+    }
+    nearest(&wanted, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
 fn name(token: &Token<'_>) -> Option<String> {
@@ -68,6 +94,9 @@ fn name(token: &Token<'_>) -> Option<String> {
         _ => None,
     }
 }
+
+/// The one syntax error without a place.
+const ONE_STATEMENT: &str = "a tool runs one statement; write a tool for each";
 
 const SYNTAX: &str = "42601";
 const NO_TABLE: &str = "42P01";

@@ -20,6 +20,8 @@ pub(crate) struct Words<'a> {
     pub(crate) query_at: usize,
     /// Where something stands that is not understood here.
     pub(crate) unclear: Option<usize>,
+    /// Where a name stands that may be a function's and is written so that it cannot be compared with the lists.
+    pub(crate) hidden: Option<usize>,
     /// What it names, and the byte at which each stands first.
     pub(crate) names: Names,
 }
@@ -31,8 +33,10 @@ pub(crate) enum Form {
     Query,
     /// `show`.
     Show,
-    /// `explain` of a query, run or not.
+    /// `explain` of a query, which is only planned.
     ExplainQuery,
+    /// `explain analyze` of a query, which is run.
+    AnalyzeQuery,
     /// `explain` of a change, which is only planned.
     ExplainChange,
     /// A first word that is not known here.
@@ -56,10 +60,10 @@ impl<'a> Words<'a> {
             return Err(refusal.at(sql, nature.writes_at).passes("write a query that only reads"));
         }
         let mut names = Names::default();
-        let obscure = names.collect(sql, &all, None);
+        let hidden = names.collect(sql, &all, None);
         let unknown = all.first().filter(|_| form == Form::Unknown).map(Token::at);
-        let unclear = unknown.or(unterminated(sql, Dialect::Postgres)).or(obscure);
-        let words = Words { sql, form, query_at, unclear, names };
+        let unclear = unknown.or(unterminated(sql, Dialect::Postgres));
+        let words = Words { sql, form, query_at, unclear, hidden, names };
         words.check_constants(&all)?;
         Ok(words)
     }
@@ -128,8 +132,8 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Adds what a text names, with `number` for the place if it is given; returns the byte of a name before a parenthesis
-    /// that is written in a way that cannot be compared.
+    /// Adds what a text names, with `number` for the place if it is given; returns the byte of a name before a parenthesis or
+    /// behind a dot that is written in a way that cannot be compared.
     pub(crate) fn collect(&mut self, sql: &str, all: &[Token<'_>], number: Option<usize>) -> Option<usize> {
         let mut previous: Option<&Token<'_>> = None;
         let mut run = Operator::default();
@@ -141,10 +145,12 @@ impl Names {
                 continue;
             };
             let at = number.unwrap_or(token.at());
+            let is_member = previous.is_some_and(|before| before.is_punctuation("."));
             if all.get(index + 1).is_some_and(|next| next.is_punctuation("(")) {
                 obscure = obscure.or((!is_plain).then_some(token.at()));
                 self.calls.entry(name.clone()).or_insert(at);
-            } else if previous.is_some_and(|before| before.is_punctuation(".")) {
+            } else if is_member {
+                obscure = obscure.or((!is_plain).then_some(token.at()));
                 self.members.entry(name.clone()).or_insert(at);
             }
             self.words.entry(name).or_insert(at);
@@ -298,7 +304,9 @@ fn explained(sql: &str, all: &[Token<'_>]) -> Result<(Form, usize), DatabaseErro
     let at = begins.map_or(sql.len(), Token::at);
     let rest = all.get(number..).unwrap_or_default();
     match rest.iter().find(|token| !token.is_punctuation("(")) {
-        Some(first) if is_any(first, READING) => Ok((Form::ExplainQuery, at)),
+        Some(first) if is_any(first, READING) => {
+            Ok((if analyzes { Form::AnalyzeQuery } else { Form::ExplainQuery }, at))
+        }
         Some(first) if is_any(first, CHANGING) && !analyzes => Ok((Form::ExplainChange, at)),
         Some(first) if is_any(first, CHANGING) || is_any(first, OTHERS) => Err(not_reading(sql, first)),
         _ => Ok((Form::Unknown, 0)),
@@ -306,7 +314,7 @@ fn explained(sql: &str, all: &[Token<'_>]) -> Result<(Form, usize), DatabaseErro
 }
 
 fn not_reading(sql: &str, first: &Token<'_>) -> DatabaseError {
-    let refusal = Refusal::new("read-only", "is a statement that does more than read");
+    let refusal = Refusal::new("read-only", "does more than read");
     refusal.at(sql, first.at()).passes("write `select`, `with`, `values`, `table`, `show` or `explain`")
 }
 
@@ -426,7 +434,7 @@ mod tests {
             ("show server_version", Form::Show),
             ("explain select 1", Form::ExplainQuery),
             ("explain (select 1)", Form::ExplainQuery),
-            ("explain (analyze, format json) (select 1)", Form::ExplainQuery),
+            ("explain (analyze, format json) (select 1)", Form::AnalyzeQuery),
             ("explain verbose delete from t", Form::ExplainChange),
             ("selec 1", Form::Unknown),
         ] {
@@ -458,9 +466,12 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_compared_are_not_understood() {
+        let hidden = |sql: &str| Words::read(sql).ok().and_then(|words| words.hidden);
+        assert_eq!(hidden("select U&\"\\0066\"(1)"), Some(7));
+        assert_eq!(hidden("select t.U&\"\\0066\" from t"), Some(9));
+        assert_eq!(hidden("select Ä(1)"), Some(7));
+        assert_eq!(hidden("select \"Ä\"(1), U&'\\0066'"), None);
         let unclear = |sql: &str| Words::read(sql).ok().and_then(|words| words.unclear);
-        assert_eq!(unclear("select U&\"\\0066\"(1)"), Some(7));
-        assert_eq!(unclear("select Ä(1)"), Some(7));
         assert_eq!(unclear("select 'a"), Some(7));
         assert_eq!(unclear("frobnicate t"), Some(0));
         assert_eq!(unclear("select lower('Ä')"), None);

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, join};
 use postgres_types::{ToSql, Type};
@@ -104,6 +105,7 @@ impl<W: Rows> Call<'_, W> {
             None => Page::new(self.node().pool.lease().await?),
         };
         page.lease.begin();
+        let meter = Arc::clone(page.lease.session()?.meter());
         let outcome = async {
             if is_new {
                 self.open(&mut page, declare).await?;
@@ -115,6 +117,10 @@ impl<W: Rows> Call<'_, W> {
             Ok(()) => self.end(page, owner).await,
             Err(fault) => {
                 match &fault {
+                    Fault::Reported { error, .. } if is_lost(error) && meter.is_overrun() => {
+                        page.lease.close();
+                        return Err(self.overrun());
+                    }
                     Fault::Reported { error, .. } if is_lost(error) => {
                         page.lease.close();
                         self.node().pool.distrust_idle();
@@ -206,7 +212,6 @@ impl<W: Rows> Call<'_, W> {
             if count == 0 && !same_columns(row.columns(), &self.statement.recipe.columns) {
                 return Err(Fault::Final(columns_changed()));
             }
-            page.lease.session()?.note_row(row.raw_size_bytes());
             count += 1;
             bytes = bytes.saturating_add(row.raw_size_bytes());
             let is_taken = !page.is_full && self.put(page, &row)?;

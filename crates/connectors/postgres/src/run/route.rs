@@ -61,6 +61,8 @@ impl<W: Rows> Call<'_, W> {
             Fault::Final(DatabaseError::Unreachable { sent: false, .. } | DatabaseError::Rejected { .. }) => {
                 Some((Leaving::Silent, false))
             }
+            // Whoever holds its connections gets no answer either, or it has more to do than the others.
+            Fault::Final(DatabaseError::PoolExhausted { .. }) if on_replica => Some((Leaving::Busy, false)),
             // The columns are not those that were learned: a replica may not have heard of the change.
             Fault::Final(DatabaseError::Statement { .. }) if on_replica => Some((Leaving::NotThere, false)),
             Fault::Reported { .. } | Fault::Elsewhere | Fault::Final(_) => None,

@@ -226,3 +226,32 @@ async fn a_setting_may_come_without_a_role() {
     assert_eq!(call(&connector, 0, &sly, &json!({})).await.1["rowCount"], 0);
     assert!(call(&connector, 0, &Caller::local(), &json!({})).await.0);
 }
+
+#[tokio::test]
+async fn a_callers_own_sql_sees_its_own_rows_on_every_connection_and_changes_nothing_of_that() {
+    let server = fixture().await;
+    let keys = format!("{IDENTITY}ad-hoc-sql = \"read-only\"\npool = 2");
+    let connector = connector(&server, &keys, &[]);
+    let odd = caller(json!({ "tenant": "odd", "db_role": "support" }));
+    let ask = async |sql: &str| call(&connector, 0, &odd, &json!({ "sql": sql })).await;
+    let (failed, found) = ask("select tenant from orders order by id").await;
+    assert!(!failed, "{found}");
+    assert_eq!(tenants(&found), ["odd"; 5]);
+    for sql in [
+        "select count(*) from orders, (select set_config('app.tenant', 'even', true)) x",
+        "select tenant from (select 1 limit U&\"length\"(U&\"\\0073et_config\"('app.tenant', 'even', true))) x, \
+         lateral (select * from orders offset 0) o",
+        "select 1 limit U&\"length\"(U&\"\\0071uery_to_xml\"('select 1', true, true, '')::text)",
+        "explain (\"analyze\") update pg_settings set setting = 'even' where name = 'app.tenant'",
+        "explain update pg_settings set setting = 'even' where name = 'app.tenant'",
+        "select tenant from open",
+    ] {
+        let (failed, told) = ask(sql).await;
+        assert!(failed, "`{sql}` ran: {told}");
+        let (_, found) = ask("select tenant from orders").await;
+        assert_eq!(tenants(&found), ["odd"; 5], "{sql}");
+    }
+    let stranger = caller(json!({ "tenant": "odd", "db_role": "stranger" }));
+    let (failed, told) = call(&connector, 0, &stranger, &json!({ "sql": "select 1" })).await;
+    assert!(failed && !told.to_string().contains("stranger"), "{told}");
+}

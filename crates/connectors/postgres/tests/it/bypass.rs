@@ -322,7 +322,7 @@ async fn refusals_name_rule_place_and_what_passes() {
         ("select * from wiping", ["`functions`", "wipe()", "view"]),
         ("select pg_read_file('x')", ["`functions`", "reads files of the server", "leave it out"]),
         ("select 1 === 2", ["`functions`", "===", "column 10"]),
-        ("select U&\"lower\"('A')", ["not understood", "column 8", "is a superuser"]),
+        ("select U&\"lower\"('A')", ["not understood", "column 8", "in double quotes"]),
     ] {
         let (failed, told) = ask(&field.connector, sql).await;
         let text = told.as_str().unwrap_or_default();

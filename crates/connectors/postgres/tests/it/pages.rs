@@ -29,10 +29,7 @@ async fn connector(url: &str, keys: &str, tools: &[(&str, &str)]) -> Connector {
     });
     let tools = tools.collect();
     let connector = SqlConnector::paged("shop", database, options, tools, &sealer);
-    // That the login of the tests is a powerful one is a warning.
-    let mut wrong = connector.learn().await;
-    wrong.retain(|problem| problem.severity != trunkline_sql::Severity::Warning);
-    assert_eq!(wrong, []);
+    crate::support::assert_learned(&connector).await;
     connector
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use trunkline_postgres::{Postgres, PostgresFile, PostgresStatement};
 use trunkline_sql::{
-    Access, Database, DatabaseError, Description, Ran, Rows, Run, StatementSource, Value, WrittenType,
+    Access, Database, DatabaseError, Description, Ran, Rows, Run, Severity, SqlConnector, StatementSource,
+    Value, WrittenType,
 };
 
 /// Collects rows as JSON.
@@ -171,4 +172,12 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     started.elapsed()
+}
+
+/// Has a connector learn its tools, which must be right. That the login may do more than it has to is what the tests on
+/// posture are about.
+pub(crate) async fn assert_learned(connector: &SqlConnector<Postgres>) {
+    let mut problems = connector.learn().await;
+    problems.retain(|problem| problem.severity != Severity::Warning);
+    assert_eq!(problems, []);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use trunkline_postgres::{Postgres, PostgresFile};
 use trunkline_protocol::{Method, Revision, envelope};
 use trunkline_service::{Caller, Request, Service as _, TimeAllowed};
-use trunkline_sql::{Database, Severity, SqlConnector, Tool};
+use trunkline_sql::{Database, SqlConnector, Tool};
 
 /// Makes a connector with tools as a file would say them, and learns their statements.
 pub(crate) async fn connector(url: &str, tools: &[(&str, Json)]) -> Arc<SqlConnector<Postgres>> {
@@ -22,10 +22,7 @@ pub(crate) async fn connector(url: &str, tools: &[(&str, Json)]) -> Arc<SqlConne
     });
     let tools = tools.collect();
     let connector = SqlConnector::new("shop", database, options, tools);
-    // That the login of the tests is a powerful one is a warning.
-    let mut wrong = connector.learn().await;
-    wrong.retain(|problem| problem.severity != Severity::Warning);
-    assert_eq!(wrong, []);
+    crate::support::assert_learned(&connector).await;
     connector
 }
 
