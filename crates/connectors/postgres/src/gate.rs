@@ -56,7 +56,7 @@ impl<'a> Gate<'a> {
 
     /// Whether the words are those of `show` or `explain`.
     pub(crate) fn is_inspection(&self) -> bool {
-        matches!(self.words.form, Form::Show | Form::ExplainQuery | Form::ExplainChange)
+        matches!(self.words.form, Form::Show | Form::AnalyzeQuery | Form::ExplainQuery | Form::ExplainChange)
     }
 
     /// Asks the catalogue about what the words name.

@@ -1,5 +1,7 @@
 //! How a caller's statement comes to its plan: through the gate, in one read-only transaction that is the caller's own.
 
+use trunkline_sql::Behalf;
+
 use super::Asked;
 use super::answer::Fault;
 use super::session::ReadSession;
@@ -18,8 +20,10 @@ pub(super) async fn plan(
 ) -> Result<Option<String>, Fault> {
     let postgres = &*asked.assistant.postgres;
     let theirs = |error| Fault::Statement { error, sql: sql.to_owned() };
-    let most = postgres.max_cost().filter(|_| analyze);
-    let mut gate = Gate::enter(sql, most, asked.behalf).map_err(theirs)?;
+    // The whole transaction is the caller's already.
+    let nobody = Behalf::default();
+    let max_cost = postgres.max_cost().filter(|_| analyze);
+    let mut gate = Gate::enter(sql, max_cost, &nobody).map_err(theirs)?;
     if gate.is_inspection() {
         return Err(Fault::Said(format!("the statement begins with `explain` or `show`; {FORM}")));
     }

@@ -245,7 +245,7 @@ async fn calls_that_fail_together_share_one_prepare() {
     let execute = |number: usize, _: &[Value]| if number < CALLS { Err(wrong()) } else { Ok(1) };
     let connector = connector("select :id", Options::default(), |_, _| Ok(described(&["a"])), execute);
     let calls = (0..CALLS).map(|_| call(&connector, 0, r#"{"id":1}"#));
-    for result in futures_util::future::join_all(calls).await {
+    for result in join_all(calls).await {
         assert_eq!(result["isError"], false, "{result}");
     }
     assert_eq!(connector.database().prepares.load(Ordering::SeqCst), 2);
