@@ -42,8 +42,8 @@ async fn until(watcher: &Client, naps: &str, within: Duration) -> Duration {
     }
 }
 
-/// A machine that runs many tests at once is given more than the second that is promised.
-const SOON: Duration = Duration::from_secs(2);
+/// How soon nothing of an abandoned call runs any more.
+const SOON: Duration = Duration::from_secs(1);
 
 fn post(address: SocketAddr, head: &str, body: &Value) -> TcpStream {
     let body = body.to_string();

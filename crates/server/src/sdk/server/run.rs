@@ -215,8 +215,10 @@ async fn until_told(
 ) -> Result<(), ServeError> {
     let mut served = std::pin::pin!(served);
     tokio::select! {
-        result = &mut served => return result,
+        // The signals are caught before the server says where it listens: who reads that may send one at once.
+        biased;
         told = told_to_stop() => told?,
+        result = &mut served => return result,
     }
     stop.cancel();
     served.await
