@@ -35,7 +35,7 @@ use fixed::Statements;
 pub use kind::AssistantTool;
 
 /// The tools and resources of one connector. [`Request::target`] is the place in [`Assistant::definitions`], or
-/// `u32::MAX` for whatever has a URI.
+/// 1000 for whatever has a URI.
 #[derive(Debug)]
 pub struct Assistant {
     name: Box<str>,
