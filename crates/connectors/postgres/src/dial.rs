@@ -22,7 +22,7 @@ use crate::fault::rejection;
 use crate::file::PreparedMode;
 use crate::framing::{Meter, Stage, Watched};
 use crate::tls::Tls;
-use crate::transaction::{idle_timeout, lock_timeout, millis};
+use crate::transaction::{idle_timeout, settings};
 use crate::url::{Address, Role, Target};
 
 /// Which lane a session is for.
@@ -469,17 +469,10 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
     statement_timeout.min(SHARED_STATEMENT_TIMEOUT)
 }
 
-/// `RESET ALL` brings exactly these back, since they come with the start of the session. A date style of ISO makes the text
-/// form of ranges the same everywhere. The bound on idling in a transaction frees locks should this process be frozen.
+/// `RESET ALL` brings exactly these back, since they come with the start of the session.
 fn session_options(statement_timeout: Duration) -> String {
-    let timeout = statement_timeout.as_millis().max(1);
-    let idle = millis(idle_timeout(statement_timeout));
-    let lock = millis(lock_timeout(statement_timeout));
-    format!(
-        "-c default_transaction_read_only=on -c statement_timeout={timeout} -c lock_timeout={lock} \
-         -c idle_in_transaction_session_timeout={idle} -c datestyle=ISO -c standard_conforming_strings=on \
-         -c trunkline.session={MARK}"
-    )
+    let settings = settings(statement_timeout).map(|(name, value)| format!("-c {name}={value}"));
+    format!("-c default_transaction_read_only=on {} -c trunkline.session={MARK}", settings.join(" "))
 }
 
 fn unwanted(session: &Session) -> &'static str {

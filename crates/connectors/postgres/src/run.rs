@@ -370,13 +370,7 @@ impl<W: Rows> Call<'_, W> {
             let opened = opening.along(client);
             let rows = stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean);
             let mut work = pin!(async { join!(opened, rows) });
-            let mut undo = pin!(async {
-                if leaves_traces {
-                    transaction::clean(client).await
-                } else {
-                    transaction::roll_back(client).await
-                }
-            });
+            let mut undo = pin!(transaction::undo(client, leaves_traces));
             let mut undone = None;
             let outcome = poll_fn(|context| {
                 let outcome = work.as_mut().poll(context);

@@ -137,8 +137,8 @@ fn text(row: &SimpleQueryRow, name: &str) -> String {
 }
 
 /// Writes a string literal that reads the same whatever `standard_conforming_strings` says.
-fn literal(text: &str) -> String {
-    format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+pub(crate) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// The `kind` is `v` for what has no rows of its own to speak of. A table of `public` needs no schema where it is found

@@ -45,13 +45,8 @@ struct Texts {
 impl Openings {
     /// Decides the texts.
     pub(crate) fn new(statement_timeout: Duration) -> Self {
-        let timeout = millis(statement_timeout);
-        let (lock, idle) = (millis(lock_timeout(statement_timeout)), millis(idle_timeout(statement_timeout)));
-        let bounds = format!(
-            "; set local statement_timeout = {timeout}; set local lock_timeout = {lock}; \
-             set local idle_in_transaction_session_timeout = {idle}; set local datestyle = 'ISO'; \
-             set local standard_conforming_strings = on"
-        );
+        let bounds =
+            settings(statement_timeout).map(|(name, value)| format!("; set local {name} = {value}")).concat();
         let by_plan = |text: String| {
             let generic = format!("{text}; set local plan_cache_mode = force_generic_plan");
             [text.into(), generic.into()]
@@ -80,9 +75,22 @@ impl Openings {
     }
 }
 
+/// Returns what a statement is held to, by the server's names: with the start of a session, or else with each transaction.
+///
+/// A date style of ISO makes the text form of ranges the same everywhere.
+pub(crate) fn settings(statement_timeout: Duration) -> [(&'static str, String); 5] {
+    [
+        ("statement_timeout", millis(statement_timeout).to_string()),
+        ("lock_timeout", millis(lock_timeout(statement_timeout)).to_string()),
+        ("idle_in_transaction_session_timeout", millis(idle_timeout(statement_timeout)).to_string()),
+        ("datestyle", "ISO".to_owned()),
+        ("standard_conforming_strings", "on".to_owned()),
+    ]
+}
+
 /// Returns how long a statement waits for a lock: a caller is better told soon that someone else holds it, and who waits
 /// for one holds up all that come after.
-pub(crate) fn lock_timeout(statement_timeout: Duration) -> Duration {
+fn lock_timeout(statement_timeout: Duration) -> Duration {
     statement_timeout.min(LONGEST_LOCK_WAIT)
 }
 
@@ -92,7 +100,7 @@ pub(crate) fn idle_timeout(statement_timeout: Duration) -> Duration {
 }
 
 /// As PostgreSQL counts; 0 would mean no bound.
-pub(crate) fn millis(duration: Duration) -> u128 {
+fn millis(duration: Duration) -> u128 {
     duration.as_millis().clamp(1, i32::MAX.unsigned_abs().into())
 }
 
@@ -252,6 +260,14 @@ fn refusal(error: &Error) -> String {
 /// What the database reports.
 pub(crate) async fn roll_back(client: &Client) -> Result<bool, Error> {
     client.batch_execute("rollback").await.map(|()| true)
+}
+
+/// Ends a transaction that only read: rolls it back, and undoes all that outlives one where it may have left something.
+///
+/// # Errors
+/// What the database reports.
+pub(crate) async fn undo(client: &Client, leaves_traces: bool) -> Result<bool, Error> {
+    if leaves_traces { clean(client).await } else { roll_back(client).await }
 }
 
 /// Rolls the transaction back and undoes all that outlives one.

@@ -260,12 +260,7 @@ impl<W: Rows> Call<'_, W> {
             return Ok(());
         }
         let client = page.lease.session()?.client();
-        let undone = if self.statement.leaves_traces {
-            transaction::clean(client).await
-        } else {
-            transaction::roll_back(client).await
-        };
-        match undone {
+        match transaction::undo(client, self.statement.leaves_traces).await {
             Ok(true) => page.lease.finish(),
             // The rows are there; only the connection is of no use.
             Ok(false) | Err(_) => page.lease.close(),

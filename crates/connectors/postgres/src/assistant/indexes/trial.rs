@@ -6,6 +6,7 @@ use crate::assistant::Asked;
 use crate::assistant::answer::Fault;
 use crate::assistant::plan;
 use crate::assistant::session::ReadSession;
+use crate::survey::literal;
 
 /// What came of it.
 #[derive(Debug)]
@@ -118,11 +119,6 @@ impl Bench<'_, '_> {
             .map(|(_, explained)| explained.plan.cost)
             .ok_or_else(|| Fault::Said("the plan is nested too deeply to be read".to_owned()))
     }
-}
-
-/// Writes a string that reads the same whether or not backslashes escape.
-fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// The second one already seldom pays.
