@@ -1,6 +1,7 @@
 //! Runs statements: on the shared lane when they may, else on the exclusive one; a second time where the first was cut off,
 //! on another node where there is one.
 
+mod alone;
 mod cursor;
 
 use std::future::poll_fn;
@@ -135,7 +136,7 @@ impl<W: Rows> Call<'_, W> {
     fn settle_shared(&mut self, fault: Fault, may_retry: bool) -> Result<(), DatabaseError> {
         match fault {
             Fault::Reported { error, clean } if is_late(&error) => {
-                self.statement.leave_shared_lane();
+                self.statement.lane.bar();
                 if clean || self.rows.restart() { Ok(()) } else { Err(self.context(true).error(&error)) }
             }
             Fault::Reported { error, clean: true } if may_retry && (is_lost(&error) || is_stale(&error)) => {
@@ -266,8 +267,8 @@ impl<W: Rows> Call<'_, W> {
     /// Rows that nobody wants keep the server busy behind the answer: such a run counts as slow.
     fn note_shared(&self, outcome: &Result<End, Fault>, took: Duration) {
         match outcome {
-            Ok(End::Complete(_)) => self.statement.note_shared_run(took),
-            Ok(End::Full) => self.statement.note_shared_run(Duration::MAX),
+            Ok(End::Complete(_)) => self.statement.lane.note_shared(took),
+            Ok(End::Full) => self.statement.lane.note_shared(Duration::MAX),
             Err(_) => {}
         }
     }
@@ -286,7 +287,7 @@ impl<W: Rows> Call<'_, W> {
 
     /// Makes the fault of a row that is too large, and keeps its statement off connections that others share.
     fn overrun(&self) -> Fault {
-        self.statement.leave_shared_lane();
+        self.statement.lane.bar();
         Fault::Final(DatabaseError::Data {
             message: format!(
                 "one row is larger than the {} MiB a row may have; select fewer or shorter columns",
@@ -338,6 +339,9 @@ impl<W: Rows> Call<'_, W> {
         lease.run();
         let access = self.statement.access;
         let bounds = Bounds::of(lease.session()?);
+        if self.is_bare(bounds) {
+            return self.read_alone(lease, prepared.as_ref()).await.map(|()| None);
+        }
         let text = self.postgres.openings.text(bounds, access, self.statement.plan);
         let opening = Opening { text, bounds, behalf: self.behalf, setter };
         if let Err(unopened) = opening.ahead(lease.session()?.client()).await {
@@ -363,6 +367,7 @@ impl<W: Rows> Call<'_, W> {
         let session = lease.session()?;
         let client = session.client();
         let leaves_traces = self.statement.leaves_traces;
+        let began = Instant::now();
         let mut clean = true;
         // What no cursor can be declared for, like `explain`, goes on by running again.
         self.rows.skip(self.page.resume.map_or(0, |resume| resume.sent));
@@ -395,7 +400,7 @@ impl<W: Rows> Call<'_, W> {
         }
         match outcome {
             (Err(unopened), _) => Err(unopened.into_fault(clean)),
-            (Ok(()), outcome) => outcome.map(|end| self.note_page(end)),
+            (Ok(()), outcome) => outcome.map(|end| self.note_exclusive(end, began)),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use postgres_types::{Oid, Type};
@@ -11,6 +10,7 @@ use trunkline_sql::{Access, DatabaseError, PlanMode, Value};
 
 use crate::bind::Bound;
 use crate::decode::ColumnPlan;
+use crate::lane::LaneChoice;
 use crate::shared::{CONNECTIONS, SharedSession};
 
 /// A statement of [`Postgres`](crate::Postgres).
@@ -32,7 +32,7 @@ pub struct PostgresStatement {
     pub(crate) ad_hoc: bool,
     /// Lives as long as this does, so that connections know when to forget it.
     pub(crate) owner: Arc<()>,
-    lane: LaneChoice,
+    pub(crate) lane: LaneChoice,
     /// Whether runs go through a cursor of the server.
     pub(crate) paging: Paging,
     /// Rises when a prepared form was found stale: all that were prepared before are.
@@ -101,7 +101,8 @@ struct Prepared {
 }
 
 impl PostgresStatement {
-    /// Puts together what was decided. `may_share` says whether it starts on the shared lane.
+    /// Puts together what was decided. `may_share` says that it is a declared read which runs for
+    /// every caller alike and calls nothing volatile: it starts on the shared lane.
     pub(crate) fn new(
         access: Access,
         recipe: Recipe,
@@ -119,7 +120,7 @@ impl PostgresStatement {
             leaves_traces,
             ad_hoc: false,
             owner: Arc::new(()),
-            lane: LaneChoice { is_shared: AtomicBool::new(may_share), ..LaneChoice::default() },
+            lane: LaneChoice::new(may_share),
             paging: Paging::default(),
             epoch: AtomicU64::new(0),
             shared: places(1),
@@ -164,17 +165,7 @@ impl PostgresStatement {
     /// Whether it runs on the shared lane.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.lane.is_shared.load(Ordering::Relaxed)
-    }
-
-    /// Sends every later run to the exclusive lane.
-    pub(crate) fn leave_shared_lane(&self) {
-        self.lane.is_shared.store(false, Ordering::Relaxed);
-    }
-
-    /// Counts a run on the shared lane that kept the server busy so long.
-    pub(crate) fn note_shared_run(&self, took: Duration) {
-        self.lane.note(took);
+        self.lane.is_shared()
     }
 
     /// Returns the statement as prepared on this connection, if it was.
@@ -239,51 +230,4 @@ const WARM_FOR: u32 = 64;
 
 fn places(nodes: usize) -> Box<[ArcSwapOption<Prepared>]> {
     (0..nodes * CONNECTIONS).map(|_| ArcSwapOption::empty()).collect()
-}
-
-/// Chooses the lane by how long runs keep the server busy.
-#[derive(Debug, Default)]
-struct LaneChoice {
-    is_shared: AtomicBool,
-    runs: AtomicU32,
-    slow: AtomicU32,
-}
-
-impl LaneChoice {
-    fn note(&self, took: Duration) {
-        if took > SLOW {
-            self.slow.fetch_add(1, Ordering::Relaxed);
-        }
-        // Two runs that end together may both count into the next window, which changes nothing.
-        if self.runs.fetch_add(1, Ordering::Relaxed) + 1 >= WINDOW {
-            self.runs.store(0, Ordering::Relaxed);
-            let slow = self.slow.swap(0, Ordering::Relaxed);
-            if slow * 20 > WINDOW {
-                self.is_shared.store(false, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-/// A statement whose 95th percentile passes this leaves the shared lane: others wait behind it.
-const SLOW: Duration = Duration::from_millis(20);
-
-/// How many runs are looked at together.
-const WINDOW: u32 = 128;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_statement_leaves_when_more_than_one_in_twenty_is_slow() {
-        let choice = LaneChoice { is_shared: AtomicBool::new(true), ..LaneChoice::default() };
-        let window = |slow: u32| {
-            (0..WINDOW).for_each(|run| choice.note(if run < slow { SLOW * 2 } else { SLOW / 2 }));
-            choice.is_shared.load(Ordering::Relaxed)
-        };
-        assert!(window(6));
-        assert!(!window(7));
-        assert!(!window(0));
-    }
 }

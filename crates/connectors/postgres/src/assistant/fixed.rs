@@ -62,7 +62,7 @@ impl Fixed {
                 };
                 let (statement, _) = postgres.prepare(&source).await?;
                 // What asks much of the catalogue does not go before short look-ups.
-                statement.leave_shared_lane();
+                statement.lane.bar();
                 if self.of_primary {
                     statement.keep_to_primary();
                 }

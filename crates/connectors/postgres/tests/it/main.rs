@@ -17,6 +17,7 @@ mod replicas;
 mod reset;
 mod roundtrip;
 mod safety;
+mod slow;
 mod support;
 mod table;
 mod tls;
