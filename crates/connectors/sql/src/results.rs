@@ -21,6 +21,12 @@ use crate::value::Value;
 /// The member of `_meta` that says where the page after this one is.
 const NEXT: &str = "io.trunkline/next";
 
+/// Told of a link that does not open, which has one reason of several that nobody can tell apart.
+const UNKNOWN: &str = "the link has expired or is not of this caller; call the tool again for a new one";
+
+/// Told of a link whose tool does not give that result any more.
+const CHANGED: &str = "the tool of this link has changed or is gone; call it again for a new link";
+
 /// What is read, once all of it was found right.
 struct Reading<'a> {
     pager: &'a Pager,
@@ -54,7 +60,11 @@ impl<D: Database> SqlConnector<D> {
         let uri = request.uri().unwrap_or_default().into_owned();
         let Some(pager) = &self.pager else { return Err(Failure::resource_not_found(&uri)) };
         let Some((format, rest)) = pager.open_uri(&uri, request.caller()) else {
-            return Err(Failure::resource_not_found(&uri));
+            return Err(if pager.is_link(&uri) {
+                Failure::resource_gone(&uri, UNKNOWN)
+            } else {
+                Failure::resource_not_found(&uri)
+            });
         };
         let slot = self.tools.iter().find(|slot| slot.tool.name.as_str() == rest.tool);
         let deadline = self.deadline(&request, slot.and_then(|slot| slot.tool.deadline));
@@ -64,14 +74,14 @@ impl<D: Database> SqlConnector<D> {
             let prepared = prepared.map_err(|Late| late())?.map_err(|_| unavailable())?;
             let Prepared { plan, shape, statement, .. } = &*prepared;
             let values = plan.bind(&slot.tool.params, &reading.rest.arguments, request.caller());
-            let values = values.map_err(|_| Failure::resource_not_found(&uri))?;
+            let values = values.map_err(|_| Failure::resource_gone(&uri, CHANGED))?;
             let sql = slot.tool.scanned.render();
             return self.read_page(&reading, statement, shape, values, &sql, &request).await;
         }
-        let Some(Ok(tool)) = &self.ad_hoc else { return Err(Failure::resource_not_found(&uri)) };
+        let Some(Ok(tool)) = &self.ad_hoc else { return Err(Failure::resource_gone(&uri, CHANGED)) };
         let source = tool.source(&reading.rest.arguments, request.caller()).ok();
         let Some(source) = source.filter(|_| tool.definition.name.as_str() == reading.rest.tool) else {
-            return Err(Failure::resource_not_found(&uri));
+            return Err(Failure::resource_gone(&uri, CHANGED));
         };
         let prepared = explain::within(deadline, self.database.prepare(&source)).await;
         let (statement, description) = prepared.map_err(|Late| late())?.map_err(|error| failed(&error))?;
@@ -91,7 +101,7 @@ impl<D: Database> SqlConnector<D> {
         let Reading { pager, format, rest: Rest { place, tool, arguments }, deadline } = reading;
         if place.tool != pager.tool(tool, sql) || place.arguments != digest_values(&values) {
             // The operator changed the tool, or what is said of the caller changed: these rows are not that result's.
-            return Err(Failure::resource_not_found(&request.uri().unwrap_or_default()));
+            return Err(Failure::resource_gone(&request.uri().unwrap_or_default(), CHANGED));
         }
         let log_id = request.log_id();
         let asked = Asked { connector: &self.name, tool, access: Access::ReadOnly, log_id };

@@ -254,7 +254,10 @@ impl<W: Rows> Call<'_, W> {
             page.lease.drain();
             return Ok(());
         }
-        let may_park = page.is_full && self.page.may_continue && !(page.is_at_end && page.rest.is_empty());
+        // A pooler lends few sessions to many, and who waits there for one is not seen from here.
+        let is_pooled = page.lease.session()?.is_pooled();
+        let is_over = page.is_at_end && page.rest.is_empty();
+        let may_park = page.is_full && self.page.may_continue && !is_over && !is_pooled;
         if let (true, Some(taken)) = (may_park, taken) {
             *self.kept = self.park(page, owner, sent + taken);
             return Ok(());

@@ -5,6 +5,8 @@
 mod assistant;
 mod behalf;
 mod bypass;
+mod contention;
+mod cursors;
 mod fairness;
 mod hosts;
 mod lanes;
