@@ -174,6 +174,31 @@ async fn a_dropped_write_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_server_itself_holds_sessions_of_either_lane_to_their_bounds() {
+    let database = postgres::database().await;
+    let postgres = open(&database.url, "statement-timeout = '6s'\naccess = 'read-write'");
+    let shared = "select setting from pg_settings where name in ('statement_timeout', 'lock_timeout', \
+                  'idle_in_transaction_session_timeout') order by name";
+    let exclusive = "select unnest(array[current_setting('idle_in_transaction_session_timeout'), \
+                     current_setting('lock_timeout'), current_setting('statement_timeout')])";
+    let (shared, _) = prepare(&postgres, shared).await;
+    let (reads, _) = prepare(&postgres, exclusive).await;
+    let (writes, _) = postgres.prepare(&writing(exclusive)).await.unwrap();
+    assert!(shared.is_shared() && !reads.is_shared() && !writes.is_shared());
+    // More often than there are connections, so that each tells its own.
+    for _ in 0..8 {
+        for (statement, [idle, lock, timeout]) in [
+            (&shared, ["10500", "500", "500"]),
+            (&reads, ["16s", "5s", "6s"]),
+            (&writes, ["16s", "5s", "6s"]),
+        ] {
+            let found = run(&postgres, statement, vec![]).await.unwrap().rows.rows;
+            assert_eq!(found, [[json!(idle)], [json!(lock)], [json!(timeout)]]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn deadline_and_statement_timeout_end_a_call() {
     let database = postgres::database().await;
     let postgres = open(&database.url, "statement-timeout = '300ms'");

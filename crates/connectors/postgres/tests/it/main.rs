@@ -24,3 +24,4 @@ mod table;
 mod tls;
 mod tool;
 mod types;
+mod unclear;
