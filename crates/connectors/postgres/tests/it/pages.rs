@@ -311,7 +311,7 @@ async fn a_parked_cursor_gives_way_to_whoever_waits_for_a_connection() {
     assert_eq!(watcher.value(COUNT_OPEN).await.unwrap(), "1", "it keeps the only connection");
     let started = std::time::Instant::now();
     assert_eq!(content(&call(&connector, &bob, 1, &json!({})).await)["rowCount"], 1);
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let next = with_cursor(&arguments, &content(&first)["nextCursor"]);
     let second = call(&connector, &ann, 0, &next).await;
     assert_eq!(numbers(content(&second)), (101..=200).collect::<Vec<i64>>(), "by running again");

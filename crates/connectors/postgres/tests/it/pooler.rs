@@ -181,7 +181,7 @@ async fn a_dropped_call_is_cancelled_through_the_pooler() {
     let started = Instant::now();
     let error = run(&short, &statement, Vec::new()).await.unwrap_err();
     assert!(matches!(error, DatabaseError::TimedOut { .. }), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use trunkline_postgres::{NodeState, Postgres, PostgresStatement};
 use trunkline_service::Caller;
 use trunkline_sql::{Behalf, Database, DatabaseError, Run, Value};
 use trunkline_testkit::postgres::{Client, PrivatePostgres};
+use trunkline_testkit::within;
 
 use crate::support::{Collector, eventually, open, prepare, reading, run, writing};
 
@@ -312,12 +313,13 @@ async fn a_frozen_replica_is_left_within_two_seconds() {
     replicas[0].stop_process();
     let started = Instant::now();
     assert_eq!(port(&postgres, &read).await, primary.port());
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < within(Duration::from_secs(2)), "{:?}", started.elapsed());
     let started = Instant::now();
     for _ in 0..20 {
         assert_eq!(port(&postgres, &read).await, primary.port());
     }
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    // Each would wait for half a second there.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     replicas[0].cont();
     eventually(Duration::from_secs(5), async || port(&postgres, &read).await == replicas[0].port()).await;
 }
