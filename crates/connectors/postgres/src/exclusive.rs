@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(crate) struct Pool {
     parked: Parked,
     parked_for: Duration,
     waits: Waits,
+    /// Whether the server gave no answer at all when it was last looked at.
+    is_silent: AtomicBool,
 }
 
 /// A connection and the place in the pool that it fills.
@@ -58,8 +61,19 @@ impl Pool {
         let parked = Parked::new(size);
         let parked_for = PARKED_FOR.min(dialer.idle_timeout() / 2);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let waits = Waits::default();
-        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), parked, parked_for, waits })
+        let (waits, is_silent) = (Waits::default(), AtomicBool::new(false));
+        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), parked, parked_for, waits, is_silent })
+    }
+
+    /// Says whether the server gives no answer at all. As long as it does not, nothing is waited for that a dropped call left
+    /// behind.
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// Whether the server gave no answer at all when it was last looked at.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
     }
 
     /// Returns the open cursors that wait for their callers.
@@ -350,6 +364,12 @@ impl Drop for Lease {
             (State::Clean, _) => pool.put_back(owned),
             // Outside a runtime nothing can be waited for: the server ends the session with the connection.
             (_, Err(_)) => owned.session.sever(),
+            (_, Ok(handle)) if pool.is_silent() => {
+                // Nobody knows when it would answer, and others need the place. The cancel is read once it goes on.
+                owned.session.sever();
+                let cancel = timeout(pool.dialer.connect_timeout(), owned.session.cancel());
+                pool.dialer.tasks().spawn_on(cancel, &handle);
+            }
             (state, Ok(handle)) => {
                 let tasks = pool.dialer.tasks().clone();
                 tasks.spawn_on(

@@ -6,6 +6,7 @@ mod assistant;
 mod behalf;
 mod bypass;
 mod fairness;
+mod frozen;
 mod hosts;
 mod lanes;
 mod outage;

@@ -15,10 +15,10 @@ use trunkline_testkit::postgres;
 
 use crate::support::eventually;
 
-type Connector = Arc<SqlConnector<Postgres>>;
+pub(super) type Connector = Arc<SqlConnector<Postgres>>;
 
 /// A connector as a file would say it, with the tools `list` (and what follows) and the ad-hoc tool last.
-async fn connector(url: &str, keys: &str, tools: &[(&str, &str)]) -> Connector {
+pub(super) async fn connector(url: &str, keys: &str, tools: &[(&str, &str)]) -> Connector {
     let sealer = Arc::new(Sealer::new(&[[7; 32]]).unwrap());
     let file: PostgresFile = toml::from_str(&format!("url = {url:?}\n{keys}")).unwrap();
     let (database, mut options) = file.resolve("shop").unwrap();
@@ -33,7 +33,7 @@ async fn connector(url: &str, keys: &str, tools: &[(&str, &str)]) -> Connector {
     connector
 }
 
-fn caller(subject: &str) -> Arc<Caller> {
+pub(super) fn caller(subject: &str) -> Arc<Caller> {
     Arc::new(Caller { subject: subject.into(), ..Caller::default() })
 }
 
@@ -48,7 +48,7 @@ fn request(caller: &Arc<Caller>, method: Method, target: u32, params: &Json) -> 
 }
 
 /// Calls a tool; the whole result.
-async fn call(connector: &Connector, caller: &Arc<Caller>, target: u32, arguments: &Json) -> Json {
+pub(super) async fn call(connector: &Connector, caller: &Arc<Caller>, target: u32, arguments: &Json) -> Json {
     let params = json!({ "name": "x", "arguments": arguments });
     let reply = connector.call(request(caller, Method::ToolsCall, target, &params)).await.unwrap();
     serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(reply.members()).unwrap())).unwrap()
@@ -59,12 +59,12 @@ async fn read(connector: &Connector, caller: &Arc<Caller>, uri: &str) -> Result<
     Ok(serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(reply.members()).unwrap())).unwrap())
 }
 
-fn content(result: &Json) -> &Json {
+pub(super) fn content(result: &Json) -> &Json {
     assert_eq!(result["isError"], false, "{result}");
     &result["structuredContent"]
 }
 
-fn numbers(content: &Json) -> Vec<i64> {
+pub(super) fn numbers(content: &Json) -> Vec<i64> {
     content["rows"].as_array().unwrap().iter().map(|row| row["n"].as_i64().unwrap()).collect()
 }
 
@@ -73,7 +73,7 @@ fn error(result: &Json) -> &str {
     result["content"][0]["text"].as_str().unwrap()
 }
 
-fn with_cursor(arguments: &Json, cursor: &Json) -> Json {
+pub(super) fn with_cursor(arguments: &Json, cursor: &Json) -> Json {
     let mut arguments = arguments.clone();
     arguments["cursor"] = cursor.clone();
     arguments
