@@ -15,6 +15,7 @@ use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
 use crate::fault::is_timeout;
+use crate::line::Line;
 use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Extent, clean};
@@ -30,6 +31,10 @@ pub(crate) struct Pool {
     parked: Parked,
     parked_for: Duration,
     waits: Waits,
+    /// Those who wait for a connection of others, since the server takes no more.
+    line: Line,
+    /// Held by each connection that there is, so that they can be counted.
+    alive: Arc<()>,
     /// Whether the server gave no answer at all when it was last looked at.
     is_silent: AtomicBool,
 }
@@ -41,6 +46,7 @@ pub(crate) type Held = (Owned, OwnedSemaphorePermit);
 #[derive(Debug)]
 pub(crate) struct Owned {
     session: Session,
+    _alive: Arc<()>,
     /// By the number of the statement. An entry whose statement is gone is removed with the next one added.
     prepared: HashMap<u64, Kept>,
     /// The statement that sets what the database is to know of a caller.
@@ -61,8 +67,18 @@ impl Pool {
         let parked = Parked::new(size);
         let parked_for = PARKED_FOR.min(dialer.idle_timeout() / 2);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let (waits, is_silent) = (Waits::default(), AtomicBool::new(false));
-        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), parked, parked_for, waits, is_silent })
+        Arc::new(Self {
+            dialer,
+            size,
+            permits,
+            idle: Mutex::default(),
+            parked,
+            parked_for,
+            waits: Waits::default(),
+            line: Line::default(),
+            alive: Arc::default(),
+            is_silent: AtomicBool::new(false),
+        })
     }
 
     /// Says whether the server gives no answer at all. As long as it does not, nothing is waited for that a dropped call left
@@ -112,18 +128,72 @@ impl Pool {
     /// Waits for a connection, at most as long as connecting may take.
     ///
     /// # Errors
-    /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Unreachable`].
+    /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Full`] when there are fewer than
+    /// may be, since the server takes no more, and none of them came back; [`DatabaseError::Unreachable`].
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
         let permit = self.permit().await?;
-        let owned = match self.take_idle() {
+        let idle = if self.line.is_empty() { self.take_idle() } else { None };
+        let owned = match idle {
             Some(owned) => owned,
-            None => Owned {
-                session: self.dialer.dial(Lane::Exclusive).await?,
-                prepared: HashMap::new(),
-                setter: None,
-            },
+            None => self.open().await?,
         };
         Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean })
+    }
+
+    /// Opens a connection, or waits for one of the others where the server takes no more.
+    async fn open(self: &Arc<Self>) -> Result<Owned, DatabaseError> {
+        if self.line.is_empty() {
+            match self.dial().await {
+                Err(DatabaseError::Full { .. }) if self.has_connections() => {}
+                outcome => return outcome,
+            }
+        }
+        let asked = Instant::now();
+        let opened = self.stand_in_line().await;
+        let waited = asked.elapsed();
+        self.waits.note(waited);
+        tracing::debug!(?waited, served = opened.is_ok(), "a call waited for a connection of a full server");
+        opened
+    }
+
+    /// Waits until another gives its connection back or the server has room again, whichever comes first.
+    async fn stand_in_line(self: &Arc<Self>) -> Result<Owned, DatabaseError> {
+        let in_line = self.line.join();
+        let _waiting = self.parked.make_way(self);
+        let most = self.dialer.connect_timeout();
+        let served = async {
+            let _first = in_line.first().await;
+            loop {
+                let returned = in_line.returned();
+                if let Some(owned) = self.take_idle() {
+                    return Ok(owned);
+                }
+                // Most of the time this only tells what was found last.
+                match self.dial().await {
+                    Err(DatabaseError::Full { .. }) if self.has_connections() => {}
+                    outcome => return outcome,
+                }
+                // In time or not, it is looked for again.
+                let _ = timeout(LOOK_AGAIN, returned).await;
+            }
+        };
+        match timeout(most, served).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(match self.dialer.failed_within(most * 2) {
+                Some(error) => error,
+                None => DatabaseError::PoolExhausted { after: most },
+            }),
+        }
+    }
+
+    async fn dial(&self) -> Result<Owned, DatabaseError> {
+        let session = self.dialer.dial(Lane::Exclusive).await?;
+        Ok(Owned { session, _alive: Arc::clone(&self.alive), prepared: HashMap::new(), setter: None })
+    }
+
+    /// Whether there is a connection, in whoever's hands.
+    fn has_connections(&self) -> bool {
+        Arc::strong_count(&self.alive) > 1
     }
 
     /// Waits for a place. Who asked first is served first.
@@ -169,6 +239,7 @@ impl Pool {
     fn put_back(&self, owned: Owned) {
         if owned.session.is_reusable() {
             self.idle().push(owned);
+            self.line.tell();
         }
     }
 
@@ -396,6 +467,9 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a session in which a statement was cancelled may take to be as it was.
 const CLEAN_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often the first in line looks whether the server has room again. Most of these looks ask nobody.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a cancelled statement may take to end before its place in the pool is given away all the same.
 const END_WITHIN: Duration = Duration::from_secs(5);

@@ -50,7 +50,7 @@ pub(crate) struct Call<'a, W> {
     pub(crate) route: Route,
     /// Whether a replica could not run it because it is one.
     pub(crate) failed_in_recovery: bool,
-    /// Whether it has to have a connection of its own, since a shared one broke under somebody's row.
+    /// Whether it has to have a connection of its own, since a shared one broke under somebody's row or there is none.
     pub(crate) is_alone: bool,
 }
 
@@ -147,6 +147,11 @@ impl<W: Rows> Call<'_, W> {
             Fault::Stalled { clean: true } if may_retry => Ok(()),
             Fault::Stalled { .. } => Err(self.out_of_time()),
             Fault::Elsewhere => Ok(()),
+            // The server takes no more connections; one of its own may be had in time.
+            Fault::Final(DatabaseError::Full { .. }) => {
+                self.is_alone = true;
+                Ok(())
+            }
             Fault::Final(error) => Err(error),
         }
     }

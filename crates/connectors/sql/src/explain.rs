@@ -155,6 +155,9 @@ impl Asked<'_> {
                     "all connections to the database were busy for {after:.1?}; try again in a moment (request {id:016x})"
                 )
             }
+            DatabaseError::Full { .. } => format!(
+                "the database takes no more connections now, so nothing was done; try again in a moment (request {id:016x})"
+            ),
             DatabaseError::Encoding { message } => message.clone(),
             _ if self.access == Access::ReadWrite && !was_sent => format!(
                 "the database does not answer, so nothing was changed; try again later (request {id:016x})"
@@ -333,6 +336,7 @@ mod tests {
             DatabaseError::Data { message: "secret key".into(), code: Some("23505".into()) },
             DatabaseError::Unreachable { address: "secret:5432".into(), source: io(), sent: true },
             DatabaseError::PoolExhausted { after: std::time::Duration::from_secs(3) },
+            DatabaseError::Full { source: io() },
             DatabaseError::TimedOut { after: std::time::Duration::from_secs(5) },
         ] {
             let text = text(&ASKED.failed(&error));

@@ -7,6 +7,7 @@ mod behalf;
 mod bypass;
 mod fairness;
 mod frozen;
+mod full;
 mod hosts;
 mod lanes;
 mod outage;
