@@ -54,7 +54,7 @@ pub(super) async fn call(connector: &Connector, caller: &Arc<Caller>, target: u3
     serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(reply.members()).unwrap())).unwrap()
 }
 
-async fn read(connector: &Connector, caller: &Arc<Caller>, uri: &str) -> Result<Json, Failure> {
+pub(super) async fn read(connector: &Connector, caller: &Arc<Caller>, uri: &str) -> Result<Json, Failure> {
     let reply = connector.call(request(caller, Method::ResourcesRead, 0, &json!({ "uri": uri }))).await?;
     Ok(serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(reply.members()).unwrap())).unwrap())
 }
