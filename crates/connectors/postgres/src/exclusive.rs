@@ -109,7 +109,7 @@ impl Pool {
 
     /// Makes a lease of a connection that was detached from one.
     pub(crate) fn adopt(self: &Arc<Self>, held: Held) -> Lease {
-        Lease { pool: Arc::clone(self), held: Some(held), state: State::Draining }
+        Lease { pool: Arc::clone(self), held: Some(held), state: State::Draining, undo: None }
     }
 
     /// Has a detached connection cleaned and given to whoever waits, by a task.
@@ -137,7 +137,7 @@ impl Pool {
             Some(owned) => owned,
             None => self.open().await?,
         };
-        Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean })
+        Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean, undo: None })
     }
 
     /// Opens a connection, or waits for one of the others where the server takes no more.
@@ -248,7 +248,7 @@ impl Pool {
     }
 
     /// Waits out what a dropped call left behind; `true` when the connection is in a known state again.
-    async fn recover(&self, owned: &Owned, state: State) -> bool {
+    async fn recover(&self, owned: &Owned, state: State, undo: &str) -> bool {
         let client = owned.session.client();
         // All that was sent before is answered before this is.
         if state == State::Draining
@@ -256,7 +256,7 @@ impl Pool {
         {
             return is_clean;
         }
-        match self.end(&owned.session).await {
+        match self.end(&owned.session, undo).await {
             Some(Cancels::Taken) if state != State::Preparing => is_clean_again(&owned.session).await,
             Some(_) => false,
             None => {
@@ -270,13 +270,13 @@ impl Pool {
         }
     }
 
-    /// Cancels what runs in a session until nothing does; `None` when that could not be done in time.
+    /// Cancels what runs in a session until nothing does, and runs `undo`; `None` when that could not be done in time.
     ///
     /// Once is not always enough: a cancel that overtakes the statement on its way finds the session idle and is forgotten.
-    async fn end(&self, session: &Session) -> Option<Cancels> {
+    async fn end(&self, session: &Session, undo: &str) -> Option<Cancels> {
         // Answered when the statement has ended, so that the place in the pool is given away only then: the database never
         // runs more statements than it has places.
-        let mut ended = pin!(session.client().batch_execute("rollback"));
+        let mut ended = pin!(session.client().batch_execute(undo));
         let mut again = CANCEL_AGAIN;
         let cancelled = async {
             let mut cancels = Cancels::Taken;
@@ -348,6 +348,8 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     held: Option<Held>,
     state: State,
+    /// What undoes a statement that is dropped; by itself its transaction is rolled back.
+    undo: Option<Box<str>>,
 }
 
 impl Lease {
@@ -380,6 +382,12 @@ impl Lease {
     /// Says that no further row is wanted, though some may come.
     pub(crate) fn drain(&mut self) {
         self.state = State::Draining;
+    }
+
+    /// Says what undoes the statements of this lease should it be dropped in the middle of one, to be sent as one simple
+    /// query; the rollback is part of it.
+    pub(crate) fn undo_with(&mut self, undo: String) {
+        self.undo = Some(undo.into());
     }
 
     /// Closes the connection, whose state nobody knows.
@@ -431,6 +439,7 @@ impl Drop for Lease {
             return;
         }
         let pool = Arc::clone(&self.pool);
+        let undo = self.undo.take();
         match (self.state, Handle::try_current()) {
             (State::Clean, _) => pool.put_back(owned),
             // Outside a runtime nothing can be waited for: the server ends the session with the connection.
@@ -445,7 +454,8 @@ impl Drop for Lease {
                 let tasks = pool.dialer.tasks().clone();
                 tasks.spawn_on(
                     async move {
-                        if pool.recover(&owned, state).await {
+                        let undo = undo.as_deref().unwrap_or("rollback");
+                        if pool.recover(&owned, state, undo).await {
                             pool.put_back(owned);
                         } else {
                             owned.session.sever();
