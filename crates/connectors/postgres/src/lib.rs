@@ -22,6 +22,7 @@ mod fault;
 pub mod file;
 mod framing;
 mod gate;
+mod line;
 mod nature;
 mod node;
 mod nodes;

@@ -18,7 +18,7 @@ const INDEXES: u32 = 2;
 const HEALTH: u32 = 3;
 
 /// Opens the assistant of a connector `shop`.
-fn open(url: &str, keys: &str) -> Arc<Assistant> {
+pub(super) fn open(url: &str, keys: &str) -> Arc<Assistant> {
     let file: PostgresFile = toml::from_str(&format!("url = {url:?}\n{keys}")).unwrap();
     let (postgres, options) = file.resolve("shop").unwrap();
     Assistant::new("shop", Arc::new(postgres), options).unwrap()
@@ -35,7 +35,7 @@ async fn ask(assistant: &Assistant, target: u32, method: Method, params: Json) -
 }
 
 /// Calls a tool; whether it failed, and its structured content, which fits its schema, or its text.
-async fn try_call(assistant: &Assistant, target: u32, arguments: Json) -> (bool, Json) {
+pub(super) async fn try_call(assistant: &Assistant, target: u32, arguments: Json) -> (bool, Json) {
     let reply = ask(assistant, target, Method::ToolsCall, json!({ "name": "x", "arguments": arguments }))
         .await
         .unwrap();
@@ -263,7 +263,7 @@ async fn five_thousand_tables_do_not_flood_a_model() {
     assert_eq!((told, seen.len()), (5000, 5000));
 }
 
-const BIG: &str = "
+pub(super) const BIG: &str = "
     create table customers (id int primary key, name text);
     create table orders (id int primary key, customer_id int references customers, state text, at timestamptz, note text);
     insert into customers select g, 'c' || g from generate_series(1, 1000) g;

@@ -8,6 +8,8 @@ mod bypass;
 mod contention;
 mod cursors;
 mod fairness;
+mod frozen;
+mod full;
 mod hosts;
 mod lanes;
 mod outage;

@@ -278,3 +278,40 @@ async fn a_callers_own_statement_passes_the_same_gate() {
     assert_eq!(setup.watcher.value("select count(*) from t").await.as_deref(), Some("1"));
     assert_eq!(setup.left_behind().await, 0);
 }
+
+#[tokio::test]
+async fn a_trial_of_indexes_that_is_dropped_leaves_no_hypothetical_one_for_others() {
+    let setup = Setup::make("").await;
+    setup.watcher.run(crate::assistant::BIG).await;
+    setup.watcher.run("create extension hypopg").await;
+    let assistant = crate::assistant::open(&setup.bouncer.url("postgres"), "tools = ['indexes']");
+    let sql = "select * from orders o join customers c on c.id = o.customer_id \
+               where o.state = 'new' and o.note = 'x' and o.customer_id = 100 order by o.at limit 10";
+    let trial = async || {
+        let arguments = json!({ "sql": sql });
+        crate::assistant::try_call(&assistant, 0, arguments).await
+    };
+    let started = Instant::now();
+    let (failed, advice) = trial().await;
+    assert!(!failed && advice["tried"] == true, "{advice}");
+    let whole = started.elapsed();
+    for part in 1..20 {
+        // It is dropped in the middle, most of the time.
+        let _ = tokio::time::timeout(whole * part / 20, trial()).await;
+        let left = async || {
+            let one = Client::connect(&setup.bouncer.url("postgres")).await;
+            let other = Client::connect(&setup.bouncer.url("postgres")).await;
+            let mut left = Vec::new();
+            for client in [&one, &other] {
+                client.run("begin").await;
+                left.push(client.value("select count(*) from hypopg()").await.unwrap());
+            }
+            // The pooler closes a session whose client goes away within a transaction.
+            for client in [&one, &other] {
+                client.run("rollback").await;
+            }
+            left == ["0", "0"]
+        };
+        eventually(Duration::from_secs(2), left).await;
+    }
+}

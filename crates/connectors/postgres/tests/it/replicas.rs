@@ -23,7 +23,7 @@ const WRITE: &str = "insert into t values ($1) returning inet_server_port()";
 const FIND: &str = "select count(*), inet_server_port() from t where a = $1::int8";
 
 /// A primary with a table `t`, and so many replicas of it.
-async fn servers(replicas: usize) -> (PrivatePostgres, Vec<PrivatePostgres>) {
+pub(super) async fn servers(replicas: usize) -> (PrivatePostgres, Vec<PrivatePostgres>) {
     let primary = PrivatePostgres::start().await;
     Client::connect(&primary.url("postgres")).await.run("create table t (a int8)").await;
     let mut all = Vec::new();
@@ -33,13 +33,13 @@ async fn servers(replicas: usize) -> (PrivatePostgres, Vec<PrivatePostgres>) {
     (primary, all)
 }
 
-fn open_all(primary: &PrivatePostgres, replicas: &[PrivatePostgres], keys: &str) -> Postgres {
+pub(super) fn open_all(primary: &PrivatePostgres, replicas: &[PrivatePostgres], keys: &str) -> Postgres {
     let urls: Vec<String> = replicas.iter().map(|replica| format!("{:?}", replica.url("postgres"))).collect();
     let keys = format!("replicas = [{}]\naccess = 'read-write'\n{keys}", urls.join(", "));
     open(&primary.url("postgres"), &keys)
 }
 
-async fn port(postgres: &Postgres, statement: &PostgresStatement) -> u16 {
+pub(super) async fn port(postgres: &Postgres, statement: &PostgresStatement) -> u16 {
     let ran = run(postgres, statement, Vec::new()).await.unwrap();
     as_port(&ran.rows.rows[0][0])
 }

@@ -1,7 +1,7 @@
 //! Pages of a database that counts, through the connector.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
@@ -10,7 +10,7 @@ use trunkline_service::seal::{self, Purpose, Sealer};
 use trunkline_service::{Caller, Service};
 
 use super::*;
-use crate::database::{BoxFuture, Column, Description, Dialect, Rows, StatementSource};
+use crate::database::{BoxFuture, Column, Description, Dialect, Rows};
 use crate::options::{AdHoc, Options};
 use crate::tool::Tool;
 
@@ -19,6 +19,20 @@ use crate::tool::Tool;
 struct Counting {
     first: AtomicU64,
     runs: AtomicUsize,
+    prepares: AtomicUsize,
+    /// So many of the next runs find that the statement does not fit any more.
+    stale: AtomicUsize,
+    /// No statement can be prepared.
+    is_changed: AtomicBool,
+}
+
+fn wrong() -> DatabaseError {
+    DatabaseError::Statement {
+        message: "no column n".to_owned(),
+        code: Some("42703".to_owned()),
+        position: Some(7),
+        hint: None,
+    }
 }
 
 impl Database for Counting {
@@ -29,6 +43,10 @@ impl Database for Counting {
         &'a self,
         _: &'a StatementSource,
     ) -> BoxFuture<'a, Result<((), Description), DatabaseError>> {
+        self.prepares.fetch_add(1, Ordering::SeqCst);
+        if self.is_changed.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(wrong()) });
+        }
         let column = Column { name: "n".into(), schema: Some(json!({ "type": "integer" })), nullable: false };
         Box::pin(async { Ok(((), Description { parameters: Vec::new(), columns: vec![column] })) })
     }
@@ -40,6 +58,10 @@ impl Database for Counting {
     ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>> {
         let first = self.first.load(Ordering::SeqCst).try_into().unwrap_or(0);
         self.runs.fetch_add(1, Ordering::SeqCst);
+        let left = self.stale.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Box::pin(async { Err(wrong()) });
+        }
         Box::pin(async move {
             run.rows.skip(run.page.resume.map_or(0, |resume| resume.sent));
             for n in first..=250_i64 {
@@ -220,6 +242,45 @@ async fn a_link_of_a_tool_that_has_changed_since_is_refused() {
         assert!(failure.public().starts_with("the tool of this link has changed or is gone"), "{failure}");
         assert_eq!(changed.database().runs.load(Ordering::SeqCst), 0);
     }
+}
+
+#[tokio::test]
+async fn a_link_learns_a_statement_anew_that_the_database_was_changed_under() {
+    let connector = connector("");
+    let first = call(&connector, 0, &json!({})).await;
+    let uri = first["content"][1]["uri"].as_str().unwrap();
+    connector.database().stale.store(1, Ordering::SeqCst);
+    let rest = read(&connector, uri).await.unwrap();
+    assert!(rest["contents"][0]["text"].as_str().unwrap().starts_with("n\n100\n"));
+    assert_eq!(connector.database().prepares.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_link_tells_what_a_call_would_tell() {
+    let connector = connector("");
+    let uris = async |target, arguments: Json| {
+        let first = call(&connector, target, &arguments).await;
+        first["content"][1]["uri"].as_str().unwrap().to_owned()
+    };
+    let (declared, own) = (uris(0, json!({})).await, uris(1, json!({ "sql": "select n" })).await);
+    connector.database().is_changed.store(true, Ordering::SeqCst);
+    connector.database().stale.store(2, Ordering::SeqCst);
+    for (target, arguments, uri, kind) in [
+        (0, json!({}), declared, FailureKind::Configuration),
+        (1, json!({ "sql": "select n" }), own, FailureKind::InvalidParams),
+    ] {
+        let failure = read(&connector, &uri).await.unwrap_err();
+        let called = call(&connector, target, &arguments).await;
+        assert_eq!(called["content"][0]["text"], failure.public());
+        assert_eq!(failure.kind(), kind, "{failure}");
+        assert!(!failure.public().contains("does not answer"), "{failure}");
+    }
+    // Before its first prepare, too: another process may have given the link.
+    let late = self::connector("");
+    late.database().is_changed.store(true, Ordering::SeqCst);
+    let first = call(&self::connector(""), 0, &json!({})).await;
+    let failure = read(&late, first["content"][1]["uri"].as_str().unwrap()).await.unwrap_err();
+    assert!(failure.public().contains("does not fit the database"), "{failure}");
 }
 
 #[tokio::test]
