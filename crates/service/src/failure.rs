@@ -154,7 +154,13 @@ impl Failure {
         let text = format!(
             "there is no resource `{shown}`; `resources/list` and `resources/templates/list` tell which exist"
         );
-        let failure = Self::new(FailureKind::ResourceNotFound, text);
+        Self::resource_gone(uri, text)
+    }
+
+    /// Says of a resource that its URI is well formed and that it is not there, or not any more, in words that tell why.
+    #[must_use]
+    pub fn resource_gone(uri: &str, public: impl Into<Cow<'static, str>>) -> Self {
+        let failure = Self::new(FailureKind::ResourceNotFound, public);
         // The URI as it was sent, or not at all.
         if uri.len() > MAX_ECHOED {
             return failure;

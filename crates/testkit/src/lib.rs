@@ -7,4 +7,7 @@ mod http;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod shim;
+mod slack;
 pub mod spec;
+
+pub use slack::{slack, within};

@@ -208,7 +208,9 @@ impl PrivatePostgres {
         self.folder.path().join("data")
     }
 
-    fn log(&self) -> String {
+    /// Returns what the server logged since its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }

@@ -6,8 +6,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use trunkline_testkit::postgres::PrivatePostgres;
+use trunkline_testkit::postgres::{self, PrivatePostgres};
 use trunkline_testkit::spec::Spec;
+use trunkline_testkit::within;
 
 use crate::support::{COUNT, Folder, PATIENCE, SLOW, config, eventually, free_port, pause, trunkline, wait};
 
@@ -91,7 +92,7 @@ fn processor_time(child: &Child) -> (char, Duration) {
 fn ends_quietly(child: &mut Child, before: Duration, what: &str) {
     let closed = Instant::now();
     eventually(what, || processor_time(child).0 == 'Z');
-    assert!(closed.elapsed() < Duration::from_secs(2), "{what}: {:?}", closed.elapsed());
+    assert!(closed.elapsed() < within(Duration::from_secs(2)), "{what}: {:?}", closed.elapsed());
     let used = processor_time(child).1 - before;
     assert!(used < Duration::from_millis(200), "{what}: {used:?} of processor time after the end of input");
     assert_eq!(wait(child).code(), Some(0), "{what}");
@@ -177,6 +178,54 @@ fn st_01_a_database_that_refuses_connections_costs_stdout_nothing() {
     host.input = None;
     assert_eq!(wait(&mut host.child).code(), Some(0));
     assert_eq!(host.lines.try_iter().count(), 0, "nothing unasked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_told_while_rows_come_and_before_the_answer() {
+    let database = postgres::database().await;
+    let folder = Folder::new();
+    // A second of rows, of which a page takes all.
+    let sql = "select n, repeat('x', 2000) as x, pg_sleep(0.02)::text as s from generate_series(1, 50) n";
+    folder.write(&config(&format!(
+        "[connectors.db]\ntype = \"postgres\"\nmax-bytes = \"150KB\"\nurl = \"{}\"\n\
+         [tools.slow]\nconnector = \"db\"\nsql = \"{sql}\"\n",
+        database.url
+    )));
+    let mut host = Host::start(&folder);
+    host.initialize();
+    let call = |id: u32, meta: Value| {
+        let params = json!({ "name": "slow", "arguments": {}, "_meta": meta });
+        json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
+    };
+    host.send(&call(1, json!({ "progressToken": "p-1" })));
+    let (mut told, sent) = (Vec::new(), Instant::now());
+    let answer = loop {
+        let message = host.next();
+        if message.get("id").is_some() {
+            break message;
+        }
+        told.push((sent.elapsed(), message));
+    };
+    let took = sent.elapsed();
+    assert_eq!((&answer["id"], &answer["result"]["structuredContent"]["rowCount"]), (&json!(1), &json!(50)));
+    assert!((2..=20).contains(&told.len()), "news each quarter of a second, in {took:?}: {told:?}");
+    let mut before = 0;
+    for (_, message) in &told {
+        assert_eq!(message["method"], "notifications/progress", "{message}");
+        assert_eq!(message["params"]["progressToken"], "p-1");
+        let rows = message["params"]["progress"].as_u64().unwrap();
+        assert!(rows > before && rows <= 50 && message["params"].get("total").is_none(), "{told:?}");
+        before = rows;
+        if let Some(spec) = Spec::find() {
+            spec.check("2025-11-25", "", message).unwrap();
+        }
+    }
+    // The first came while most rows were still to be made.
+    assert!(told[0].0 < took * 3 / 4, "{told:?} in {took:?}");
+    assert!(told[0].1["params"]["progress"].as_u64().unwrap() < 40, "{told:?}");
+    // Who asks for none gets none.
+    host.send(&call(2, json!({})));
+    assert_eq!(host.next()["id"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

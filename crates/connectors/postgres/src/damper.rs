@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Reason {
     /// Nobody answered, or not in a way that can be used.
     Unreached(String),
+    /// The database answered and has no place for one more, as it was told to the operator.
+    Full(String),
     /// The database answered and refuses the login: looking again seldom helps.
     Rejected {
         /// What is refused, without any part of the address.
@@ -119,7 +121,7 @@ impl Drop for Admission<'_> {
 /// not come back together.
 fn wait(count: u32, reason: &Reason, random: u64) -> Duration {
     let longest = match reason {
-        Reason::Unreached(_) => LONGEST,
+        Reason::Unreached(_) | Reason::Full(_) => LONGEST,
         Reason::Rejected { .. } => LONGEST_REJECTED,
     };
     let whole = SHORTEST.saturating_mul(1 << count.saturating_sub(1).min(10)).min(longest);

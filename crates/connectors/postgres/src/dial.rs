@@ -18,7 +18,7 @@ use trunkline_sql::DatabaseError;
 
 use crate::cancel::{Peer, cancel};
 use crate::damper::{Damper, Reason};
-use crate::fault::rejection;
+use crate::fault::{is_full, rejection};
 use crate::file::PreparedMode;
 use crate::framing::{Meter, Stage, Watched};
 use crate::tls::Tls;
@@ -81,7 +81,7 @@ impl Dialer {
     /// Opens a session, which takes at most the connect timeout.
     ///
     /// # Errors
-    /// [`DatabaseError::Unreachable`] and [`DatabaseError::Rejected`]; at once when another attempt failed a moment ago.
+    /// [`DatabaseError::Unreachable`], [`DatabaseError::Full`] and [`DatabaseError::Rejected`]; at once when another attempt failed a moment ago.
     ///
     /// # Cancel safety
     /// The connection is dropped; the next caller tries anew.
@@ -155,6 +155,7 @@ impl Dialer {
     fn error(&self, reason: Reason) -> DatabaseError {
         match reason {
             Reason::Unreached(reason) => self.unreached(reason),
+            Reason::Full(log) => DatabaseError::Full { source: log.into() },
             Reason::Rejected { message, help, log } => {
                 DatabaseError::Rejected { message, hint: help.to_owned(), source: log.into() }
             }
@@ -164,7 +165,7 @@ impl Dialer {
     /// Tries each host in turn, none longer than its share of the time that is left.
     async fn reach(&self, lane: Lane, deadline: Instant) -> Result<Session, Reason> {
         let mut told = Vec::new();
-        let mut rejected = None;
+        let (mut rejected, mut is_any_full) = (None, false);
         // One that would do if there is no better.
         let mut second_best = None;
         let count = self.address.targets.len();
@@ -185,6 +186,7 @@ impl Dialer {
                 Err(Unopened::Failed(error)) => {
                     told.push(format!("{target}: {}", chain(&error)));
                     rejected = rejected.or_else(|| rejection(&error));
+                    is_any_full |= is_full(&error);
                 }
             }
         }
@@ -194,6 +196,7 @@ impl Dialer {
         let log = told.join("; ");
         Err(match rejected {
             Some((message, help)) => Reason::Rejected { message, help, log },
+            None if is_any_full => Reason::Full(log),
             None => Reason::Unreached(log),
         })
     }

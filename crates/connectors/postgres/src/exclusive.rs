@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
 use crate::fault::is_timeout;
+use crate::line::Line;
 use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Extent, clean};
@@ -29,6 +31,12 @@ pub(crate) struct Pool {
     parked: Parked,
     parked_for: Duration,
     waits: Waits,
+    /// Those who wait for a connection of others, since the server takes no more.
+    line: Line,
+    /// Held by each connection that there is, so that they can be counted.
+    alive: Arc<()>,
+    /// Whether the server gave no answer at all when it was last looked at.
+    is_silent: AtomicBool,
 }
 
 /// A connection and the place in the pool that it fills.
@@ -38,6 +46,7 @@ pub(crate) type Held = (Owned, OwnedSemaphorePermit);
 #[derive(Debug)]
 pub(crate) struct Owned {
     session: Session,
+    _alive: Arc<()>,
     /// By the number of the statement. An entry whose statement is gone is removed with the next one added.
     prepared: HashMap<u64, Kept>,
     /// The statement that sets what the database is to know of a caller.
@@ -58,8 +67,29 @@ impl Pool {
         let parked = Parked::new(size);
         let parked_for = PARKED_FOR.min(dialer.idle_timeout() / 2);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let waits = Waits::default();
-        Arc::new(Self { dialer, size, permits, idle: Mutex::default(), parked, parked_for, waits })
+        Arc::new(Self {
+            dialer,
+            size,
+            permits,
+            idle: Mutex::default(),
+            parked,
+            parked_for,
+            waits: Waits::default(),
+            line: Line::default(),
+            alive: Arc::default(),
+            is_silent: AtomicBool::new(false),
+        })
+    }
+
+    /// Says whether the server gives no answer at all. As long as it does not, nothing is waited for that a dropped call left
+    /// behind.
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// Whether the server gave no answer at all when it was last looked at.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
     }
 
     /// Returns the open cursors that wait for their callers.
@@ -79,7 +109,7 @@ impl Pool {
 
     /// Makes a lease of a connection that was detached from one.
     pub(crate) fn adopt(self: &Arc<Self>, held: Held) -> Lease {
-        Lease { pool: Arc::clone(self), held: Some(held), state: State::Draining }
+        Lease { pool: Arc::clone(self), held: Some(held), state: State::Draining, undo: None }
     }
 
     /// Has a detached connection cleaned and given to whoever waits, by a task.
@@ -98,18 +128,72 @@ impl Pool {
     /// Waits for a connection, at most as long as connecting may take.
     ///
     /// # Errors
-    /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Unreachable`].
+    /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Full`] when there are fewer than
+    /// may be, since the server takes no more, and none of them came back; [`DatabaseError::Unreachable`].
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
         let permit = self.permit().await?;
-        let owned = match self.take_idle() {
+        let idle = if self.line.is_empty() { self.take_idle() } else { None };
+        let owned = match idle {
             Some(owned) => owned,
-            None => Owned {
-                session: self.dialer.dial(Lane::Exclusive).await?,
-                prepared: HashMap::new(),
-                setter: None,
-            },
+            None => self.open().await?,
         };
-        Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean })
+        Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean, undo: None })
+    }
+
+    /// Opens a connection, or waits for one of the others where the server takes no more.
+    async fn open(self: &Arc<Self>) -> Result<Owned, DatabaseError> {
+        if self.line.is_empty() {
+            match self.dial().await {
+                Err(DatabaseError::Full { .. }) if self.has_connections() => {}
+                outcome => return outcome,
+            }
+        }
+        let asked = Instant::now();
+        let opened = self.stand_in_line().await;
+        let waited = asked.elapsed();
+        self.waits.note(waited);
+        tracing::debug!(?waited, served = opened.is_ok(), "a call waited for a connection of a full server");
+        opened
+    }
+
+    /// Waits until another gives its connection back or the server has room again, whichever comes first.
+    async fn stand_in_line(self: &Arc<Self>) -> Result<Owned, DatabaseError> {
+        let in_line = self.line.join();
+        let _waiting = self.parked.make_way(self);
+        let most = self.dialer.connect_timeout();
+        let served = async {
+            let _first = in_line.first().await;
+            loop {
+                let returned = in_line.returned();
+                if let Some(owned) = self.take_idle() {
+                    return Ok(owned);
+                }
+                // Most of the time this only tells what was found last.
+                match self.dial().await {
+                    Err(DatabaseError::Full { .. }) if self.has_connections() => {}
+                    outcome => return outcome,
+                }
+                // In time or not, it is looked for again.
+                let _ = timeout(LOOK_AGAIN, returned).await;
+            }
+        };
+        match timeout(most, served).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(match self.dialer.failed_within(most * 2) {
+                Some(error) => error,
+                None => DatabaseError::PoolExhausted { after: most },
+            }),
+        }
+    }
+
+    async fn dial(&self) -> Result<Owned, DatabaseError> {
+        let session = self.dialer.dial(Lane::Exclusive).await?;
+        Ok(Owned { session, _alive: Arc::clone(&self.alive), prepared: HashMap::new(), setter: None })
+    }
+
+    /// Whether there is a connection, in whoever's hands.
+    fn has_connections(&self) -> bool {
+        Arc::strong_count(&self.alive) > 1
     }
 
     /// Waits for a place. Who asked first is served first.
@@ -155,6 +239,7 @@ impl Pool {
     fn put_back(&self, owned: Owned) {
         if owned.session.is_reusable() {
             self.idle().push(owned);
+            self.line.tell();
         }
     }
 
@@ -163,7 +248,7 @@ impl Pool {
     }
 
     /// Waits out what a dropped call left behind; `true` when the connection is in a known state again.
-    async fn recover(&self, owned: &Owned, state: State) -> bool {
+    async fn recover(&self, owned: &Owned, state: State, undo: &str) -> bool {
         let client = owned.session.client();
         // All that was sent before is answered before this is.
         if state == State::Draining
@@ -171,7 +256,7 @@ impl Pool {
         {
             return is_clean;
         }
-        match self.end(&owned.session).await {
+        match self.end(&owned.session, undo).await {
             Some(Cancels::Taken) if state != State::Preparing => is_clean_again(&owned.session).await,
             Some(_) => false,
             None => {
@@ -185,13 +270,13 @@ impl Pool {
         }
     }
 
-    /// Cancels what runs in a session until nothing does; `None` when that could not be done in time.
+    /// Cancels what runs in a session until nothing does, and runs `undo`; `None` when that could not be done in time.
     ///
     /// Once is not always enough: a cancel that overtakes the statement on its way finds the session idle and is forgotten.
-    async fn end(&self, session: &Session) -> Option<Cancels> {
+    async fn end(&self, session: &Session, undo: &str) -> Option<Cancels> {
         // Answered when the statement has ended, so that the place in the pool is given away only then: the database never
         // runs more statements than it has places.
-        let mut ended = pin!(session.client().batch_execute("rollback"));
+        let mut ended = pin!(session.client().batch_execute(undo));
         let mut again = CANCEL_AGAIN;
         let cancelled = async {
             let mut cancels = Cancels::Taken;
@@ -263,6 +348,8 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     held: Option<Held>,
     state: State,
+    /// What undoes a statement that is dropped; by itself its transaction is rolled back.
+    undo: Option<Box<str>>,
 }
 
 impl Lease {
@@ -295,6 +382,12 @@ impl Lease {
     /// Says that no further row is wanted, though some may come.
     pub(crate) fn drain(&mut self) {
         self.state = State::Draining;
+    }
+
+    /// Says what undoes the statements of this lease should it be dropped in the middle of one, to be sent as one simple
+    /// query; the rollback is part of it.
+    pub(crate) fn undo_with(&mut self, undo: String) {
+        self.undo = Some(undo.into());
     }
 
     /// Closes the connection, whose state nobody knows.
@@ -346,15 +439,23 @@ impl Drop for Lease {
             return;
         }
         let pool = Arc::clone(&self.pool);
+        let undo = self.undo.take();
         match (self.state, Handle::try_current()) {
             (State::Clean, _) => pool.put_back(owned),
             // Outside a runtime nothing can be waited for: the server ends the session with the connection.
             (_, Err(_)) => owned.session.sever(),
+            (_, Ok(handle)) if pool.is_silent() => {
+                // Nobody knows when it would answer, and others need the place. The cancel is read once it goes on.
+                owned.session.sever();
+                let cancel = timeout(pool.dialer.connect_timeout(), owned.session.cancel());
+                pool.dialer.tasks().spawn_on(cancel, &handle);
+            }
             (state, Ok(handle)) => {
                 let tasks = pool.dialer.tasks().clone();
                 tasks.spawn_on(
                     async move {
-                        if pool.recover(&owned, state).await {
+                        let undo = undo.as_deref().unwrap_or("rollback");
+                        if pool.recover(&owned, state, undo).await {
                             pool.put_back(owned);
                         } else {
                             owned.session.sever();
@@ -376,6 +477,9 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a session in which a statement was cancelled may take to be as it was.
 const CLEAN_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often the first in line looks whether the server has room again. Most of these looks ask nobody.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a cancelled statement may take to end before its place in the pool is given away all the same.
 const END_WITHIN: Duration = Duration::from_secs(5);

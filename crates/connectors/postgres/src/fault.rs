@@ -142,6 +142,13 @@ pub(crate) fn rejection(error: &Error) -> Option<(String, &'static str)> {
     Some((message.to_owned(), help))
 }
 
+/// Whether the server, or a pooler before it, has no place for one more connection.
+pub(crate) fn is_full(error: &Error) -> bool {
+    code(error) == Some(TOO_MANY_CONNECTIONS)
+        // PgBouncer has one code for everything.
+        || error.as_db_error().is_some_and(|report| report.message().contains("no more connections allowed"))
+}
+
 /// Whether the server takes no writes any more, although one that does was reached before.
 pub(crate) fn is_demoted(error: &Error) -> bool {
     code(error) == Some(READ_ONLY_TRANSACTION)
@@ -219,9 +226,10 @@ fn is_gone(report: &DbError) -> bool {
     let ends_session = matches!(report.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
     ends_session
         && (code.starts_with("08")
-            || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03"))
+            || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | TOO_MANY_CONNECTIONS | "25P03"))
 }
 
+const TOO_MANY_CONNECTIONS: &str = "53300";
 const QUERY_CANCELED: &str = "57014";
 const READ_ONLY_TRANSACTION: &str = "25006";
 /// Reported for functions that ask the log's writer.

@@ -23,6 +23,7 @@ pub mod file;
 mod framing;
 mod gate;
 mod lane;
+mod line;
 mod nature;
 mod node;
 mod nodes;

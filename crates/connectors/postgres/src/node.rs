@@ -113,12 +113,20 @@ impl Node {
         self.replayed.store(replayed, Ordering::Relaxed);
         let lag = lag.map_or(UNKNOWN_LAG, |lag| u64::try_from(lag.as_micros()).unwrap_or(UNKNOWN_LAG));
         self.lag.store(lag, Ordering::Relaxed);
+        self.pool.set_silent(false);
         self.state.store(code(state), Ordering::Release);
     }
 
     /// Says that it does not answer, as a call found out.
     pub(crate) fn mark_down(&self) {
         self.state.store(DOWN, Ordering::Relaxed);
+    }
+
+    /// Says that it gave no answer at all when it was looked at: reads that wait there leave, and what they leave behind is
+    /// cut off.
+    pub(crate) fn mark_silent(&self) {
+        self.mark_down();
+        self.pool.set_silent(true);
     }
 
     /// Says that nobody looks at it any more. One that does not answer stays known as such.

@@ -27,7 +27,7 @@ pub(crate) struct Nodes {
 }
 
 /// Where a read went so far and where it may still go.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Route {
     /// What a replica must have replayed, once that was looked up.
     floor: Option<u64>,
@@ -152,6 +152,30 @@ impl Nodes {
         self.replica(route, caller, |_, _| true)
     }
 
+    /// Waits until a node on which a read runs was found to give no answer at all, and there is another that answers and may
+    /// have the read; without end where that never comes.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub(crate) async fn silent(&self, node: &Node, route: &Route, caller: &Caller) {
+        // Most reads have ended by then, and cost nobody anything.
+        tokio::time::sleep(UNWATCHED).await;
+        let _waiting = self.watch.wait();
+        loop {
+            let seen = self.watch.seen();
+            if node.pool.is_silent() && self.has_other(node, route, caller) {
+                return;
+            }
+            seen.await;
+        }
+    }
+
+    fn has_other(&self, node: &Node, route: &Route, caller: &Caller) -> bool {
+        let mut route = route.clone();
+        route.spent.add(node);
+        self.next(&mut route, caller).is_some_and(|other| other.state() != NodeState::Down)
+    }
+
     /// Takes note of why a read leaves a node.
     pub(crate) fn leave(&self, node: &Node, route: &mut Route, why: Leaving) {
         match why {
@@ -241,6 +265,9 @@ fn bit(node: &Node) -> u32 {
 
 /// Most replicas one database may have.
 pub(crate) const MOST_REPLICAS: usize = 16;
+
+/// How long a read runs before it asks whether its node still answers.
+const UNWATCHED: Duration = Duration::from_millis(100);
 
 /// How long a read waits for a look at the replicas, where nobody looked for a while.
 const FIRST_LOOK: Duration = Duration::from_millis(500);

@@ -155,11 +155,11 @@ impl Postgres {
         };
         if source.access == Access::ReadOnly {
             for node in self.nodes.all().filter(|node| !node.is_primary()) {
-                if !matches!(learned, Err(DatabaseError::Unreachable { .. })) {
+                if !matches!(learned, Err(DatabaseError::Unreachable { .. } | DatabaseError::Full { .. })) {
                     return learned;
                 }
                 let there = self.learn_twice(node, source).await;
-                if !matches!(there, Err(DatabaseError::Unreachable { .. })) {
+                if !matches!(there, Err(DatabaseError::Unreachable { .. } | DatabaseError::Full { .. })) {
                     learned = there;
                 }
             }

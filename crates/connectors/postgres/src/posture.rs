@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio_postgres::{Client, Error};
 use trunkline_sql::Access;
 
-use crate::gate::functions::reaching_out;
+use crate::gate::functions::{FAR_REACHING, reaching_out};
 
 /// What happens when the login may do more than its tools need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -49,8 +49,8 @@ impl Posture {
     pub(crate) async fn of(client: &Client, access: Access) -> Result<Self, Error> {
         let patterns = reaching_out();
         let only_roles = access == Access::ReadWrite;
-        let parameters: [(&(dyn postgres_types::ToSql + Sync), Type); 2] =
-            [(&patterns, Type::TEXT_ARRAY), (&only_roles, Type::BOOL)];
+        let parameters: [(&(dyn postgres_types::ToSql + Sync), Type); 3] =
+            [(&patterns, Type::TEXT_ARRAY), (&only_roles, Type::BOOL), (&FAR_REACHING, Type::TEXT_ARRAY)];
         let rows = client.query_typed(EXCESS, &parameters).await?;
         let mut excess = Vec::new();
         let mut matters = false;
@@ -107,11 +107,10 @@ const EXCESS: &str = "\
         union all select 2, 'may create roles', true from me where rolcreaterole and not me.rolsuper \
         union all select 3, 'may replicate', true from me where rolreplication and not me.rolsuper \
         union all select 4, 'passes row-level security', true from me where rolbypassrls and not me.rolsuper \
-        union all select 5, 'is a member of ' || m.rolname, true from pg_catalog.pg_roles m, me \
-            where not me.rolsuper and m.rolname in ('pg_read_server_files', 'pg_write_server_files', \
-                'pg_execute_server_program', 'pg_signal_backend', 'pg_signal_autovacuum_worker', \
-                'pg_write_all_data', 'pg_maintain', 'pg_checkpoint', 'pg_create_subscription') \
-                and not ($2 and m.rolname in ('pg_write_all_data')) \
+        union all select 5, case m.rolname when 'pg_database_owner' then 'owns the database' \
+                else 'is a member of ' || m.rolname end, true from pg_catalog.pg_roles m, me \
+            where not me.rolsuper and m.rolname::text = any ($3) \
+                and not ($2 and m.rolname in ('pg_write_all_data', 'pg_database_owner')) \
                 and pg_catalog.pg_has_role(me.oid, m.oid, 'member') \
         union all select 6, 'owns ' || count(*) || ' of the tables and views (' || pg_catalog.array_to_string((pg_catalog.array_agg(owned.name))[1:3], ', ') \
             || case when count(*) > 3 then ', ...' else '' end || ')', true \

@@ -31,6 +31,8 @@ pub(crate) struct Watch {
     urged: watch::Sender<()>,
     /// Told after each look.
     seen: Notify,
+    /// How many reads wait for an answer for long, and are to hear when their node gives none.
+    waiting: AtomicUsize,
     /// Whether the primary did not answer when last looked at.
     is_primary_down: AtomicBool,
     history: Mutex<History>,
@@ -45,6 +47,7 @@ impl Watch {
             is_asleep: AtomicBool::new(false),
             urged: watch::Sender::new(()),
             seen: Notify::new(),
+            waiting: AtomicUsize::new(0),
             is_primary_down: AtomicBool::new(false),
             history: Mutex::default(),
         }
@@ -73,8 +76,25 @@ impl Watch {
         self.seen.notified()
     }
 
+    /// Has the nodes looked at for as long as the returned guard is held.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.note_use();
+        Waiting(self)
+    }
+
     fn history(&self) -> std::sync::MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A read that waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Watch);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -104,7 +124,7 @@ impl Watcher {
             self.look().await;
             self.watch.seen.notify_waiters();
             let now = self.watch.turn.load(Ordering::Relaxed);
-            if now != turn {
+            if now != turn || self.watch.waiting.load(Ordering::Relaxed) > 0 {
                 (turn, used) = (now, Instant::now());
             }
             if used.elapsed() > IDLE_AFTER {
@@ -162,7 +182,7 @@ impl Watcher {
                 if let Some(session) = self.session.take() {
                     session.sever();
                 }
-                self.node.mark_down();
+                self.node.mark_silent();
                 (NodeState::Down, Some(format!("no answer within {ANSWER_WITHIN:?}")))
             }
         };

@@ -27,8 +27,10 @@ use crate::node::Place;
 use crate::nodes::Route;
 use crate::statement::{PostgresStatement, columns_changed, same_columns};
 use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
+use vigil::unless_silent;
 
 mod route;
+mod vigil;
 
 /// One call of a statement.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub(crate) struct Call<'a, W> {
     pub(crate) route: Route,
     /// Whether a replica could not run it because it is one.
     pub(crate) failed_in_recovery: bool,
-    /// Whether it has to have a connection of its own, since a shared one broke under somebody's row.
+    /// Whether it has to have a connection of its own, since a shared one broke under somebody's row or there is none.
     pub(crate) is_alone: bool,
 }
 
@@ -67,7 +69,7 @@ enum End {
 enum Fault {
     /// The database or the driver said so. `clean` while no row was written.
     Reported { error: Error, clean: bool },
-    /// Nothing came for longer than the statement may take.
+    /// Nothing came for longer than the statement may take, or its node answers nobody.
     Stalled { clean: bool },
     /// The connection is not one that callers can share; nothing was sent.
     Elsewhere,
@@ -146,6 +148,11 @@ impl<W: Rows> Call<'_, W> {
             Fault::Stalled { clean: true } if may_retry => Ok(()),
             Fault::Stalled { .. } => Err(self.out_of_time()),
             Fault::Elsewhere => Ok(()),
+            // The server takes no more connections; one of its own may be had in time.
+            Fault::Final(DatabaseError::Full { .. }) => {
+                self.is_alone = true;
+                Ok(())
+            }
             Fault::Final(error) => Err(error),
         }
     }
@@ -302,7 +309,8 @@ impl<W: Rows> Call<'_, W> {
     async fn run_exclusive(&mut self) -> Result<Option<u64>, Fault> {
         let limit = self.limit;
         let out_of_time = self.out_of_time();
-        timeout_at(limit, async {
+        let vigil = self.vigil();
+        let work = pin!(timeout_at(limit, async {
             let node = self.place.node();
             let mut lease = node.pool.lease().await?;
             let meter = Arc::clone(lease.session()?.meter());
@@ -327,9 +335,11 @@ impl<W: Rows> Call<'_, W> {
                 _ => {}
             }
             outcome
-        })
-        .await
-        .unwrap_or(Err(Fault::Final(out_of_time)))
+        }));
+        match unless_silent(vigil, work).await {
+            Some(outcome) => outcome.unwrap_or(Err(Fault::Final(out_of_time))),
+            None => Err(Fault::Stalled { clean: false }),
+        }
     }
 
     async fn run_leased(&mut self, lease: &mut Lease) -> Result<Option<u64>, Fault> {

@@ -63,16 +63,22 @@ impl SharedLane {
         }
     }
 
-    /// Returns the next connection in turn, opened anew when it is closed or does not move.
+    /// Returns the next connection in turn, opened anew when it is closed or does not move; another where the server takes no
+    /// more connections.
     ///
     /// # Errors
-    /// [`DatabaseError::Unreachable`].
+    /// [`DatabaseError::Unreachable`], [`DatabaseError::Full`].
     pub(crate) async fn pick(&self) -> Result<Arc<SharedSession>, DatabaseError> {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
         let slot = self.slots.get(at).unwrap_or(&self.slots[0]);
         match self.usable(slot) {
             Some(session) => Ok(session),
-            None => self.open(slot, at).await,
+            None => match self.open(slot, at).await {
+                Err(error @ DatabaseError::Full { .. }) => {
+                    self.slots.iter().find_map(|slot| self.usable(slot)).ok_or(error)
+                }
+                opened => opened,
+            },
         }
     }
 

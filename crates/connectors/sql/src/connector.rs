@@ -13,7 +13,7 @@ use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, T
 use crate::ad_hoc::AdHocTool;
 use crate::cursor::{self, BadCursor, Digest, Format, Pager, Place, digest_values};
 use crate::database::{Access, Database, DatabaseError, Dialect, Ran, Run, StatementSource};
-use crate::explain::{self, Asked, Late};
+use crate::explain::{self, Asked, Late, Refusal};
 use crate::learn::{self, Learning, Unprepared};
 use crate::options::{AdHoc, Options, SchemaProfile};
 use crate::param::{BindError, Bound, Plan};
@@ -251,29 +251,59 @@ impl<D: Database> SqlConnector<D> {
             access: tool.access,
             log_id: request.log_id(),
         };
-        let deadline = self.deadline(&request, tool.deadline);
-        let prepared = match slot.prepared.load_full() {
-            Some(prepared) => prepared,
-            None => match explain::within(deadline, self.prepared(slot)).await {
-                Ok(Ok(prepared)) => prepared,
-                Ok(Err(unprepared)) => return Ok(asked.unprepared(&unprepared)),
-                Err(Late) => return Ok(asked.late()),
-            },
-        };
-        let error = match self.run(slot, &prepared, &request, &asked, deadline).await {
+        Ok(self.try_tool(slot, &request, &asked).await.unwrap_or_else(Refusal::reply))
+    }
+
+    async fn try_tool(
+        &self,
+        slot: &Slot<D::Statement>,
+        request: &Request,
+        asked: &Asked<'_>,
+    ) -> Result<Reply, Refusal> {
+        let deadline = self.deadline(request, slot.tool.deadline);
+        let prepared = self.ready(slot, asked, deadline).await?;
+        let error = match self.run(slot, &prepared, request, asked, deadline).await {
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
-        if !matches!(error, DatabaseError::Statement { .. }) {
-            return Ok(asked.failed(&error));
+        let prepared = self.ready_anew(slot, asked, deadline, &prepared, &error).await?;
+        let again = self.run(slot, &prepared, request, asked, deadline).await;
+        again.map_err(|error| asked.failed(&error))
+    }
+
+    /// Returns what a call runs with, prepared first if need be.
+    pub(crate) async fn ready(
+        &self,
+        slot: &Slot<D::Statement>,
+        asked: &Asked<'_>,
+        deadline: Instant,
+    ) -> Result<Arc<Prepared<D::Statement>>, Refusal> {
+        match slot.prepared.load_full() {
+            Some(prepared) => Ok(prepared),
+            None => match explain::within(deadline, self.prepared(slot)).await {
+                Ok(Ok(prepared)) => Ok(prepared),
+                Ok(Err(unprepared)) => Err(asked.unprepared(&unprepared)),
+                Err(Late) => Err(asked.late()),
+            },
         }
-        // It was right when it was prepared, so the database has changed under it: what was learned is learned anew.
-        match explain::within(deadline, self.prepared_anew(slot, &prepared)).await {
-            Ok(Ok(prepared)) if tool.access == Access::ReadOnly => {
-                let again = self.run(slot, &prepared, &request, &asked, deadline).await;
-                Ok(again.unwrap_or_else(|error| asked.failed(&error)))
-            }
-            _ => Ok(asked.failed(&error)),
+    }
+
+    /// Returns what a read runs with once more after `error`, where that says that the statement does not fit the database any
+    /// more: it was right when it was prepared, so what was learned is learned anew. Any other call ends.
+    pub(crate) async fn ready_anew(
+        &self,
+        slot: &Slot<D::Statement>,
+        asked: &Asked<'_>,
+        deadline: Instant,
+        failed: &Arc<Prepared<D::Statement>>,
+        error: &DatabaseError,
+    ) -> Result<Arc<Prepared<D::Statement>>, Refusal> {
+        if !matches!(error, DatabaseError::Statement { .. }) {
+            return Err(asked.failed(error));
+        }
+        match explain::within(deadline, self.prepared_anew(slot, failed)).await {
+            Ok(Ok(prepared)) if asked.access == Access::ReadOnly => Ok(prepared),
+            _ => Err(asked.failed(error)),
         }
     }
 
@@ -291,12 +321,12 @@ impl<D: Database> SqlConnector<D> {
             Ok(bound) => bound,
             Err(BindError::Arguments(text)) => return Ok(Reply::tool_error(&text)),
             Err(BindError::Computed { name, source }) => {
-                return Ok(asked.not_computed(&name, source.as_ref()));
+                return Ok(asked.not_computed(&name, source.as_ref()).reply());
             }
         };
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,
-            Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+            Err(unidentified) => return Ok(asked.unidentified(&unidentified).reply()),
         };
         let mut rows = RowWriter::new(Arc::clone(&prepared.shape));
         rows.report_to(request.progress());
@@ -325,7 +355,7 @@ impl<D: Database> SqlConnector<D> {
         let deadline = self.deadline(&request, None);
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,
-            Err(unidentified) => return Ok(asked.unidentified(&unidentified)),
+            Err(unidentified) => return Ok(asked.unidentified(&unidentified).reply()),
         };
         let source = match tool.source(request.arguments(), request.caller()) {
             Ok(source) => StatementSource { behalf: behalf.clone(), ..source },
@@ -333,8 +363,8 @@ impl<D: Database> SqlConnector<D> {
         };
         let (statement, description) = match explain::within(deadline, self.database.prepare(&source)).await {
             Ok(Ok(prepared)) => prepared,
-            Ok(Err(error)) => return Ok(asked.ad_hoc_failed(&error, &source.sql)),
-            Err(Late) => return Ok(asked.late()),
+            Ok(Err(error)) => return Ok(asked.ad_hoc_failed(&error, &source.sql).reply()),
+            Err(Late) => return Ok(asked.late().reply()),
         };
         if !description.parameters.is_empty() {
             return Ok(Reply::tool_error(
@@ -357,7 +387,7 @@ impl<D: Database> SqlConnector<D> {
                 let of = pager.tool(name, &source.sql);
                 next(pager, Place::after(of, &[], sent, ended, kept), name, &request)
             })),
-            Err(error) => Ok(asked.ad_hoc_failed(&error, &source.sql)),
+            Err(error) => Ok(asked.ad_hoc_failed(&error, &source.sql).reply()),
         }
     }
 

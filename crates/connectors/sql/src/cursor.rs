@@ -236,6 +236,12 @@ impl Pager {
         Some((format, Rest { place, tool, arguments: arguments.to_vec() }))
     }
 
+    /// Tells whether a URI has the form of one of this connector's, whether or not it can be opened.
+    pub(crate) fn is_link(&self, uri: &str) -> bool {
+        let rest = uri.strip_prefix(&self.root()).and_then(|rest| rest.split_once('/'));
+        rest.is_some_and(|(format, _)| Format::parse(format).is_some())
+    }
+
     /// Returns the template of such URIs.
     pub(crate) fn template(&self) -> String {
         format!("{}{{format}}/{{page}}", self.root())
@@ -368,6 +374,8 @@ mod tests {
         assert_eq!(pager.open_uri(&uri.replace("jsonl", "xml"), &ann), None);
         assert_eq!(pager.open_uri(&uri.replace("shop", "barn"), &ann), None);
         assert_eq!(pager.uri(Format::Csv, &place, "list", &[b' '; MOST_ARGUMENTS + 1], &ann), None);
+        assert!(pager.is_link(&uri) && pager.is_link("postgres://shop/results/csv/x"));
+        assert!(!pager.is_link("postgres://shop/results/xml/x") && !pager.is_link("postgres://shop/results"));
         let template = trunkline_protocol::uri_template::UriTemplate::parse(&pager.template()).unwrap();
         assert_eq!(template.matches(&uri).unwrap()[0], ("format", "jsonl".to_owned()));
     }

@@ -390,6 +390,13 @@ pub enum DatabaseError {
         /// Whether the statement may have reached it before: then nobody knows whether a write happened.
         sent: bool,
     },
+    /// The database answers and takes no more connections, so that nothing was sent.
+    #[error("the database takes no more connections")]
+    Full {
+        /// What the attempt came to; for the operator only.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The database answers and lets nobody in with what the file says: a wrong password, no such database.
     #[error("{message}")]
     Rejected {

@@ -1,4 +1,4 @@
-//! What a caller and the operator are told when a statement does not run.
+//! What a caller and the operator are told when a statement does not run, be it that of a call or of a resource.
 //!
 //! A caller reads what it can act on and nothing of the machinery: no address, no SQL it did not write, no stored value.
 //! The operator's log has the rest under the request's number.
@@ -7,8 +7,8 @@ use std::fmt;
 use std::future::Future;
 use std::time::Instant;
 
-use trunkline_service::Reply;
 use trunkline_service::expression::EvaluationError;
+use trunkline_service::{Failure, FailureKind, Reply};
 
 use crate::behalf::Unidentified;
 use crate::database::{Access, DatabaseError, Report};
@@ -32,16 +32,35 @@ pub(crate) async fn within<F: Future>(deadline: Instant, future: F) -> Result<F:
     tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Late)
 }
 
+/// What a caller is told. The one who called a tool reads it as the tool's result, the one who read a resource as an error.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    kind: FailureKind,
+    text: String,
+}
+
+impl Refusal {
+    /// Makes the result of a tool of it.
+    pub(crate) fn reply(self) -> Reply {
+        Reply::tool_error(&self.text)
+    }
+
+    /// Makes the error of a request of it.
+    pub(crate) fn failure(self) -> Failure {
+        Failure::new(self.kind, self.text)
+    }
+}
+
 impl Asked<'_> {
     /// The answer when a declared statement failed.
-    pub(crate) fn failed(&self, error: &DatabaseError) -> Reply {
+    pub(crate) fn failed(&self, error: &DatabaseError) -> Refusal {
         self.told(error, !matches!(error, DatabaseError::Unreachable { sent: false, .. }))
     }
 
-    fn told(&self, error: &DatabaseError, was_sent: bool) -> Reply {
+    fn told(&self, error: &DatabaseError, was_sent: bool) -> Refusal {
         self.warn(error);
         let id = self.log_id;
-        Reply::tool_error(&match error {
+        let text = match error {
             DatabaseError::Statement { .. } | DatabaseError::Reported(_) => {
                 format!(
                     "the statement of this tool does not fit the database any more; its operator has to correct it (request {id:016x})"
@@ -55,13 +74,14 @@ impl Asked<'_> {
             DatabaseError::Data { code, .. } => format!("{} (request {id:016x})", class(code.as_deref())),
             DatabaseError::Identity { .. } => self.not_taken(),
             other => self.unavailable(other, was_sent),
-        })
+        };
+        Refusal { kind: kind(error), text }
     }
 
     /// The answer when the caller's own statement failed: its author may read all that the database says.
-    pub(crate) fn ad_hoc_failed(&self, error: &DatabaseError, sql: &str) -> Reply {
+    pub(crate) fn ad_hoc_failed(&self, error: &DatabaseError, sql: &str) -> Refusal {
         tracing::debug!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "a caller's statement failed");
-        Reply::tool_error(&match error {
+        let text = match error {
             DatabaseError::Statement { message, code, position, hint } => {
                 let place = position.map(|position| place(sql, position)).unwrap_or_default();
                 let hint = hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -83,11 +103,17 @@ impl Asked<'_> {
                 self.warn(other);
                 self.unavailable(other, true)
             }
-        })
+        };
+        let kind = match kind(error) {
+            // The statement is what the caller asked with.
+            FailureKind::Configuration | FailureKind::Internal => FailureKind::InvalidParams,
+            kind => kind,
+        };
+        Refusal { kind, text }
     }
 
     /// The answer when a declared statement could not be prepared.
-    pub(crate) fn unprepared(&self, unprepared: &Unprepared) -> Reply {
+    pub(crate) fn unprepared(&self, unprepared: &Unprepared) -> Refusal {
         match unprepared {
             Unprepared::Database(error) => self.told(error, false),
             Unprepared::Wrong(problems) => {
@@ -98,39 +124,40 @@ impl Asked<'_> {
                 let text = format!(
                     "this tool's declaration does not fit the database; its operator has to correct it (request {id:016x})"
                 );
-                Reply::tool_error(&text)
+                Refusal { kind: FailureKind::Configuration, text }
             }
         }
     }
 
     /// The answer when the deadline passed before the statement could run.
-    pub(crate) fn late(&self) -> Reply {
+    pub(crate) fn late(&self) -> Refusal {
         let id = self.log_id;
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, "the deadline passed before the statement ran");
-        Reply::tool_error(&format!(
-            "the database did not answer in time; try again later (request {id:016x})"
-        ))
+        let text = format!("the database did not answer in time; try again later (request {id:016x})");
+        Refusal { kind: FailureKind::DeadlinePassed, text }
     }
 
     /// The answer when the value of a hidden parameter could not be computed. The error's text holds no value.
-    pub(crate) fn not_computed(&self, name: &str, error: Option<&EvaluationError>) -> Reply {
+    pub(crate) fn not_computed(&self, name: &str, error: Option<&EvaluationError>) -> Refusal {
         let cause =
             error.map_or_else(|| "the result does not fit the parameter".to_owned(), ToString::to_string);
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, parameter = name, "not computed: {cause}");
         let id = self.log_id;
-        Reply::tool_error(&format!(
+        let text = format!(
             "`{name}` is set by the server, and could not be for this call: {cause} (request {id:016x})"
-        ))
+        );
+        Refusal { kind: FailureKind::Forbidden, text }
     }
 
     /// The answer when it could not be computed as whom the statement is to run.
-    pub(crate) fn unidentified(&self, unidentified: &Unidentified) -> Reply {
+    pub(crate) fn unidentified(&self, unidentified: &Unidentified) -> Refusal {
         let Unidentified { key, cause } = unidentified;
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, key, "not computed: {cause}");
         let id = self.log_id;
-        Reply::tool_error(&format!(
+        let text = format!(
             "`{key}` is set by the server from who is calling, and could not be for this call: {cause} (request {id:016x})"
-        ))
+        );
+        Refusal { kind: FailureKind::Forbidden, text }
     }
 
     /// The text when the database does not let the statement run as its caller.
@@ -155,6 +182,9 @@ impl Asked<'_> {
                     "all connections to the database were busy for {after:.1?}; try again in a moment (request {id:016x})"
                 )
             }
+            DatabaseError::Full { .. } => format!(
+                "the database takes no more connections now, so nothing was done; try again in a moment (request {id:016x})"
+            ),
             DatabaseError::Encoding { message } => message.clone(),
             _ if self.access == Access::ReadWrite && !was_sent => format!(
                 "the database does not answer, so nothing was changed; try again later (request {id:016x})"
@@ -167,13 +197,29 @@ impl Asked<'_> {
     }
 
     /// Tells the operator of an error, without any value.
-    pub(crate) fn warn(&self, error: &DatabaseError) {
+    fn warn(&self, error: &DatabaseError) {
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 
     fn request(&self) -> impl fmt::Display {
         let id = self.log_id;
         fmt::from_fn(move |f| write!(f, "{id:016x}"))
+    }
+}
+
+/// Tells programs what kind of failure it is.
+fn kind(error: &DatabaseError) -> FailureKind {
+    match error {
+        DatabaseError::Statement { .. } | DatabaseError::Reported(_) | DatabaseError::Refused { .. } => {
+            FailureKind::Configuration
+        }
+        DatabaseError::Identity { .. } => FailureKind::Forbidden,
+        DatabaseError::Data { .. } | DatabaseError::Encoding { .. } => FailureKind::Internal,
+        DatabaseError::TimedOut { .. } => FailureKind::DeadlinePassed,
+        DatabaseError::PoolExhausted { .. }
+        | DatabaseError::Unreachable { .. }
+        | DatabaseError::Full { .. }
+        | DatabaseError::Rejected { .. } => FailureKind::UpstreamUnavailable,
     }
 }
 
@@ -333,9 +379,10 @@ mod tests {
             DatabaseError::Data { message: "secret key".into(), code: Some("23505".into()) },
             DatabaseError::Unreachable { address: "secret:5432".into(), source: io(), sent: true },
             DatabaseError::PoolExhausted { after: std::time::Duration::from_secs(3) },
+            DatabaseError::Full { source: io() },
             DatabaseError::TimedOut { after: std::time::Duration::from_secs(5) },
         ] {
-            let text = text(&ASKED.failed(&error));
+            let text = text(&ASKED.failed(&error).reply());
             assert!(!text.contains("secret") && !text.contains("10.0.0.7"), "{text}");
             assert!(text.contains("request 00000000000000ab"), "{text}");
         }
@@ -349,7 +396,7 @@ mod tests {
             position: Some(14),
             hint: None,
         };
-        let text = text(&ASKED.ad_hoc_failed(&error, "select a,\n    b from t"));
+        let text = text(&ASKED.ad_hoc_failed(&error, "select a,\n    b from t").reply());
         assert!(text.contains("no such column: b at line 2, column 5"), "{text}");
     }
 

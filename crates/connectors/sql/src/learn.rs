@@ -107,6 +107,7 @@ pub(crate) fn problem(connector: &str, tool: &Tool, error: &DatabaseError) -> Pr
         }
         DatabaseError::TimedOut { .. }
         | DatabaseError::PoolExhausted { .. }
+        | DatabaseError::Full { .. }
         | DatabaseError::Unreachable { .. } => {
             let text = trunkline_service::Chain(error).to_string();
             Problem::new(&["connectors", connector], text).unavailable()

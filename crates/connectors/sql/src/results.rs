@@ -10,10 +10,11 @@ use trunkline_protocol::write;
 use trunkline_service::catalog::TemplateDefinition;
 use trunkline_service::{CacheScope, Failure, FailureKind, Hints, Outcome, Reply, Request};
 
-use crate::connector::{Prepared, SqlConnector};
+use crate::connector::{Prepared, Slot, SqlConnector};
 use crate::cursor::{Format, Pager, Place, Rest, digest_values};
-use crate::database::{Access, Database, DatabaseError, Page, Ran, Run};
-use crate::explain::{self, Asked, Late};
+use crate::database::{Access, Database, DatabaseError, Page, Ran, Run, StatementSource};
+use crate::explain::{self, Asked, Late, Refusal};
+use crate::param::BindError;
 use crate::result::{Lines, RowWriter, Shape};
 use crate::table;
 use crate::value::Value;
@@ -21,12 +22,20 @@ use crate::value::Value;
 /// The member of `_meta` that says where the page after this one is.
 const NEXT: &str = "io.trunkline/next";
 
+/// Told of a link that does not open, which has one reason of several that nobody can tell apart.
+const UNKNOWN: &str = "the link has expired or is not of this caller; call the tool again for a new one";
+
+/// Told of a link whose tool does not give that result any more.
+const CHANGED: &str = "the tool of this link has changed or is gone; call it again for a new link";
+
 /// What is read, once all of it was found right.
 struct Reading<'a> {
     pager: &'a Pager,
     format: Format,
     rest: Rest,
     deadline: Instant,
+    asked: Asked<'a>,
+    request: &'a Request,
 }
 
 impl<D: Database> SqlConnector<D> {
@@ -54,29 +63,70 @@ impl<D: Database> SqlConnector<D> {
         let uri = request.uri().unwrap_or_default().into_owned();
         let Some(pager) = &self.pager else { return Err(Failure::resource_not_found(&uri)) };
         let Some((format, rest)) = pager.open_uri(&uri, request.caller()) else {
-            return Err(Failure::resource_not_found(&uri));
+            return Err(if pager.is_link(&uri) {
+                Failure::resource_gone(&uri, UNKNOWN)
+            } else {
+                Failure::resource_not_found(&uri)
+            });
         };
         let slot = self.tools.iter().find(|slot| slot.tool.name.as_str() == rest.tool);
         let deadline = self.deadline(&request, slot.and_then(|slot| slot.tool.deadline));
-        let reading = Reading { pager, format, rest, deadline };
+        let tool = rest.tool.clone();
+        let asked =
+            Asked { connector: &self.name, tool: &tool, access: Access::ReadOnly, log_id: request.log_id() };
+        let reading = Reading { pager, format, rest, deadline, asked, request: &request };
         if let Some(slot) = slot.filter(|slot| slot.tool.has_pages) {
-            let prepared = explain::within(deadline, self.prepared(slot)).await;
-            let prepared = prepared.map_err(|Late| late())?.map_err(|_| unavailable())?;
-            let Prepared { plan, shape, statement, .. } = &*prepared;
-            let values = plan.bind(&slot.tool.params, &reading.rest.arguments, request.caller());
-            let values = values.map_err(|_| Failure::resource_not_found(&uri))?;
-            let sql = slot.tool.scanned.render();
-            return self.read_page(&reading, statement, shape, values, &sql, &request).await;
+            return self.read_declared(&reading, slot).await.unwrap_or_else(|refusal| Err(refusal.failure()));
         }
-        let Some(Ok(tool)) = &self.ad_hoc else { return Err(Failure::resource_not_found(&uri)) };
+        let Some(Ok(tool)) = &self.ad_hoc else { return Err(Failure::resource_gone(&uri, CHANGED)) };
+        let behalf = self.options.behalf(request.caller());
+        let behalf = behalf.map_err(|unidentified| asked.unidentified(&unidentified).failure())?;
         let source = tool.source(&reading.rest.arguments, request.caller()).ok();
         let Some(source) = source.filter(|_| tool.definition.name.as_str() == reading.rest.tool) else {
-            return Err(Failure::resource_not_found(&uri));
+            return Err(Failure::resource_gone(&uri, CHANGED));
         };
+        let source = StatementSource { behalf, ..source };
+        let told = |error: &DatabaseError| asked.ad_hoc_failed(error, &source.sql).failure();
         let prepared = explain::within(deadline, self.database.prepare(&source)).await;
-        let (statement, description) = prepared.map_err(|Late| late())?.map_err(|error| failed(&error))?;
+        let prepared = prepared.map_err(|Late| asked.late().failure())?;
+        let (statement, description) = prepared.map_err(|error| told(&error))?;
         let shape = Arc::new(tool.shape(description.columns));
-        self.read_page(&reading, &statement, &shape, Vec::new(), &source.sql, &request).await
+        let read = self.read_page(&reading, &statement, &shape, Vec::new(), &source.sql).await;
+        read.unwrap_or_else(|error| Err(told(&error)))
+    }
+
+    async fn read_declared(
+        &self,
+        reading: &Reading<'_>,
+        slot: &Slot<D::Statement>,
+    ) -> Result<Outcome, Refusal> {
+        let Reading { asked, deadline, .. } = reading;
+        let prepared = self.ready(slot, asked, *deadline).await?;
+        let error = match self.read_prepared(reading, slot, &prepared).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        let prepared = self.ready_anew(slot, asked, *deadline, &prepared, &error).await?;
+        self.read_prepared(reading, slot, &prepared).await.map_err(|error| asked.failed(&error))
+    }
+
+    async fn read_prepared(
+        &self,
+        reading: &Reading<'_>,
+        slot: &Slot<D::Statement>,
+        prepared: &Prepared<D::Statement>,
+    ) -> Result<Outcome, DatabaseError> {
+        let Reading { rest, asked, request, .. } = reading;
+        let Prepared { plan, shape, statement, .. } = prepared;
+        let values = match plan.bind(&slot.tool.params, &rest.arguments, request.caller()) {
+            Ok(values) => values,
+            Err(BindError::Computed { name, source }) => {
+                return Ok(Err(asked.not_computed(&name, source.as_ref()).failure()));
+            }
+            // The tool takes other arguments than it did.
+            Err(BindError::Arguments(_)) => return Ok(reading.changed()),
+        };
+        self.read_page(reading, statement, shape, values, &slot.tool.scanned.render()).await
     }
 
     async fn read_page(
@@ -86,20 +136,17 @@ impl<D: Database> SqlConnector<D> {
         shape: &Arc<Shape>,
         values: Vec<Value>,
         sql: &str,
-        request: &Request,
-    ) -> Outcome {
-        let Reading { pager, format, rest: Rest { place, tool, arguments }, deadline } = reading;
+    ) -> Result<Outcome, DatabaseError> {
+        let Reading { pager, format, rest: Rest { place, tool, arguments }, deadline, asked, request } =
+            reading;
         if place.tool != pager.tool(tool, sql) || place.arguments != digest_values(&values) {
             // The operator changed the tool, or what is said of the caller changed: these rows are not that result's.
-            return Err(Failure::resource_not_found(&request.uri().unwrap_or_default()));
+            return Ok(reading.changed());
         }
-        let log_id = request.log_id();
-        let asked = Asked { connector: &self.name, tool, access: Access::ReadOnly, log_id };
-        let behalf = self.options.behalf(request.caller()).map_err(|unidentified| {
-            // Its one use here is what it writes to the log.
-            drop(asked.unidentified(&unidentified));
-            Failure::new(FailureKind::Forbidden, "who is calling could not be told to the database")
-        })?;
+        let behalf = match self.options.behalf(request.caller()) {
+            Ok(behalf) => behalf,
+            Err(unidentified) => return Ok(Err(asked.unidentified(&unidentified).failure())),
+        };
         let mut rows = RowWriter::lines(Arc::clone(shape));
         rows.follow(place.last);
         rows.report_to(request.progress());
@@ -109,19 +156,23 @@ impl<D: Database> SqlConnector<D> {
             page: Page { resume: Some(place.resume()), may_continue: true },
             ..Run::new(values, rows)
         };
-        let ran = self.database.run(statement, run).await.map_err(|error| {
-            asked.warn(&error);
-            failed(&error)
-        })?;
-        let Ran { rows, kept, .. } = ran;
-        let Lines { json, ended } =
-            rows.finish_lines().map_err(|text| Failure::new(FailureKind::InvalidParams, text))?;
+        let Ran { rows, kept, .. } = self.database.run(statement, run).await?;
+        let Lines { json, ended } = match rows.finish_lines() {
+            Ok(lines) => lines,
+            Err(text) => return Ok(Err(Failure::new(FailureKind::InvalidParams, text))),
+        };
         let next = ended.and_then(|ended| {
             let (sent, last) = (place.sent + u64::from(ended.rows), ended.last);
             let place = Place { sent, last, kept, ..*place };
             pager.uri(*format, &place, tool, arguments, request.caller())
         });
-        Ok(reply(request, *format, json, shape, next.as_deref()))
+        Ok(Ok(reply(request, *format, json, shape, next.as_deref())))
+    }
+}
+
+impl Reading<'_> {
+    fn changed(&self) -> Outcome {
+        Err(Failure::resource_gone(&self.request.uri().unwrap_or_default(), CHANGED))
     }
 }
 
@@ -154,27 +205,6 @@ fn reply(request: &Request, format: Format, lines: Vec<u8>, shape: &Shape, next:
     }
     members.extend_from_slice(b"}]");
     Reply::from_members(members).with_meta(meta).with_hints(Hints { ttl_ms: 0, scope: CacheScope::Private })
-}
-
-fn late() -> Failure {
-    Failure::new(FailureKind::DeadlinePassed, "the database did not answer in time; try again later")
-}
-
-fn unavailable() -> Failure {
-    Failure::new(FailureKind::UpstreamUnavailable, "the database does not answer; try again later")
-}
-
-/// Says why the rows could not be had, in no words of the database's.
-fn failed(error: &DatabaseError) -> Failure {
-    match error {
-        DatabaseError::TimedOut { .. } => late(),
-        DatabaseError::PoolExhausted { .. } | DatabaseError::Unreachable { .. } => unavailable(),
-        DatabaseError::Identity { .. } => {
-            Failure::new(FailureKind::Forbidden, "the database does not take this call for its caller")
-        }
-        DatabaseError::Encoding { message } => Failure::new(FailureKind::Internal, message.clone()),
-        _ => Failure::new(FailureKind::Internal, "the statement failed this time; call its tool again"),
-    }
 }
 
 #[cfg(test)]

@@ -135,14 +135,20 @@ impl<'a> ReadSession<'a> {
         }
     }
 
-    /// Ends the transaction, runs `undo`, and closes the connection. Behind a pooler the server process lives on, so what is in
-    /// its memory has to be undone, too.
+    /// Says what takes away that something is left in the memory of the server process, should this be dropped: behind a
+    /// pooler the process lives on, and others meet it.
+    pub(super) fn undo_with(&mut self, undo: &str) {
+        self.lease.undo_with(format!("rollback; {undo}"));
+    }
+
+    /// Ends the transaction, runs `undo`, and closes the connection.
     pub(super) async fn end(mut self, undo: &str) {
         let undo = format!("rollback; {undo}");
-        // Who waits for nothing more is not told that this failed.
-        let _ =
-            self.timed(self.context(&undo, 0, false), async |client| client.batch_execute(&undo).await).await;
-        self.lease.close();
+        let context = self.context(&undo, 0, false);
+        if self.timed(context, async |client| client.batch_execute(&undo).await).await.is_ok() {
+            self.lease.close();
+        }
+        // Else the drop sees to it.
     }
 
     /// What a fault of a statement is read against.

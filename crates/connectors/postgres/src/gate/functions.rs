@@ -40,6 +40,21 @@ pub(crate) fn reaching_out() -> Vec<String> {
     DENIED.iter().filter(|listed| listed.reaches_out).map(pattern).collect()
 }
 
+/// The roles that reach out of what a login is granted by itself: whose members read or write files of the server, run
+/// programs, signal others, write or maintain every table, or own the database.
+pub(crate) const FAR_REACHING: &[&str] = &[
+    "pg_read_server_files",
+    "pg_write_server_files",
+    "pg_execute_server_program",
+    "pg_signal_backend",
+    "pg_signal_autovacuum_worker",
+    "pg_write_all_data",
+    "pg_maintain",
+    "pg_checkpoint",
+    "pg_create_subscription",
+    "pg_database_owner",
+];
+
 static DENIED: LazyLock<Vec<Listed>> = LazyLock::new(|| {
     let lines = read(include_str!("deny.txt"));
     lines

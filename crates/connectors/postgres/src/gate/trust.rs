@@ -3,7 +3,7 @@
 use postgres_types::Type;
 use tokio_postgres::{Client, Error};
 
-use super::functions::reaching_out;
+use super::functions::{FAR_REACHING, reaching_out};
 
 /// Returns why the login, or the role it has taken on, is not trusted, to be read after "the login"; `None` when it is.
 ///
@@ -15,14 +15,15 @@ use super::functions::reaching_out;
 /// What the database reports.
 pub(crate) async fn distrusted(client: &Client) -> Result<Option<String>, Error> {
     let patterns = reaching_out();
-    let rows = client.query_typed(REASON, &[(&patterns, Type::TEXT_ARRAY)]).await?;
+    let parameters: [(&(dyn postgres_types::ToSql + Sync), Type); 2] =
+        [(&patterns, Type::TEXT_ARRAY), (&FAR_REACHING, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(REASON, &parameters).await?;
     Ok(match rows.first() {
         Some(row) => row.try_get(0)?,
         None => Some("could not be looked up".to_owned()),
     })
 }
 
-/// The roles whose members are never trusted.
 const REASON: &str = "\
     select case \
         when r.rolsuper then 'is a superuser' \
@@ -31,9 +32,7 @@ const REASON: &str = "\
         when r.rolbypassrls then 'passes row-level rules' \
         else coalesce( \
             (select 'is in the role ' || m.rolname from pg_catalog.pg_roles m \
-             where m.rolname in ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program', \
-                'pg_signal_backend', 'pg_signal_autovacuum_worker', 'pg_write_all_data', 'pg_maintain', 'pg_checkpoint', \
-                'pg_create_subscription', 'pg_database_owner') \
+             where m.rolname::text = any ($2) \
                 and pg_catalog.pg_has_role(r.oid, m.oid, 'member') limit 1), \
             (select 'may execute ' || p.oid::pg_catalog.regprocedure::text from pg_catalog.pg_proc p \
              where p.proname::text like any ($1) and p.prokind = 'f' \

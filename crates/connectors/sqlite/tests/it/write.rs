@@ -49,7 +49,7 @@ async fn a_dropped_write_is_taken_back() {
     assert!(tokio::time::timeout(Duration::from_millis(100), call).await.is_err());
     let started = Instant::now();
     assert_eq!(write(&database, "INSERT INTO t VALUES (0)", Vec::new()).await.unwrap().affected, Some(1));
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert_eq!(query(&database, "SELECT count(*), max(a) FROM t").await.unwrap(), [json!([1, 0])]);
 }
 

@@ -384,7 +384,11 @@ pub(super) fn replicated(found: Replicated) -> Vec<Check> {
 
 fn replication(found: &Replicated) -> Check {
     if found.recovery {
-        let behind = found.behind.unwrap_or_default();
+        let Some(behind) = found.behind else {
+            let text = "this server is a replica that has applied nothing since it started, and something waits to be: \
+                        how far it is behind is not known";
+            return Check::unknown(Name::Replication, text);
+        };
         let text = format!("this server is a replica, {} seconds behind its primary", number(behind.round()));
         return Check::new(Name::Replication, level(behind, 10.0, 300.0), text)
             .value(behind, "seconds behind");

@@ -38,10 +38,12 @@ pub(super) async fn run<'a>(
     explain: &str,
     candidates: &'a [Candidate],
 ) -> Result<Tried<'a>, Fault> {
-    let session = ReadSession::begin(asked).await?;
+    let undo = format!("select {}.hypopg_reset()", quoted(schema));
+    let mut session = ReadSession::begin(asked).await?;
+    session.undo_with(&undo);
     let bench = Bench { session: &session, schema: quoted(schema), explain };
     let tried = bench.search(candidates).await;
-    session.end(&format!("select {}.hypopg_reset()", quoted(schema))).await;
+    session.end(&undo).await;
     tried
 }
 
