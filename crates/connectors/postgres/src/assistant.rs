@@ -29,7 +29,7 @@ use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, T
 use trunkline_sql::{Behalf, DatabaseError, Options, Problem};
 
 use crate::Postgres;
-use answer::{Fault, Who};
+use answer::who;
 use fixed::Statements;
 
 pub use kind::AssistantTool;
@@ -171,11 +171,11 @@ impl Assistant {
     }
 
     async fn tool(&self, kind: AssistantTool, definition: &ToolDefinition, request: &Request) -> Reply {
-        let who = Who { connector: &self.name, tool: definition.name.as_str(), log_id: request.log_id() };
+        let who = who(&self.name, definition.name.as_str(), request);
         let until = request.time().end().map_or(self.until(), |end| end.min(self.until()));
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,
-            Err(error) => return who.failed(&Fault::Unidentified(error)),
+            Err(error) => return who.unidentified(&error).reply(),
         };
         let asked = self.ask(&behalf, until);
         let arguments = request.arguments();
@@ -189,17 +189,17 @@ impl Assistant {
         };
         match tokio::time::timeout_at(until.into(), work).await {
             Ok(Ok(answer)) => answer::reply(&answer),
-            Ok(Err(fault)) => who.failed(&fault),
-            Err(_) => who.failed(&Fault::Late),
+            Ok(Err(fault)) => fault.told(&who).reply(),
+            Err(_) => who.late().reply(),
         }
     }
 
     async fn resource(&self, request: &Request) -> Outcome {
         let until = request.time().end().map_or(self.until(), |end| end.min(self.until()));
-        let who = Who { connector: &self.name, tool: "resources", log_id: request.log_id() };
+        let who = who(&self.name, "resources", request);
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,
-            Err(error) => return Err(who.failure(&Fault::Unidentified(error))),
+            Err(error) => return Err(who.unidentified(&error).failure()),
         };
         let asked = self.ask(&behalf, until);
         let work = async {
@@ -210,7 +210,7 @@ impl Assistant {
         };
         match tokio::time::timeout_at(until.into(), work).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(who.failure(&Fault::Late)),
+            Err(_) => Err(who.late().failure()),
         }
     }
 }

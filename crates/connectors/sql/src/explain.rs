@@ -14,13 +14,17 @@ use crate::behalf::Unidentified;
 use crate::database::{Access, DatabaseError, Report};
 use crate::learn::Unprepared;
 
-/// Which call it was.
+/// Which call it was: words why it came to nothing, and tells the operator.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'a> {
-    pub(crate) connector: &'a str,
-    pub(crate) tool: &'a str,
-    pub(crate) access: Access,
-    pub(crate) log_id: u64,
+pub struct Asked<'a> {
+    /// The name of the connector.
+    pub connector: &'a str,
+    /// The name of the tool, or of what was read.
+    pub tool: &'a str,
+    /// What its statement may do.
+    pub access: Access,
+    /// The request's number in the log.
+    pub log_id: u64,
 }
 
 /// The deadline passed.
@@ -34,26 +38,35 @@ pub(crate) async fn within<F: Future>(deadline: Instant, future: F) -> Result<F:
 
 /// What a caller is told. The one who called a tool reads it as the tool's result, the one who read a resource as an error.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     kind: FailureKind,
     text: String,
 }
 
 impl Refusal {
+    /// Makes one of a text for the caller.
+    #[must_use]
+    pub fn new(kind: FailureKind, text: String) -> Self {
+        Self { kind, text }
+    }
+
     /// Makes the result of a tool of it.
-    pub(crate) fn reply(self) -> Reply {
+    #[must_use]
+    pub fn reply(self) -> Reply {
         Reply::tool_error(&self.text)
     }
 
     /// Makes the error of a request of it.
-    pub(crate) fn failure(self) -> Failure {
+    #[must_use]
+    pub fn failure(self) -> Failure {
         Failure::new(self.kind, self.text)
     }
 }
 
 impl Asked<'_> {
     /// The answer when a declared statement failed.
-    pub(crate) fn failed(&self, error: &DatabaseError) -> Refusal {
+    #[must_use]
+    pub fn failed(&self, error: &DatabaseError) -> Refusal {
         self.told(error, !matches!(error, DatabaseError::Unreachable { sent: false, .. }))
     }
 
@@ -79,7 +92,8 @@ impl Asked<'_> {
     }
 
     /// The answer when the caller's own statement failed: its author may read all that the database says.
-    pub(crate) fn ad_hoc_failed(&self, error: &DatabaseError, sql: &str) -> Refusal {
+    #[must_use]
+    pub fn ad_hoc_failed(&self, error: &DatabaseError, sql: &str) -> Refusal {
         tracing::debug!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "a caller's statement failed");
         let text = match error {
             DatabaseError::Statement { message, code, position, hint } => {
@@ -130,7 +144,8 @@ impl Asked<'_> {
     }
 
     /// The answer when the deadline passed before the statement could run.
-    pub(crate) fn late(&self) -> Refusal {
+    #[must_use]
+    pub fn late(&self) -> Refusal {
         let id = self.log_id;
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, "the deadline passed before the statement ran");
         let text = format!("the database did not answer in time; try again later (request {id:016x})");
@@ -150,7 +165,8 @@ impl Asked<'_> {
     }
 
     /// The answer when it could not be computed as whom the statement is to run.
-    pub(crate) fn unidentified(&self, unidentified: &Unidentified) -> Refusal {
+    #[must_use]
+    pub fn unidentified(&self, unidentified: &Unidentified) -> Refusal {
         let Unidentified { key, cause } = unidentified;
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, key, "not computed: {cause}");
         let id = self.log_id;
@@ -197,7 +213,7 @@ impl Asked<'_> {
     }
 
     /// Tells the operator of an error, without any value.
-    fn warn(&self, error: &DatabaseError) {
+    pub fn warn(&self, error: &DatabaseError) {
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 
@@ -305,9 +321,11 @@ fn class(code: Option<&str>) -> String {
 /// Tells all that the database says to the author of a statement, with the line it means and a mark under the place.
 fn reported(report: &Report, sql: &str) -> String {
     let Report { message, code, position, detail, hint, nearest, may_retry } = report;
-    let mut text = match position {
-        Some(_) => "the database does not accept the statement: ".to_owned(),
-        None => "the statement failed: ".to_owned(),
+    // A place is told of what stands in its way, too.
+    let is_wrong = code.as_deref().is_none_or(|code| code.starts_with("42"));
+    let mut text = match is_wrong {
+        true => "the database does not accept the statement: ".to_owned(),
+        false => "the statement failed: ".to_owned(),
     };
     text.push_str(message);
     text.push_str(&in_parentheses(code.as_deref()));

@@ -36,6 +36,7 @@ pub use database::{
     Access, Behalf, BoxFuture, Column, Database, DatabaseError, Description, Dialect, Page, ParameterType,
     PlanMode, Ran, Report, Resume, Rows, Run, StatementSource, WrittenType,
 };
+pub use explain::{Asked, Refusal};
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
 pub use problem::{Problem, Severity};
 pub use scan::Scanned;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use trunkline_protocol::write;
-use trunkline_service::{Failure, FailureKind, Reply};
-use trunkline_sql::{DatabaseError, Unidentified};
+use trunkline_service::{FailureKind, Reply, Request};
+use trunkline_sql::{Access, Asked as Who, DatabaseError, Refusal};
 
 /// Why a call came to nothing.
 #[derive(Debug)]
@@ -18,10 +18,6 @@ pub(super) enum Fault {
     Database(DatabaseError),
     /// The caller's statement was refused or failed; places are those in `sql`.
     Statement { error: DatabaseError, sql: String },
-    /// What the database is to know of the caller could not be computed.
-    Unidentified(Unidentified),
-    /// Its time was over.
-    Late,
 }
 
 impl From<DatabaseError> for Fault {
@@ -122,131 +118,42 @@ pub(super) fn reply(answer: &Json) -> Reply {
     Reply::from_members(members).with_structured(start..end)
 }
 
-/// Which call it was.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Who<'a> {
-    pub(super) connector: &'a str,
-    pub(super) tool: &'a str,
-    pub(super) log_id: u64,
+/// Says which call it is of a tool, or of what else is named.
+pub(super) fn who<'a>(connector: &'a str, tool: &'a str, request: &Request) -> Who<'a> {
+    Who { connector, tool, access: Access::ReadOnly, log_id: request.log_id() }
 }
 
-impl Who<'_> {
-    /// The result of a tool that failed.
-    pub(super) fn failed(&self, fault: &Fault) -> Reply {
-        Reply::tool_error(&self.text(fault))
-    }
-
-    /// The failure of a request that has no error results.
-    pub(super) fn failure(&self, fault: &Fault) -> Failure {
-        let kind = match fault {
-            Fault::Said(_) | Fault::Statement { .. } => FailureKind::InvalidParams,
-            Fault::Unidentified(_) | Fault::Database(DatabaseError::Identity { .. }) => {
-                FailureKind::Forbidden
-            }
-            Fault::Database(_) => FailureKind::UpstreamUnavailable,
-            Fault::Late => FailureKind::DeadlinePassed,
-        };
-        Failure::new(kind, self.text(fault))
-    }
-
-    fn text(&self, fault: &Fault) -> String {
-        let id = self.log_id;
-        match fault {
-            Fault::Said(text) => text.clone(),
-            Fault::Unidentified(Unidentified { key, cause }) => {
-                let request = format!("{id:016x}");
-                tracing::warn!(
-                    request,
-                    connector = self.connector,
-                    tool = self.tool,
-                    key,
-                    "not computed: {cause}"
-                );
-                format!(
-                    "`{key}` is set by the server, and could not be for this call: {cause} (request {request})"
-                )
-            }
-            Fault::Late => {
-                tracing::warn!(
-                    request = format!("{id:016x}"),
-                    connector = self.connector,
-                    tool = self.tool,
-                    "the deadline passed"
-                );
-                format!(
-                    "the database did not answer in time; ask for less, or try again later (request {id:016x})"
-                )
-            }
-            Fault::Statement { error: DatabaseError::Reported(report), sql } => {
-                let place = report.position.map(|at| place_of(sql, at)).unwrap_or_default();
-                let code = report.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
-                let near = report.nearest.as_deref().map(|near| format!("; did you mean `{near}`?"));
-                let more = [&report.detail, &report.hint].into_iter().flatten();
-                let more: String = more.map(|text| format!("; {text}")).collect();
-                let near = near.unwrap_or_default();
-                let is_wrong = report.code.as_deref().is_none_or(|code| code.starts_with("42"));
-                let what = if is_wrong {
-                    "the database does not accept the statement"
-                } else {
-                    "the statement failed"
-                };
-                let retry = if report.may_retry { "; try again in a moment" } else { "" };
-                format!("{what}: {}{code}{place}{near}{more}{retry}", report.message)
-            }
-            Fault::Statement { error: DatabaseError::Refused { message }, .. } => message.clone(),
-            Fault::Database(error) | Fault::Statement { error, .. } => self.database(error),
-        }
-    }
-
-    fn database(&self, error: &DatabaseError) -> String {
-        let id = self.log_id;
-        tracing::warn!(
-            request = format!("{id:016x}"),
-            connector = self.connector,
-            tool = self.tool,
-            "{}",
-            trunkline_service::Chain(error)
-        );
-        match error {
-            DatabaseError::TimedOut { after } => {
-                format!(
-                    "it was stopped after {after:.1?}; ask for less, or try again later (request {id:016x})"
-                )
-            }
-            DatabaseError::PoolExhausted { after } => {
-                format!(
-                    "all connections to the database were busy for {after:.1?}; try again in a moment (request {id:016x})"
-                )
-            }
-            DatabaseError::Data { code: Some(code), .. }
-            | DatabaseError::Statement { code: Some(code), .. }
-                if code == "42501" =>
-            {
-                format!(
-                    "the database user of this connector lacks a right that this needs (42501, request {id:016x})"
-                )
-            }
-            DatabaseError::Statement { .. } | DatabaseError::Data { .. } | DatabaseError::Encoding { .. } => {
-                format!(
-                    "the catalogue of this database could not be read; its operator finds why in the log (request {id:016x})"
-                )
-            }
-            DatabaseError::Identity { .. } => {
-                format!(
-                    "the database does not take this caller; its operator finds why in the log (request {id:016x})"
-                )
-            }
-            _ => format!("the database does not answer; try again later (request {id:016x})"),
+impl Fault {
+    /// Words it for the caller, and tells the operator.
+    pub(super) fn told(&self, who: &Who<'_>) -> Refusal {
+        match self {
+            Self::Said(text) => Refusal::new(FailureKind::InvalidParams, text.clone()),
+            Self::Statement { error, sql } => who.ad_hoc_failed(error, sql),
+            Self::Database(error) => of_catalogue(who, error),
         }
     }
 }
 
-/// Says where a byte stands, as a person counts.
-fn place_of(sql: &str, position: usize) -> String {
-    let before = sql.get(..position.min(sql.len())).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!(" at line {line}, column {column}")
+/// Words why one of our own statements failed.
+fn of_catalogue(who: &Who<'_>, error: &DatabaseError) -> Refusal {
+    let id = who.log_id;
+    let text = match error {
+        DatabaseError::Data { code: Some(code), .. } | DatabaseError::Statement { code: Some(code), .. }
+            if code == "42501" =>
+        {
+            format!(
+                "the database user of this connector lacks a right that this needs (42501, request {id:016x})"
+            )
+        }
+        DatabaseError::Statement { .. } | DatabaseError::Data { .. } | DatabaseError::Encoding { .. } => {
+            format!(
+                "the catalogue of this database could not be read; its operator finds why in the log (request {id:016x})"
+            )
+        }
+        other => return who.failed(other),
+    };
+    who.warn(error);
+    Refusal::new(FailureKind::UpstreamUnavailable, text)
 }
 
 /// Each cut takes an eighth of one list, so that this many make any answer small.

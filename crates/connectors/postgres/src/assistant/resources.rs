@@ -12,7 +12,7 @@ use trunkline_service::{
 };
 use trunkline_sql::Value;
 
-use super::answer::{Fault, Who, bounded};
+use super::answer::{Fault, bounded, who};
 use super::{Asked, RESOURCES, schema};
 
 /// Up to so many tables, each is listed as a resource; with more, only the template tells of them.
@@ -85,7 +85,7 @@ pub(super) async fn read(asked: &Asked<'_>, request: &Request) -> Outcome {
     match read {
         Ok(Some(json)) => Ok(contents(&uri, &json)),
         Ok(None) => Err(Failure::resource_not_found(&uri)),
-        Err(fault) => Err(Who { connector, tool: "resources", log_id: request.log_id() }.failure(&fault)),
+        Err(fault) => Err(fault.told(&who(connector, "resources", request)).failure()),
     }
 }
 
@@ -142,7 +142,7 @@ pub(super) async fn complete(asked: &Asked<'_>, request: &Request) -> Outcome {
     let values = vec![schema, Value::Text(typed)];
     let fitting = asked.fixed(|all| &all.completion, values).await.map_err(|error| {
         let connector = &*asked.assistant.name;
-        Who { connector, tool: "completion", log_id: request.log_id() }.failure(&Fault::Database(error))
+        Fault::Database(error).told(&who(connector, "completion", request)).failure()
     })?;
     Ok(completion(&fitting))
 }

@@ -304,8 +304,11 @@ async fn a_plan_is_read_for_the_caller_and_nothing_is_written_by_it() {
             "select 1; select 2",
             "`one statement`: the statement begins a second statement at line 1, column 11: `select 2`",
         ),
-        ("select custmer_id\nfrom orders", "at line 1, column 8; did you mean `customer_id`?"),
-        ("selec 1", "at line 1, column 1; did you mean `select`?"),
+        (
+            "select custmer_id\nfrom orders",
+            "at line 1, column 8\n  select custmer_id\n         ^\ndid you mean `customer_id`?",
+        ),
+        ("selec 1", "at line 1, column 1\n  selec 1\n  ^\ndid you mean `select`?"),
         ("select o.nothing\nfrom orders o\nwhere id = 'x'", "at line 1, column 8"),
         ("select\n  missing(id) from orders", "at line 2, column 3"),
         ("show all", "write the statement itself"),
@@ -545,7 +548,7 @@ async fn a_dropped_index_advice_leaves_nothing_running() {
     // Whoever holds the lock is not waited for long, and is told of as what it is.
     locker.run("begin; lock table orders").await;
     let text = refused(&assistant, INDEXES, json!({ "sql": sql })).await;
-    assert!(text.starts_with("the statement failed") && text.contains("try again"), "{text}");
+    assert!(text.starts_with("the statement failed") && text.contains("try it again"), "{text}");
 }
 
 #[tokio::test]
