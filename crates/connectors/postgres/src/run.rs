@@ -25,6 +25,7 @@ use crate::fault::{Context, is_demoted, is_late, is_lost, is_stale};
 use crate::framing::LONGEST;
 use crate::node::Place;
 use crate::nodes::Route;
+use crate::shared::now;
 use crate::statement::{PostgresStatement, columns_changed, same_columns};
 use crate::transaction::{self, Bounds, Extent, Opening, Setter, Unopened};
 use vigil::unless_silent;
@@ -274,8 +275,8 @@ impl<W: Rows> Call<'_, W> {
     /// Rows that nobody wants keep the server busy behind the answer: such a run counts as slow.
     fn note_shared(&self, outcome: &Result<End, Fault>, took: Duration) {
         match outcome {
-            Ok(End::Complete(_)) => self.statement.lane.note_shared(took),
-            Ok(End::Full) => self.statement.lane.note_shared(Duration::MAX),
+            Ok(End::Complete(_)) => self.statement.lane.note_shared(took, now()),
+            Ok(End::Full) => self.statement.lane.note_shared(Duration::MAX, now()),
             Err(_) => {}
         }
     }

@@ -190,7 +190,7 @@ impl Drop for Watch<'_> {
 }
 
 /// Microseconds since this process first asked, never 0.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     micros(START.elapsed()).max(1)
 }

@@ -9,6 +9,7 @@ use trunkline_sql::{PlanMode, Rows};
 
 use super::{Call, End, Fault, stream};
 use crate::exclusive::Lease;
+use crate::shared::now;
 use crate::transaction::Bounds;
 
 impl<W: Rows> Call<'_, W> {
@@ -45,7 +46,7 @@ impl<W: Rows> Call<'_, W> {
     /// such a run counts as slow.
     pub(super) fn note_exclusive(&self, end: End, began: Instant) {
         let took = if end == End::Full { Duration::MAX } else { began.elapsed() };
-        self.statement.lane.note_exclusive(took);
+        self.statement.lane.note_exclusive(took, now());
         self.note_page(end);
     }
 }
