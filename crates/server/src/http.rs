@@ -9,6 +9,7 @@ mod connection;
 mod events;
 mod handshake;
 mod heads;
+mod inline;
 mod line;
 mod post;
 mod socket;

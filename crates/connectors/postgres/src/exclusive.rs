@@ -135,7 +135,7 @@ impl Pool {
         let idle = if self.line.is_empty() { self.take_idle() } else { None };
         let owned = match idle {
             Some(owned) => owned,
-            None => self.open().await?,
+            None => Box::pin(self.open()).await?,
         };
         Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean, undo: None })
     }

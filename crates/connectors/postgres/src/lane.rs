@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn a_hiccup_of_less_than_a_second_sends_nobody_away() {
         let choice = LaneChoice::new(true);
-        (0..WINDOW * 4).for_each(|_| choice.note_shared(SLOW * 2, 1000));
+        (0..WINDOW * 4).for_each(|_| choice.note_shared(SLOW * 2, 0));
         assert!(choice.is_shared());
-        (0..WINDOW * 100).for_each(|run| choice.note_shared(SLOW / 2, u64::from(run) * 1000));
+        // The rest of that second, of a tool that is called often.
+        count(WINDOW * 100, |_, now| choice.note_shared(SLOW / 2, now));
         assert!(choice.is_shared());
-        assert!(!share(&choice, 7));
     }
 
     #[test]

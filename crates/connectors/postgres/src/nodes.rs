@@ -122,7 +122,7 @@ impl Nodes {
         if let Some(node) = self.healthy(route, caller) {
             return node;
         }
-        self.look(route, caller).await;
+        Box::pin(self.look(route, caller)).await;
         self.next(route, caller).unwrap_or(&self.primary)
     }
 

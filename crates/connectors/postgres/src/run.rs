@@ -100,9 +100,10 @@ impl<W: Rows> Call<'_, W> {
         ran
     }
 
+    /// What most calls never come to is boxed: a call's memory is what the longest way needs, and much of it cold.
     async fn run_somewhere(&mut self) -> Result<Option<u64>, DatabaseError> {
         if self.wants_cursor() {
-            return self.run_paged().await.map(|()| None);
+            return Box::pin(self.run_paged()).await.map(|()| None);
         }
         let mut tries = SHARED_TRIES;
         while self.is_shared() {
@@ -119,7 +120,7 @@ impl<W: Rows> Call<'_, W> {
         let mut tries = EXCLUSIVE_TRIES;
         loop {
             tries -= 1;
-            match self.run_exclusive().await {
+            match Box::pin(self.run_exclusive()).await {
                 Ok(affected) => return Ok(affected),
                 Err(fault) if self.move_on(&fault, tries > 0) => tries = EXCLUSIVE_TRIES,
                 Err(fault) => self.settle_exclusive(fault, tries > 0)?,
@@ -239,7 +240,7 @@ impl<W: Rows> Call<'_, W> {
                 Some(prepared) => prepared,
                 None => {
                     let epoch = statement.epoch();
-                    let prepared = prepare(statement, client).await?;
+                    let prepared = Box::pin(prepare(statement, client)).await?;
                     statement.keep(&session, epoch, prepared.clone());
                     prepared
                 }
@@ -483,7 +484,7 @@ async fn prepared(statement: &PostgresStatement, lease: &mut Lease) -> Result<Op
         return Ok(None);
     }
     let epoch = statement.epoch();
-    let prepared = prepare(statement, session.client()).await;
+    let prepared = Box::pin(prepare(statement, session.client())).await;
     if prepared.is_err() {
         lease.finish();
     }
@@ -510,7 +511,7 @@ async fn setter(lease: &mut Lease, behalf: &Behalf) -> Result<Option<Setter>, Fa
     if session.is_pooled() {
         return Ok(Some(extent.unprepared()));
     }
-    let setter = extent.prepare(session.client()).await;
+    let setter = Box::pin(extent.prepare(session.client())).await;
     if setter.is_err() {
         lease.finish();
     }
@@ -533,7 +534,7 @@ async fn stream<W: Rows>(
     let client = session.client();
     let stream = match prepared {
         Some(prepared) => client.query_raw(prepared, values.iter().map(Bound)).await,
-        None => client.query_typed_raw(&statement.recipe.sql, statement.typed(values)).await,
+        None => Box::pin(client.query_typed_raw(&statement.recipe.sql, statement.typed(values))).await,
     };
     let mut stream = pin!(stream.map_err(|error| reported(error, clean))?);
     let mut scratch = String::new();

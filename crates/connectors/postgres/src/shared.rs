@@ -73,7 +73,7 @@ impl SharedLane {
         let slot = self.slots.get(at).unwrap_or(&self.slots[0]);
         match self.usable(slot) {
             Some(session) => Ok(session),
-            None => match self.open(slot, at).await {
+            None => match Box::pin(self.open(slot, at)).await {
                 Err(error @ DatabaseError::Full { .. }) => {
                     self.slots.iter().find_map(|slot| self.usable(slot)).ok_or(error)
                 }

@@ -95,7 +95,8 @@ impl RowWriter {
             reporter: None,
             last: 0,
             json: Vec::with_capacity(1024),
-            members: Vec::with_capacity(3072),
+            // A power of two costs the allocator least.
+            members: Vec::with_capacity(4096),
             column: 0,
             depth: 0,
             objects: 0,

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trunkline_service::Caller;
 
+use super::inline::Inline;
 use super::socket::{Socket, Writes};
 use super::timer::{Clock, CoarseTimer};
 use super::{Http, Path};
@@ -171,9 +172,10 @@ impl Http {
         let mut tick = pin!(tokio::time::sleep(clock.tick()));
         let (mut registered, mut answered) = (false, 0);
         let (mut stalled, mut waiting) = (0, None);
+        let mut inline = Inline::default();
         poll_fn(|context| {
             loop {
-                if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                if let Poll::Ready(result) = inline.poll(connection.as_mut(), context) {
                     return Poll::Ready(result);
                 }
                 // One registration lasts: polling the token on every wake would cost each request its lock.
@@ -181,7 +183,7 @@ impl Http {
                     registered = true;
                     if told.as_mut().poll(context).is_ready() {
                         end(connection.as_mut());
-                        return connection.as_mut().poll(context);
+                        return inline.poll(connection.as_mut(), context);
                     }
                     let _ = tick.as_mut().poll(context);
                 }
