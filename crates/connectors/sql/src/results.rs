@@ -177,11 +177,15 @@ impl Reading<'_> {
 }
 
 /// Puts the answer together: one content, and where the page after it is.
-fn reply(request: &Request, format: Format, lines: Vec<u8>, shape: &Shape, next: Option<&str>) -> Reply {
+fn reply(request: &Request, format: Format, mut lines: Vec<u8>, shape: &Shape, next: Option<&str>) -> Reply {
     let text = match format {
         Format::Csv => table::csv_of_lines(&lines, shape).into_bytes(),
-        Format::JsonLines if lines.is_empty() => lines,
-        Format::JsonLines => [&*lines, b"\n"].concat(),
+        Format::JsonLines => {
+            if !lines.is_empty() {
+                lines.push(b'\n');
+            }
+            lines
+        }
     };
     let mut meta = Vec::new();
     if let Some(next) = next {

@@ -17,8 +17,8 @@ pub(crate) const CHANGED: &str = "the rows changed since the last page; call aga
 /// Most rows of one page of a resource.
 const MOST_LINES: u32 = 10_000;
 
-/// Most bytes of one page of a resource, as JSON.
-const MOST_LINE_BYTES: usize = 1 << 20;
+/// Most bytes of one page of a resource, as JSON. On its way such a page is in memory several times.
+const MOST_LINE_BYTES: usize = 256 << 10;
 
 /// Room for `,"nextCursor":"..."`.
 const CURSOR_TAIL: usize = 144;
