@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// Returns by how much the bounds of tests are stretched now: what `TRUNKLINE_TEST_SLACK` says, else by how many times more
-/// work there is than processors, at least 1 and at most [`MOST`].
+/// work there is than processors, at least 1 and at most 8.
 ///
 /// A quiet machine gets 1, so that a bound that is passed there is passed for a reason.
 #[must_use]
