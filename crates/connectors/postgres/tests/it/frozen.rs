@@ -72,7 +72,7 @@ async fn a_statement_under_way_leaves_a_replica_that_freezes_and_does_not_go_on_
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_its_time_is_not_left() {
+async fn a_replica_is_not_left_by_a_statement_that_takes_its_time() {
     let (primary, replicas) = servers(1).await;
     let postgres = open_all(&primary, &replicas, "");
     let (slow, _) = prepare(&postgres, SLOW).await;

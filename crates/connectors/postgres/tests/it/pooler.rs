@@ -280,7 +280,7 @@ async fn a_callers_own_statement_passes_the_same_gate() {
 }
 
 #[tokio::test]
-async fn a_trial_of_indexes_that_is_dropped_leaves_no_hypothetical_one_for_others() {
+async fn a_trial_with_hypopg_that_is_dropped_leaves_no_index_for_others() {
     let setup = Setup::make("").await;
     setup.watcher.run(crate::assistant::BIG).await;
     setup.watcher.run("create extension hypopg").await;
