@@ -179,10 +179,7 @@ impl Pool {
         };
         match timeout(most, served).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(match self.dialer.failed_within(most * 2) {
-                Some(error) => error,
-                None => DatabaseError::PoolExhausted { after: most },
-            }),
+            Err(_) => Err(self.exhausted(most)),
         }
     }
 
@@ -212,12 +209,14 @@ impl Pool {
         tracing::debug!(?waited, served = permit.is_ok(), "a call waited for a connection");
         match permit {
             Ok(Ok(permit)) => Ok(permit),
-            // All in use may also be because none of them can be opened.
-            _ => Err(match self.dialer.failed_within(most * 2) {
-                Some(error) => error,
-                None => DatabaseError::PoolExhausted { after: waited },
-            }),
+            _ => Err(self.exhausted(waited)),
         }
+    }
+
+    /// Says why no connection was had in all that time: all in use may also be because none of them can be opened.
+    fn exhausted(&self, after: Duration) -> DatabaseError {
+        let failed = self.dialer.failed_within(self.dialer.connect_timeout() * 2);
+        failed.unwrap_or(DatabaseError::PoolExhausted { after })
     }
 
     /// Tells how long calls waited for a connection.

@@ -379,7 +379,7 @@ impl<W: Rows> Call<'_, W> {
         let session = lease.session()?;
         let client = session.client();
         let leaves_traces = self.statement.leaves_traces;
-        let began = Instant::now();
+        let began = now();
         let mut clean = true;
         // What no cursor can be declared for, like `explain`, goes on by running again.
         self.rows.skip(self.page.resume.map_or(0, |resume| resume.sent));
@@ -414,6 +414,16 @@ impl<W: Rows> Call<'_, W> {
             (Err(unopened), _) => Err(unopened.into_fault(clean)),
             (Ok(()), outcome) => outcome.map(|end| self.note_exclusive(end, began)),
         }
+    }
+
+    /// Takes note of how a read on the exclusive lane ended that began then, in microseconds. Rows that nobody wants keep the
+    /// server busy behind the answer, so such a run counts as slow.
+    fn note_exclusive(&self, end: End, began: u64) {
+        let now = now();
+        let took =
+            if end == End::Full { Duration::MAX } else { Duration::from_micros(now.saturating_sub(began)) };
+        self.statement.lane.note_exclusive(took, now);
+        self.note_page(end);
     }
 
     /// Takes note of a result that ended early and could go on: its statement's next run has a cursor.

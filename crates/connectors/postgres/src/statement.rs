@@ -101,8 +101,8 @@ struct Prepared {
 }
 
 impl PostgresStatement {
-    /// Puts together what was decided. `may_share` says that it is a declared read which runs for
-    /// every caller alike and calls nothing volatile: it starts on the shared lane.
+    /// Puts together what was decided. `may_share` says that it is a declared read which runs for every caller alike and calls
+    /// nothing volatile: it starts on the shared lane.
     pub(crate) fn new(
         access: Access,
         recipe: Recipe,

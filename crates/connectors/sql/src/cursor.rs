@@ -226,8 +226,7 @@ impl Pager {
 
     /// Opens a URI; `None` when it is none of this connector's, or not of this caller, or has expired.
     pub(crate) fn open_uri(&self, uri: &str, caller: &Caller) -> Option<(Format, Rest)> {
-        let (format, sealed) = uri.strip_prefix(&self.root())?.split_once('/')?;
-        let format = Format::parse(format)?;
+        let (format, sealed) = self.parts(uri)?;
         let payload = self.sealer.open(Purpose::Results, &caller.identity(), sealed.as_bytes()).ok()?;
         let (place, rest) = Place::read(&payload)?;
         let (length, rest) = rest.split_first()?;
@@ -238,8 +237,12 @@ impl Pager {
 
     /// Tells whether a URI has the form of one of this connector's, whether or not it can be opened.
     pub(crate) fn is_link(&self, uri: &str) -> bool {
-        let rest = uri.strip_prefix(&self.root()).and_then(|rest| rest.split_once('/'));
-        rest.is_some_and(|(format, _)| Format::parse(format).is_some())
+        self.parts(uri).is_some()
+    }
+
+    fn parts<'a>(&self, uri: &'a str) -> Option<(Format, &'a str)> {
+        let (format, sealed) = uri.strip_prefix(&self.root())?.split_once('/')?;
+        Some((Format::parse(format)?, sealed))
     }
 
     /// Returns the template of such URIs.

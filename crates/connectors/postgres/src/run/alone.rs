@@ -1,9 +1,6 @@
 //! Runs a declared read on a connection of its own with nothing around it: what may be pipelined with others, and is too slow
 //! for that, needs no transaction either. Its session was opened to read only, and it calls nothing that could change that.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
 use tokio_postgres::Statement;
 use trunkline_sql::{PlanMode, Rows};
 
@@ -30,7 +27,7 @@ impl<W: Rows> Call<'_, W> {
         let mut clean = true;
         self.rows.skip(self.page.resume.map_or(0, |resume| resume.sent));
         let session = lease.session()?;
-        let began = Instant::now();
+        let began = now();
         let outcome =
             stream(session, prepared, self.statement, self.values, &mut *self.rows, &mut clean).await;
         match &outcome {
@@ -41,12 +38,5 @@ impl<W: Rows> Call<'_, W> {
             Ok(End::Full) | Err(_) => lease.drain(),
         }
         outcome.map(|end| self.note_exclusive(end, began))
-    }
-    /// Takes note of how a read on the exclusive lane ended. Rows that nobody wants keep the server busy behind the answer, so
-    /// such a run counts as slow.
-    pub(super) fn note_exclusive(&self, end: End, began: Instant) {
-        let took = if end == End::Full { Duration::MAX } else { began.elapsed() };
-        self.statement.lane.note_exclusive(took, now());
-        self.note_page(end);
     }
 }
