@@ -13,10 +13,39 @@ pub struct Caller {
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// What the caller's token may be used for.
     pub scopes: Vec<Box<str>>,
-    /// The roles the configuration gives the caller.
+    /// The roles the configuration gives the caller, in the order of the configuration.
     pub roles: Vec<Box<str>>,
     /// The user of this machine, who holds every scope.
     pub is_local: bool,
+    /// How the identity was proven.
+    pub proof: Proof,
+    /// When the proof ends, in seconds since 1970; `None` for never.
+    pub expires: Option<u64>,
+    /// The set that [`roles`](Self::roles) is, as a number of the process; 0 for no roles at all.
+    pub role_set: u32,
+    /// The claims that rules look at, as a raw JSON object by path, for the record; empty when there are none.
+    pub evidence: Box<str>,
+}
+
+/// How an identity was proven, without anything that proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Proof {
+    /// By being on this machine.
+    #[default]
+    Local,
+    /// By a token, signed or introspected, that the section of that name accepted.
+    Token {
+        /// The name of the section: `company` of `[auth.jwt.company]`.
+        section: Box<str>,
+    },
+    /// By an API key.
+    Key {
+        /// The key's public id.
+        id: Box<str>,
+        /// The name the key was made for, which `match = { key = "..." }` compares.
+        name: Box<str>,
+    },
 }
 
 static LOCAL: LazyLock<Arc<Caller>> =

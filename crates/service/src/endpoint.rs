@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use trunkline_protocol::{Revision, meta};
 
 use crate::Service;
+use crate::authenticate::Access;
 use crate::catalog::{Catalog, Icon};
 use crate::request::TimeAllowed;
 use crate::shared::{Change, InMemory, Shared};
@@ -87,6 +88,8 @@ pub struct Endpoint {
     pub result_meta: Vec<u8>,
     /// How long a request may take.
     pub time: TimeAllowed,
+    /// Who may come in.
+    pub access: Access,
 }
 
 impl Endpoint {
@@ -101,7 +104,14 @@ impl Endpoint {
     ) -> Self {
         let result_meta = info.result_meta();
         let time = deadline.map_or(TimeAllowed::Unlimited, TimeAllowed::Within);
-        Self { service, catalog, info, capabilities, result_meta, time }
+        Self { service, catalog, info, capabilities, result_meta, time, access: Access::Local }
+    }
+
+    /// Says who may come in; only the local user unless set.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
     }
 }
 

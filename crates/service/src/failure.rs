@@ -123,6 +123,7 @@ struct Inner {
     public: Cow<'static, str>,
     data: Option<Vec<u8>>,
     retry_after: Option<Duration>,
+    scopes: Vec<Box<str>>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -130,7 +131,14 @@ impl Failure {
     /// Makes a failure with the text a caller may read: no addresses, paths, foreign SQL or secrets.
     #[must_use]
     pub fn new(kind: FailureKind, public: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, public: public.into(), data: None, retry_after: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            public: public.into(),
+            data: None,
+            retry_after: None,
+            scopes: Vec::new(),
+            source: None,
+        }))
     }
 
     /// Refuses a request that needs what the client did not declare. `required` is an object shaped as `ClientCapabilities`.
@@ -144,6 +152,17 @@ impl Failure {
         );
         let data = serde_json::json!({ "requiredCapabilities": required });
         Self::new(FailureKind::MissingCapability, text).with_data(data.to_string().into_bytes())
+    }
+
+    /// Refuses a request whose caller lacks scopes: `missing` are all that the operation needs and the caller has not. Over
+    /// HTTP it is answered with a challenge. Spec: 2026-07-28 basic/authorization#scope-challenge-handling.
+    #[must_use]
+    pub fn insufficient_scope(missing: Vec<Box<str>>) -> Self {
+        let text = format!("this needs the scopes `{}`, which the token does not have", missing.join(" "));
+        let data = serde_json::json!({ "requiredScopes": missing });
+        let mut failure = Self::new(FailureKind::Forbidden, text).with_data(data.to_string().into_bytes());
+        failure.0.scopes = missing;
+        failure
     }
 
     /// Says that no resource has that URI. Clients of an older revision get the code it had then.
@@ -205,6 +224,12 @@ impl Failure {
     #[must_use]
     pub fn data(&self) -> Option<&[u8]> {
         self.0.data.as_deref()
+    }
+
+    /// Returns the scopes that are missing, when that is why.
+    #[must_use]
+    pub fn missing_scopes(&self) -> &[Box<str>] {
+        &self.0.scopes
     }
 
     /// Returns how long to wait before another try.

@@ -3,6 +3,7 @@
 //! A [`Request`] is always in the terms of 2026-07-28: stateless, with its own caller and deadline. Edges translate older
 //! revisions before they get here. Payloads stay raw bytes.
 
+pub mod authenticate;
 pub mod caller;
 pub mod catalog;
 mod chain;
@@ -10,8 +11,11 @@ pub mod endpoint;
 #[cfg(feature = "expression")]
 pub mod expression;
 pub mod failure;
+#[cfg(feature = "file")]
+pub mod file;
 pub mod layers;
 mod nearest;
+pub mod notes;
 pub mod outlet;
 pub mod reply;
 pub mod request;
@@ -22,7 +26,8 @@ pub mod shared;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use caller::Caller;
+pub use authenticate::{Access, Authenticator, Credentials, Denied, DeniedKind};
+pub use caller::{Caller, Proof};
 pub use catalog::{
     Annotations, Catalog, CatalogError, Icon, PromptArgument, PromptDefinition, ResourceDefinition,
     TemplateDefinition, ToolDefinition, ToolName,
@@ -31,6 +36,7 @@ pub use chain::Chain;
 pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;
+pub use notes::{Decided, Notes};
 pub use outlet::{Attached, Event, Log, Outlet, Progress};
 pub use reply::{CacheScope, Hints, Reply, ReplyKind};
 pub use request::{Input, ParamHeaders, Request, TimeAllowed};

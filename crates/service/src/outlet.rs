@@ -48,6 +48,12 @@ impl Outlet {
         self.events.send(event).await.is_ok()
     }
 
+    /// Returns the same outlet with another word for when a stream without end should end.
+    #[must_use]
+    pub fn closing_on(&self, closing: CancellationToken) -> Self {
+        Self { events: self.events.clone(), closing }
+    }
+
     /// Returns what is cancelled when a stream without end should end gracefully.
     #[must_use]
     pub fn closing(&self) -> &CancellationToken {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 use trunkline_protocol::{Envelope, Method, Revision, Token, member_at};
 
 use crate::caller::Caller;
+use crate::notes::Notes;
 use crate::outlet::{Attached, Log, Outlet, Progress};
 
 /// A request on its way to the tool that answers it. It owns the body once; parts of it are spans.
@@ -28,6 +30,7 @@ struct Inner {
     attached: Option<Box<Attached>>,
     input: Option<Box<Input>>,
     headers: ParamHeaders,
+    notes: Option<Arc<Notes>>,
     target: u32,
     log_id: u64,
 }
@@ -132,6 +135,7 @@ impl Request {
             attached: None,
             input: None,
             headers: ParamHeaders::NotUsed,
+            notes: None,
             target: 0,
             log_id,
         }))
@@ -170,6 +174,25 @@ impl Request {
     pub fn with_param_headers(mut self, headers: ParamHeaders) -> Self {
         self.0.headers = headers;
         self
+    }
+
+    /// Asks the guards to note what they decide.
+    pub fn note_on(&mut self, notes: Arc<Notes>) {
+        self.0.notes = Some(notes);
+    }
+
+    /// Returns where the guards note what they decide; `None` when nobody keeps a record.
+    #[must_use]
+    pub fn notes(&self) -> Option<&Arc<Notes>> {
+        self.0.notes.as_ref()
+    }
+
+    /// Lets the stream of this request end before its edge does: when `closing`, which should be a child of
+    /// [`Outlet::closing`], is cancelled.
+    pub fn end_stream_on(&mut self, closing: CancellationToken) {
+        if let Some(attached) = &mut self.0.attached {
+            attached.outlet = attached.outlet.closing_on(closing);
+        }
     }
 
     /// Returns the method.

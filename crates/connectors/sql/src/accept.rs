@@ -11,10 +11,10 @@ use serde_json::Value as Json;
 use trunkline_protocol::Token;
 use trunkline_protocol::json::{Kind, Scanner, SyntaxError};
 
+use crate::Problem;
 use crate::database::{Dialect, ParameterType};
 use crate::decimal::Decimal;
 use crate::format;
-use crate::problem::Problem;
 use crate::spec::{Rules, Spec};
 use crate::value::{JsonKind, Value};
 

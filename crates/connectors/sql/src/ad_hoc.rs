@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use trunkline_service::{Annotations, Caller, ToolDefinition, ToolName};
 
+use crate::Problem;
 use crate::cursor;
 use crate::database::{Access, Column, Dialect, StatementSource, WrittenType};
 use crate::file::TextForm;
 use crate::options::Options;
 use crate::param::{BindError, Plan};
-use crate::problem::Problem;
 use crate::schema;
 use crate::shape::{self, Form, Limits, Shape};
 use crate::spec::{Rules, Spec};

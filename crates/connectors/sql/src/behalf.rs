@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json};
 use trunkline_service::Caller;
 use trunkline_service::expression::{Expected, Expression, Scope};
 
+use crate::Problem;
 use crate::database::Behalf;
-use crate::problem::Problem;
 
 /// `session` and `role` of `[connectors.X]`, compiled. Their expressions read the caller and nothing a client sends.
 ///

@@ -17,10 +17,10 @@ use crate::explain::{self, Asked, Late, Refusal};
 use crate::learn::{self, Learning, Unprepared};
 use crate::options::{AdHoc, Options, SchemaProfile};
 use crate::param::{BindError, Bound, Plan};
-use crate::problem::{Problem, Severity};
 use crate::result::{Next, RowWriter, Shape};
 use crate::schema;
 use crate::tool::Tool;
+use crate::{Problem, Severity};
 
 /// A database and its declared tools as a service. [`Request::target`] is the index into [`SqlConnector::definitions`].
 #[derive(Debug)]

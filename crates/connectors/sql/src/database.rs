@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use trunkline_service::Caller;
 
-use crate::problem::Problem;
+use crate::Problem;
 use crate::value::{JsonKind, Value};
 
 /// A boxed future that can be dropped at any time.

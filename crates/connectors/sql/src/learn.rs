@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
 
+use crate::Problem;
 use crate::connector::{Prepared, definition};
 use crate::cursor;
 use crate::database::{Access, DatabaseError, Description, Dialect};
 use crate::options::Options;
 use crate::param::Plan;
-use crate::problem::Problem;
 use crate::shape::{self, Form, Limits, Shape};
 use crate::tool::Tool;
 

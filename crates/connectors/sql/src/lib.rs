@@ -17,7 +17,6 @@ mod learn;
 mod lex;
 pub mod options;
 mod param;
-pub mod problem;
 pub mod result;
 mod results;
 pub mod scan;
@@ -38,9 +37,10 @@ pub use database::{
 };
 pub use explain::{Asked, Refusal};
 pub use options::{AdHoc, Options, SchemaProfile, SharedKeys};
-pub use problem::{Problem, Severity};
+
 pub use scan::Scanned;
 pub use sqlite_type::SqliteType;
 pub use tool::Tool;
+pub use trunkline_service::file::{Problem, Severity};
 pub use trunkline_service::nearest;
 pub use value::{JsonKind, Value};

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use trunkline_service::{Caller, ToolName};
 
+use crate::Problem;
 use crate::behalf::{SessionPlan, Unidentified};
 use crate::database::{Access, Behalf};
 use crate::file::{DurationText, SizeText};
-use crate::problem::Problem;
 
 /// What a connector allows and bounds, whatever its database.
 #[derive(Debug, Clone, PartialEq, Eq)]

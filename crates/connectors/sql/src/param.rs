@@ -6,10 +6,10 @@ use trunkline_protocol::json::{Kind, Scanner, SyntaxError};
 use trunkline_service::Caller;
 use trunkline_service::expression::EvaluationError;
 
+use crate::Problem;
 use crate::accept::{Accept, Unfit, name_of};
 use crate::cursor::ARGUMENT;
 use crate::database::{Dialect, ParameterType};
-use crate::problem::Problem;
 use crate::spec::Spec;
 use crate::value::{JsonKind, Value};
 

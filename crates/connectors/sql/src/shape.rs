@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json, json};
 use trunkline_protocol::write;
 
+use crate::Problem;
 use crate::database::Column;
 use crate::file::{ColumnKind, Returns, TextForm};
-use crate::problem::Problem;
 use trunkline_service::nearest;
 
 /// What a result looks like, and how much of it may be sent.

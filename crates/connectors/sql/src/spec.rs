@@ -6,10 +6,10 @@ use regex::Regex;
 use serde_json::{Number, Value as Json};
 use trunkline_service::expression::{ArgType, Expected, Expression, Scope};
 
+use crate::Problem;
 use crate::accept::Accept;
 use crate::database::{Dialect, WrittenType};
 use crate::file::ParamFile;
-use crate::problem::Problem;
 use crate::sqlite_type::SqliteType;
 use crate::value::JsonKind;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use trunkline_service::ToolName;
 use trunkline_service::nearest;
 
+use crate::Problem;
 use crate::database::{Access, Dialect, PlanMode, StatementSource};
 use crate::file::{ColumnKind, ParamFile, Returns, TextForm, ToolFile};
 use crate::options::Options;
-use crate::problem::Problem;
 use crate::scan::{MAX_PARAMETERS, Scanned, is_parameter_name};
 use crate::spec::Spec;
 

@@ -35,6 +35,7 @@ fn caller() -> Caller {
         scopes: vec!["read".into()],
         roles: vec!["support".into(), "staff".into()],
         is_local: false,
+        ..Caller::default()
     }
 }
 
