@@ -281,6 +281,7 @@ async fn start(
 fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
     HttpOptions {
         path: PATH.to_owned(),
+        public_path: None,
         max_body: server.max_body,
         allowed: Allowed::new(&server.allowed_hosts, &server.allowed_origins),
         tolerate_version_header: server.tolerate_version_header,

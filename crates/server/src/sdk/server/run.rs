@@ -183,6 +183,7 @@ impl BuiltServer {
     pub fn http_options(&self) -> HttpOptions {
         HttpOptions {
             path: self.serving.path.clone(),
+            public_path: None,
             max_body: self.serving.max_body,
             allowed: Allowed::new(&self.serving.allowed_hosts, &self.serving.allowed_origins),
             tolerate_version_header: false,
