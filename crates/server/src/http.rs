@@ -266,10 +266,9 @@ impl Http {
 
     fn check_path(&self, uri: &Uri, place: Path) -> Result<(), Response<Answer>> {
         let served = [Some(&self.options.path), self.options.public_path.as_ref()];
-        let is_here = served
-            .into_iter()
-            .flatten()
-            .any(|path| uri.path() == path || uri.path().strip_suffix('/') == Some(path.trim_end_matches('/')));
+        let is_here = served.into_iter().flatten().any(|path| {
+            uri.path() == path || uri.path().strip_suffix('/') == Some(path.trim_end_matches('/'))
+        });
         if place == Path::Chosen || is_here {
             return Ok(());
         }
