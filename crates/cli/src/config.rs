@@ -284,6 +284,7 @@ fn is_code(path: &[String]) -> bool {
         && path.last().is_some_and(|key| matches!(key.as_str(), "sql" | "from" | "when" | "session" | "role"))
 }
 
+/// A table of expressions.
 fn is_session(path: &[String]) -> bool {
-    path.len() == 3 && path.last().is_some_and(|key| key == "session")
+    path.len() == 3 && path.last().is_some_and(|key| matches!(key.as_str(), "session" | "when"))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::header::Allowed;
+use trunkline_service::Access;
 use trunkline_service::endpoint::Live;
 use trunkline_service::{Answer, Request, Service, TimeAllowed};
 
@@ -201,7 +202,8 @@ impl BuiltServer {
     }
 
     fn check_address(&self, address: SocketAddr) -> Result<(), ServeError> {
-        if address.ip().is_loopback() || self.serving.allows_unauthenticated {
+        let is_guarded = matches!(self.hub.assembly.options.access, Access::Guarded { .. });
+        if address.ip().is_loopback() || is_guarded || self.serving.allows_unauthenticated {
             Ok(())
         } else {
             Err(ServeError::Unauthenticated(address))
