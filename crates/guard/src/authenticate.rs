@@ -1,1 +1,5 @@
 //! Who asks: a caller from a signed token, an introspected token or an API key.
+
+mod contract;
+
+pub use contract::{Assign, KeyCheck, Unassigned, Verified};
