@@ -101,6 +101,18 @@ impl WriteError {
             _ => None,
         }
     }
+
+    /// Whether a table is missing, or the schema that it would be in.
+    #[must_use]
+    pub fn is_missing_table(&self) -> bool {
+        matches!(self.code(), Some("42P01" | "3F000"))
+    }
+
+    /// Returns what to do when the login lacks a right.
+    #[must_use]
+    pub fn help(&self) -> Option<&'static str> {
+        (self.code() == Some("42501")).then_some(RIGHTS)
+    }
 }
 
 impl Postgres {
@@ -168,6 +180,22 @@ impl Writer {
             Ok(done) => done,
             Err(_) => Err(WriteError::Unclear { message: format!("no answer within {:?}", self.within) }),
         }
+    }
+
+    /// Makes tables in the schema `trunkline`, which is made, too, when it is missing. `tables` has to bear being run again; several
+    /// nodes may do so at once.
+    ///
+    /// # Errors
+    /// Like [`run`](Self::run); [`help`](WriteError::help) of the error says which right is missing.
+    ///
+    /// # Cancel safety
+    /// Like [`run`](Self::run).
+    pub async fn establish(&self, tables: &str) -> Result<(), WriteError> {
+        let rows = self.run("select pg_catalog.to_regnamespace('trunkline') is not null", &[]).await?;
+        let is_there = rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
+        // Making it needs a right on the database, even where it is there.
+        let schema = if is_there { "" } else { "create schema if not exists trunkline; " };
+        self.script(&format!("select pg_catalog.pg_advisory_xact_lock({LOCK}); {schema}{tables}")).await
     }
 
     async fn attempt(&self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, WriteError> {
@@ -285,3 +313,9 @@ impl fmt::Debug for Value<'_> {
 
 /// Whatever the login is set to by itself.
 const BEGIN: &str = "begin isolation level read committed read write";
+
+/// By which those who make tables wait for each other: `trunklin` as a number.
+const LOCK: i64 = 0x7472_756e_6b6c_696e;
+
+const RIGHTS: &str = "what Trunkline keeps is in the schema `trunkline`, which the user of the connector's `url` has to own: have \
+                      whoever looks after the database run `create schema if not exists trunkline authorization ` with that user";

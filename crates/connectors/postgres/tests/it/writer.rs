@@ -31,13 +31,47 @@ async fn what_is_run_is_committed_on_a_connector_that_is_read_only() {
     let client = database.client().await;
     assert_eq!(client.value("select count(*) from kept").await.as_deref(), Some("1"));
     // A login that is set to read only by itself is no hindrance.
-    client.run("create role reader login; alter role reader set default_transaction_read_only = on; grant select, insert on kept to reader").await;
-    let url = database.url.replace("postgres@", "reader@").replace("//postgres:", "//reader:");
+    let (role, url) = login(&database.url);
+    let rights = "create role {} login; alter role {} set default_transaction_read_only = on; grant select, insert on kept to {}";
+    client.run(&rights.replace("{}", &role)).await;
     let reader = open(&url, "").writer(WITHIN);
     reader.run("insert into kept (n) values ($1)", &[Value::Int(Some(2))]).await.unwrap();
     let denied = reader.run("delete from kept", &[]).await.unwrap_err();
     assert_eq!(denied.code(), Some("42501"), "{denied}");
-    client.run("drop owned by reader; drop role reader").await;
+}
+
+#[tokio::test]
+async fn tables_are_made_by_many_at_once_and_a_missing_right_is_told() {
+    let database = postgres::database().await;
+    let tables = "create table if not exists trunkline.kept (n bigint)";
+    let writers: Vec<_> = (0..6).map(|_| open(&database.url, "").writer(WITHIN)).collect();
+    let made = futures_util::future::join_all(writers.iter().map(|writer| writer.establish(tables))).await;
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    assert_eq!(number(&writers[0], "select count(*) from trunkline.kept").await, 0);
+
+    let database = postgres::database().await;
+    let (role, url) = login(&database.url);
+    let client = database.client().await;
+    client.run(&format!("create role {role} login")).await;
+    let writer = open(&url, "").writer(WITHIN);
+    let missing = writer.run("select from trunkline.kept", &[]).await.unwrap_err();
+    assert!(missing.is_missing_table(), "{missing}");
+    let denied = writer.establish(tables).await.unwrap_err();
+    assert!(
+        denied.help().is_some_and(|help| help.contains("create schema if not exists trunkline")),
+        "{denied}"
+    );
+    client.run(&format!("create schema trunkline authorization {role}")).await;
+    writer.establish(tables).await.unwrap();
+    writer.establish(tables).await.unwrap();
+}
+
+/// A role for a database of its own, and the address with it: roles belong to the whole server.
+fn login(url: &str) -> (String, String) {
+    let (base, database) = url.rsplit_once('/').unwrap();
+    let role = format!("{database}_login");
+    let (scheme, host) = (base.split_once("//").unwrap().0, base.rsplit_once(['@', '/']).unwrap().1);
+    (role.clone(), format!("{scheme}//{role}@{host}/{database}"))
 }
 
 #[tokio::test]

@@ -120,6 +120,14 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// There is none yet, and nobody asked to make it.
+    #[error(
+        "there is no store of keys yet: {what} is not there; `trunkline keys create` makes it with its first key"
+    )]
+    Absent {
+        /// What is not there.
+        what: String,
+    },
     /// There is no key with that id.
     #[error("there is no key `{id}`; `trunkline keys list` shows those there are")]
     NoSuchKey {

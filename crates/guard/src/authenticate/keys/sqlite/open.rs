@@ -73,7 +73,7 @@ fn unopened(path: &Path, error: io::Error) -> StoreError {
                 "make it, with rights for whoever runs Trunkline alone",
             )
         }
-        ErrorKind::NotFound => StoreError::unavailable(format!("`{shown}` is not there")),
+        ErrorKind::NotFound => StoreError::Absent { what: format!("`{shown}`") },
         ErrorKind::PermissionDenied => {
             let help = "let whoever runs Trunkline own the file and its folder";
             StoreError::refused(format!("`{shown}` may not be opened"), help).because(error)
