@@ -280,7 +280,7 @@ const REVOKE: &str = "update trunkline.api_keys \
     where id = $1 returning id";
 
 const TOUCH: &str = "update trunkline.api_keys k set last_use = u.at \
-    from pg_catalog.unnest($1, $2) as u (id, at) \
+    from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2)) as u (id, at) \
     where k.id = u.id and (k.last_use is null or k.last_use < u.at)";
 
 #[cfg(test)]

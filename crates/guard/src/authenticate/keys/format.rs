@@ -46,6 +46,12 @@ impl KeyId {
         bytes.iter().all(|byte| ID_ALPHABET.contains(byte)).then_some(Self(bytes))
     }
 
+    /// Returns the id of a text that is a whole key, by its form and its check.
+    #[must_use]
+    pub fn of_key(text: &str) -> Option<Self> {
+        well_formed(text)
+    }
+
     /// Returns its text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -53,6 +53,8 @@ pub(super) struct Keeper {
     told: Told,
     /// What the store knows of last uses, besides what it said itself.
     written: FxHashMap<KeyId, u64>,
+    /// Whether it was told that they cannot be written.
+    is_unwritten_told: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +83,7 @@ impl Keeper {
             answered: None,
             told: Told::Nothing,
             written: FxHashMap::default(),
+            is_unwritten_told: false,
         }
     }
 
@@ -166,9 +169,16 @@ impl Keeper {
 
     fn note_written(&mut self, done: Result<Vec<(KeyId, u64)>, StoreError>) {
         match done {
-            Ok(uses) => self.written.extend(uses),
-            // The next time it is tried again.
-            Err(error) => tracing::debug!(why = %Chain(&error), "last uses of keys were not written"),
+            Ok(uses) => {
+                self.written.extend(uses);
+                self.is_unwritten_told = false;
+            }
+            Err(error) => {
+                // The next time it is tried again.
+                if !std::mem::replace(&mut self.is_unwritten_told, true) {
+                    tracing::warn!(why = %Chain(&error), "when keys were last used cannot be written to their store");
+                }
+            }
         }
     }
 }
