@@ -1,6 +1,6 @@
 //! `trunkline keys` as a person and a script run it: what is printed where, and exit codes.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
