@@ -38,7 +38,8 @@ impl Audience {
         match claim {
             Some(Value::String(one)) => self.is(one),
             Some(Value::Array(all)) => {
-                all.iter().all(Value::is_string) && all.iter().filter_map(Value::as_str).any(|one| self.is(one))
+                all.iter().all(Value::is_string)
+                    && all.iter().filter_map(Value::as_str).any(|one| self.is(one))
             }
             _ => false,
         }
@@ -50,7 +51,8 @@ fn root(text: &str) -> Option<Box<str>> {
     let (scheme, rest) = text.split_once("://")?;
     let is_web = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
     let authority = rest.strip_suffix('/').unwrap_or(rest);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_');
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_');
     let is_plain = !authority.is_empty() && authority.bytes().all(plain);
     (is_web && is_plain).then(|| format!("{scheme}://{authority}").to_ascii_lowercase().into())
 }
@@ -97,7 +99,12 @@ mod tests {
         let is_in = |claim: Value| path.is_in(Some(&claim));
         assert!(is_in("https://gw.example/mcp".into()));
         assert!(is_in(serde_json::json!(["x", "https://gw.example/mcp"])));
-        for other in ["https://gw.example/mcp2", "https://gw.example", "https://gw.example/MCP", "https://gw.example/mcp/"] {
+        for other in [
+            "https://gw.example/mcp2",
+            "https://gw.example",
+            "https://gw.example/MCP",
+            "https://gw.example/mcp/",
+        ] {
             assert!(!is_in(other.into()), "{other}");
         }
         assert!(!is_in(serde_json::json!(["https://gw.example/mcp", 1])), "no list of texts");

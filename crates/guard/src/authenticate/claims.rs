@@ -85,7 +85,11 @@ fn date(claims: &Map<String, Value>, name: &str, whole: fn(f64) -> f64) -> Resul
         Some(seconds) => seconds,
         None => {
             let seconds = number.as_f64().map(whole).filter(|seconds| (0.0..1e12).contains(seconds));
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and within bounds")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "whole and within bounds"
+            )]
             seconds.map(|seconds| seconds as u64).ok_or(Fault::Date)?
         }
     };

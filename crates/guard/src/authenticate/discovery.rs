@@ -21,7 +21,9 @@ pub(crate) enum DiscoveryError {
     #[error("the document at `{url}` is no metadata with an `issuer` and a `jwks_uri`")]
     NoMetadata { url: Url },
     /// A document of somebody else.
-    #[error("the document at `{url}` is of another `issuer` than `{issuer}`; write `issuer` exactly as it says it there")]
+    #[error(
+        "the document at `{url}` is of another `issuer` than `{issuer}`; write `issuer` exactly as it says it there"
+    )]
     OtherIssuer { url: Url, issuer: Box<str> },
     /// An address for keys that may not be asked.
     #[error("the `jwks_uri` of issuer `{issuer}` is no `https` address; set `jwks-url` if it is right")]
@@ -98,16 +100,22 @@ mod tests {
         let of = |issuer: &str| {
             addresses(&Url::parse(issuer).unwrap()).into_iter().map(String::from).collect::<Vec<_>>()
         };
-        assert_eq!(of("https://a.example/t1"), [
-            "https://a.example/.well-known/oauth-authorization-server/t1",
-            "https://a.example/.well-known/openid-configuration/t1",
-            "https://a.example/t1/.well-known/openid-configuration",
-        ]);
+        assert_eq!(
+            of("https://a.example/t1"),
+            [
+                "https://a.example/.well-known/oauth-authorization-server/t1",
+                "https://a.example/.well-known/openid-configuration/t1",
+                "https://a.example/t1/.well-known/openid-configuration",
+            ]
+        );
         for root in ["https://a.example", "https://a.example/"] {
-            assert_eq!(of(root), [
-                "https://a.example/.well-known/oauth-authorization-server",
-                "https://a.example/.well-known/openid-configuration",
-            ]);
+            assert_eq!(
+                of(root),
+                [
+                    "https://a.example/.well-known/oauth-authorization-server",
+                    "https://a.example/.well-known/openid-configuration",
+                ]
+            );
         }
     }
 
@@ -118,7 +126,10 @@ mod tests {
             let document = format!(r#"{{"issuer":"{issuer}","jwks_uri":"{keys}"}}"#);
             read(document.as_bytes(), "https://a.example", &url, local).map(String::from)
         };
-        assert_eq!(read("https://a.example", "https://keys.example/k", false).unwrap(), "https://keys.example/k");
+        assert_eq!(
+            read("https://a.example", "https://keys.example/k", false).unwrap(),
+            "https://keys.example/k"
+        );
         for other in ["https://a.example/", "https://A.example", "https://b.example", ""] {
             let error = read(other, "https://keys.example/k", false).unwrap_err();
             assert!(matches!(error, DiscoveryError::OtherIssuer { .. }), "{error}");

@@ -25,7 +25,9 @@ pub enum Fault {
     #[error("the credential has a character that no token and no key has")]
     Character,
     /// Nobody here judges credentials of this shape.
-    #[error("the credential is neither a signed token nor a key of this server, and no `[auth.introspection]` could be asked")]
+    #[error(
+        "the credential is neither a signed token nor a key of this server, and no `[auth.introspection]` could be asked"
+    )]
     Shape,
     /// What stands in `X-API-Key` is no key.
     #[error("`X-API-Key` holds no key of this server")]
@@ -61,7 +63,9 @@ pub enum Fault {
     #[error("`sub` is missing, empty, longer than 1,024 bytes or has control characters")]
     Subject,
     /// A time is no number of seconds within the years 1970 to 9999.
-    #[error("`exp`, `nbf` or `iat` is no number of seconds between the years 1970 and 9999, or `exp` is missing")]
+    #[error(
+        "`exp`, `nbf` or `iat` is no number of seconds between the years 1970 and 9999, or `exp` is missing"
+    )]
     Date,
     /// Over.
     #[error("`exp` has passed")]

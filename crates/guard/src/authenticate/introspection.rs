@@ -4,7 +4,6 @@
 //! few seconds, so that a client that tries again and again asks nobody; a yes is remembered by whoever asked here.
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ const NO_LASTS: Duration = Duration::from_secs(5);
 /// Most refused tokens remembered.
 const MAX_NOES: usize = 10_000;
 /// Most questions asked at once.
-const AT_ONCE: NonZeroUsize = NonZeroUsize::new(32).expect("is not zero");
+const AT_ONCE: usize = 32;
 
 /// What an answer of an active token says.
 pub(crate) type Answer = Arc<Map<String, Value>>;
@@ -59,7 +58,7 @@ impl Introspector {
             authorization,
             cache,
             fetch: Fetch::default(),
-            permits: Semaphore::new(AT_ONCE.get()),
+            permits: Semaphore::new(AT_ONCE),
             asked: Mutex::default(),
             noes: Mutex::default(),
             tasks,
@@ -149,7 +148,9 @@ pub(crate) fn form_encoded(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                encoded.push(char::from(byte))
+            }
             b' ' => encoded.push('+'),
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }

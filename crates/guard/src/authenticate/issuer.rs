@@ -5,7 +5,6 @@
 //! fetch is bounded by [`Bucket`], whatever the tokens say.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::discovery::{DiscoveryError, find_keys};
 use super::fault::Fault;
 use super::fetch::{Fetch, FetchError, PATIENCE};
+use super::generation::Generation;
 use super::key_set::KeySet;
 use super::token::SignedToken;
 
@@ -58,7 +58,7 @@ pub(crate) struct Issuer {
     absent: Mutex<Vec<(u64, Instant)>>,
     hasher: RandomState,
     /// Raised when a key left, so that nothing it proved is remembered.
-    generation: Arc<AtomicU64>,
+    generation: Generation,
     /// The same for those who wait.
     lost: watch::Sender<u64>,
 }
@@ -92,7 +92,7 @@ enum RefreshError {
 
 impl Issuer {
     /// Makes an issuer whose keys are not known yet; [`keep_fresh`](Self::keep_fresh) has to run.
-    pub(crate) fn new(source: Source, generation: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(source: Source, generation: Generation) -> Self {
         Self {
             source,
             fetch: Fetch::default(),
@@ -268,7 +268,7 @@ impl Issuer {
 
     fn lose(&self) {
         // After the keys were swapped: whoever reads the new number judges with the new keys.
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.generation.rise();
         self.lost.send_modify(|lost| *lost += 1);
     }
 

@@ -55,7 +55,8 @@ impl KeySet {
     /// Reads a JWK set; `None` when it is none. Keys that cannot be used are left out.
     pub(crate) fn read(document: &[u8]) -> Option<Self> {
         let document: Document = serde_json::from_slice(document).ok()?;
-        let keys = document.keys.iter().take(MAX_KEYS).filter_map(Value::as_object).filter_map(SigningKey::read);
+        let keys =
+            document.keys.iter().take(MAX_KEYS).filter_map(Value::as_object).filter_map(SigningKey::read);
         Some(Self { keys: keys.collect() })
     }
 

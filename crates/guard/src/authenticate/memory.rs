@@ -61,7 +61,12 @@ impl Memory {
     }
 
     /// Finds a proof of this generation that has not ended, and notes its use. `now` is in seconds since 1970.
-    pub(crate) fn find(&self, digest: &Digest, generation: u64, now: u64) -> Option<Guard<Option<Arc<Held>>>> {
+    pub(crate) fn find(
+        &self,
+        digest: &Digest,
+        generation: u64,
+        now: u64,
+    ) -> Option<Guard<Option<Arc<Held>>>> {
         let found = self.row(digest).iter().map(ArcSwapOption::load).find(|held| {
             held.as_ref().is_some_and(|held| held.digest == *digest && held.generation == generation)
         })?;
@@ -86,19 +91,20 @@ impl Memory {
             Some(old) => old.used.load(Ordering::Relaxed),
         };
         // The same credential may only stand in one place, or an older verdict could be found first.
-        let same = |place: &&ArcSwapOption<Held>| place.load().as_ref().is_some_and(|old| old.digest == held.digest);
+        let same =
+            |place: &&ArcSwapOption<Held>| place.load().as_ref().is_some_and(|old| old.digest == held.digest);
         let place = row.iter().find(same).or_else(|| row.iter().min_by_key(|place| worth(place)));
         if let Some(place) = place {
             place.store(Some(Arc::new(held)));
         }
     }
 
-    /// Finds the token that a caller was made from, where it was kept. It looks at everything.
-    pub(crate) fn token_of(&self, caller: &Caller) -> Option<Box<str>> {
+    /// Finds what a caller was made from. It looks at everything.
+    pub(crate) fn origin(&self, caller: &Caller) -> Option<Arc<Held>> {
         self.places.iter().find_map(|place| {
             let held = place.load();
-            let held = held.as_ref()?;
-            if std::ptr::eq(Arc::as_ptr(&held.caller), caller) { held.token.clone() } else { None }
+            let held = held.as_ref().filter(|held| std::ptr::eq(Arc::as_ptr(&held.caller), caller))?;
+            Some(Arc::clone(held))
         })
     }
 
@@ -172,7 +178,8 @@ mod tests {
             kept += usize::from(subject(&memory, "used", 1, round + 1).is_some());
         }
         assert_eq!(kept, 40_000, "what is used all the time was given up");
-        let known = (0..40_000_u64).filter(|round| subject(&memory, &round.to_string(), 1, 1).is_some()).count();
+        let known =
+            (0..40_000_u64).filter(|round| subject(&memory, &round.to_string(), 1, 1).is_some()).count();
         assert!((5_000..=10_000).contains(&known), "{known}");
     }
 }

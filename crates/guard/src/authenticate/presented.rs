@@ -49,7 +49,8 @@ fn bearer(value: &[u8]) -> Result<&[u8], Fault> {
     let (scheme, token) = value.split_at_checked(space).ok_or(Fault::Header)?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         // Another scheme is as good as nothing sent; what has no shape at all is a mistake to tell.
-        let is_scheme = scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+        let is_scheme =
+            scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
         return Err(if is_scheme && !scheme.is_empty() { Fault::Scheme } else { Fault::Header });
     }
     // One space or more, says the grammar.
@@ -72,7 +73,8 @@ fn bounded(value: &[u8]) -> Result<&[u8], Fault> {
 /// Tells whether all of it is what a token is written with. RFC 9110 section 11.2.
 fn is_token68(text: &[u8]) -> bool {
     let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    let plain =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
     end > 0 && text.get(..end).is_some_and(|text| text.iter().all(plain))
 }
 
@@ -80,7 +82,10 @@ fn is_token68(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn read<'c>(authorization: Option<&'c [u8]>, api_key: Option<&'c [u8]>) -> Result<(&'c str, bool), Fault> {
+    fn read<'c>(
+        authorization: Option<&'c [u8]>,
+        api_key: Option<&'c [u8]>,
+    ) -> Result<(&'c str, bool), Fault> {
         Presented::read(&Credentials { authorization, api_key }).map(|found| (found.text, found.is_key_only))
     }
 
@@ -90,17 +95,31 @@ mod tests {
             assert_eq!(read(Some(value.as_bytes()), None), Ok(("abc", false)), "{value}");
         }
         for value in ["Basic abc", "DPoP abc", "Token abc", "abc", "Bearerabc", "access_token=abc"] {
-            assert!(matches!(read(Some(value.as_bytes()), None), Err(Fault::Scheme | Fault::Header)), "{value}");
+            assert!(
+                matches!(read(Some(value.as_bytes()), None), Err(Fault::Scheme | Fault::Header)),
+                "{value}"
+            );
         }
         assert_eq!(read(None, None), Err(Fault::Missing));
     }
 
     #[test]
     fn what_is_not_one_scheme_and_one_token_is_told_as_a_malformed_request() {
-        for value in ["", " ", "Bearer", "Bearer ", "Bearer\tabc", "Bearer a b", "Bearer a, b", "Bearer a,Bearer b", " Bearer a"] {
+        for value in [
+            "",
+            " ",
+            "Bearer",
+            "Bearer ",
+            "Bearer\tabc",
+            "Bearer a b",
+            "Bearer a, b",
+            "Bearer a,Bearer b",
+            " Bearer a",
+        ] {
             assert_eq!(read(Some(value.as_bytes()), None), Err(Fault::Header), "{value:?}");
         }
-        let bad: [&[u8]; 6] = [b"Bearer =", b"Bearer a=b", b"Bearer a\xffb", b"Bearer \"a\"", b"Bearer a;b", b"Bearer a%2e"];
+        let bad: [&[u8]; 6] =
+            [b"Bearer =", b"Bearer a=b", b"Bearer a\xffb", b"Bearer \"a\"", b"Bearer a;b", b"Bearer a%2e"];
         for value in bad {
             assert_eq!(read(Some(value), None), Err(Fault::Character), "{value:?}");
         }

@@ -54,7 +54,6 @@ impl Described<'_> {
         Some(Metadata {
             path: address.path().into(),
             url: String::from(address).into(),
-            resource_path: url.path().into(),
             document: document.to_string().into(),
         })
     }
@@ -78,7 +77,10 @@ mod tests {
         assert_eq!(at("https://gw.example/"), host);
         assert_eq!(at("https://gw.example/mcp/"), format!("{host}/mcp/"));
         assert_eq!(at("https://gw.example/mcp?a=1"), format!("{host}/mcp?a=1"));
-        assert_eq!(at("https://gw.example:8443/mcp"), "https://gw.example:8443/.well-known/oauth-protected-resource/mcp");
+        assert_eq!(
+            at("https://gw.example:8443/mcp"),
+            "https://gw.example:8443/.well-known/oauth-protected-resource/mcp"
+        );
         for none in ["https://gw.example/mcp#x", "mcp", "", "/mcp", "mailto:a@b"] {
             assert_eq!(metadata(none), None, "{none}");
         }
@@ -98,7 +100,6 @@ mod tests {
         assert_eq!(resource.scopes, ["a".into()]);
         let metadata = resource.metadata.unwrap();
         assert_eq!(&*metadata.path, "/.well-known/oauth-protected-resource/tenant-a/mcp");
-        assert_eq!(&*metadata.resource_path, "/tenant-a/mcp");
         let document: serde_json::Value = serde_json::from_slice(&metadata.document).unwrap();
         let expected = json!({
             "resource": "HTTPS://gw.example/tenant-a/mcp",
@@ -112,8 +113,16 @@ mod tests {
 
     #[test]
     fn without_an_address_or_an_issuer_there_is_no_metadata() {
-        assert_eq!(Described { url: Some("https://a.example"), ..Described::default() }.protected_resource().metadata, None);
+        assert_eq!(
+            Described { url: Some("https://a.example"), ..Described::default() }
+                .protected_resource()
+                .metadata,
+            None
+        );
         let issuers = ["https://login.example".into()];
-        assert_eq!(Described { issuers: &issuers, ..Described::default() }.protected_resource().metadata, None);
+        assert_eq!(
+            Described { issuers: &issuers, ..Described::default() }.protected_resource().metadata,
+            None
+        );
     }
 }

@@ -138,20 +138,24 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_apart_and_keys_named_in_it_are_not_looked_at() {
-        let text = token(r#"{"alg":"ES256","kid":"k","typ":"application/AT+JWT","jku":"https://e"}"#, r#"{"iss":"i"}"#);
+        let text = token(
+            r#"{"alg":"ES256","kid":"k","typ":"application/AT+JWT","jku":"https://e"}"#,
+            r#"{"iss":"i"}"#,
+        );
         let read = SignedToken::read(&text).unwrap().unwrap();
-        assert_eq!((read.algorithm, read.key_id.as_deref(), read.kind.as_deref()), (
-            Algorithm::ES256,
-            Some("k"),
-            Some("at+jwt")
-        ));
+        assert_eq!(
+            (read.algorithm, read.key_id.as_deref(), read.kind.as_deref()),
+            (Algorithm::ES256, Some("k"), Some("at+jwt"))
+        );
         assert_eq!((read.issuer(), read.signature.as_slice()), (Some("i"), b"sig".as_slice()));
         assert_eq!(read.message, text.strip_suffix(".c2ln").unwrap().as_bytes());
     }
 
     #[test]
     fn what_does_not_look_like_a_signed_token_is_left_to_others() {
-        for opaque in ["", "a", "a.b", "a.b.c", "a.b.c.d.e", "..", &token("[]", "{}"), "eyJhbGciOiJub25lIn0.e30"] {
+        for opaque in
+            ["", "a", "a.b", "a.b.c", "a.b.c.d.e", "..", &token("[]", "{}"), "eyJhbGciOiJub25lIn0.e30"]
+        {
             assert!(matches!(SignedToken::read(opaque), Ok(None)), "{opaque}");
         }
     }
