@@ -16,6 +16,7 @@ mod identity;
 mod introspection;
 mod issuer;
 mod key_set;
+pub mod keys;
 mod memory;
 mod presented;
 mod resource;
