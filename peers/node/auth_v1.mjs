@@ -6,7 +6,7 @@ import { ClientCredentialsProvider } from "@modelcontextprotocol/sdk/client/auth
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { Provider, loggingIn, run, telling } from "./oauth.mjs";
+import { NO_STREAM_AGAIN, Provider, loggingIn, run, telling } from "./oauth.mjs";
 
 class Peer {
   about = {};
@@ -25,7 +25,7 @@ class Peer {
 
   async connect() {
     this.client = new Client({ name: "trunkline-peers", version: "1" });
-    const options = { authProvider: this.provider, fetch: this.told.fetch };
+    const options = { authProvider: this.provider, fetch: this.told.fetch, reconnectionOptions: NO_STREAM_AGAIN };
     this.transport = new StreamableHTTPClientTransport(new URL(this.plan.url), options);
     // The client of this SDK tells its transport which revision was agreed on, and nobody else.
     const tell = this.transport.setProtocolVersion.bind(this.transport);

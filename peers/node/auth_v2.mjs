@@ -1,7 +1,7 @@
 // Logs in to a server and uses it, with the official TypeScript SDK, 2.x; `oauth.mjs` says what orders it takes.
 
 import { Client, ClientCredentialsProvider, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
-import { Provider, loggingIn, run, telling } from "./oauth.mjs";
+import { NO_STREAM_AGAIN, Provider, loggingIn, run, telling } from "./oauth.mjs";
 
 class Peer {
   constructor(plan, told) {
@@ -19,7 +19,7 @@ class Peer {
     // "auto" probes with server/discover, as hosts do; which revision came of it is for the driver to judge.
     const mode = { modern: "auto", legacy: "legacy" }[this.plan.era];
     this.client = new Client({ name: "trunkline-peers", version: "1" }, { versionNegotiation: { mode } });
-    const options = { authProvider: this.provider, fetch: this.told.fetch };
+    const options = { authProvider: this.provider, fetch: this.told.fetch, reconnectionOptions: NO_STREAM_AGAIN };
     this.transport = new StreamableHTTPClientTransport(new URL(this.plan.url), options);
     await this.client.connect(this.transport);
   }

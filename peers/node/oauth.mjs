@@ -3,7 +3,6 @@
 // Orders and answers are those of `peers/python/oauth.py`, where they are explained; `peers/auth.py` gives them.
 
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 
 // Nothing listens there: the browser stops when it is sent there, and takes the code from the address.
 const REDIRECT = "http://127.0.0.1:1/callback";
@@ -11,6 +10,7 @@ const REDIRECT = "http://127.0.0.1:1/callback";
 /** What a client did and came to know since the last answer. */
 class Told {
   requests = [];
+  tokens = [];
   secrets = [];
 
   /** What the SDK uses in place of `fetch`, for metadata and tokens too. */
@@ -26,10 +26,11 @@ class Told {
   };
 
   take() {
-    const { requests, secrets } = this;
+    const { requests, tokens, secrets } = this;
     this.requests = [];
+    this.tokens = [];
     this.secrets = [];
-    return { requests, secrets };
+    return { requests, tokens, secrets };
   }
 }
 
@@ -55,17 +56,21 @@ export class Provider {
   clientInformation = () => this.information;
   saveClientInformation = (information) => void (this.information = information);
   tokens = () => this.kept;
+  discoveryState = () => this.discovered;
+  saveDiscoveryState = (discovered) => void (this.discovered = discovered);
   codeVerifier = () => this.verifier;
   saveCodeVerifier = (verifier) => void (this.verifier = verifier);
 
   saveTokens(tokens) {
     this.kept = tokens;
-    this.told.secrets.push(tokens.access_token, tokens.refresh_token);
+    this.told.tokens.push(tokens.access_token);
+    this.told.secrets.push(tokens.refresh_token);
   }
 
   invalidateCredentials(what) {
     if (what === "all" || what === "tokens") this.kept = undefined;
     if (what === "all" || what === "client") this.information = undefined;
+    if (what === "all" || what === "discovery") this.discovered = undefined;
   }
 
   async redirectToAuthorization(url) {
@@ -95,11 +100,14 @@ async function browse(url) {
   return url.searchParams;
 }
 
+// A stream of the server's that ended would be opened again with a login of its own, at the same time as the one that is looked at.
+export const NO_STREAM_AGAIN = { initialReconnectionDelay: 1000, maxReconnectionDelay: 1000, reconnectionDelayGrowFactor: 1, maxRetries: 0 };
+
 /** Makes an SDK's own provider for client credentials tell which tokens it was given. */
 export function telling(provider, told) {
   const save = provider.saveTokens.bind(provider);
   provider.saveTokens = (tokens) => {
-    told.secrets.push(tokens.access_token);
+    told.tokens.push(tokens.access_token);
     return save(tokens);
   };
   return provider;
@@ -121,27 +129,28 @@ export async function loggingIn(work, finish, unauthorized) {
 
 /** Obeys orders until stdin ends. `connect(plan, told)` returns an object with `about`, `list`, `call` and `close`. */
 export async function run(connect) {
-  const told = new Told();
   const clients = new Map();
+  const told = new Map();
   const obey = async (order) => {
-    const client = clients.get(order.client);
     if (order.do === "open") {
-      clients.set(order.client, await connect(order, told));
+      told.set(order.client, new Told());
+      clients.set(order.client, await connect(order, told.get(order.client)));
       return clients.get(order.client).about;
     }
+    const client = clients.get(order.client);
     if (order.do === "list") return client.list();
     if (order.do === "call") return client.call(order.tool, order.arguments);
     if (order.do === "close") return client.close();
-    if (order.do === "wait") return sleep(order.seconds * 1000);
     throw new Error(`unknown order ${order.do}`);
   };
   for await (const line of createInterface({ input: process.stdin })) {
+    const order = JSON.parse(line);
     let answer;
     try {
-      answer = { found: (await obey(JSON.parse(line))) ?? null };
+      answer = { found: (await obey(order)) ?? null };
     } catch (error) {
       answer = { failed: String(error?.stack ?? error).slice(-3000) };
     }
-    process.stdout.write(JSON.stringify({ ...answer, ...told.take() }) + "\n");
+    process.stdout.write(JSON.stringify({ ...answer, ...told.get(order.client).take() }) + "\n");
   }
 }

@@ -4,10 +4,9 @@ Orders are JSON, one per line on stdin, and each is answered by one line on stdo
 
     {"do": "open", "client": NAME, ...}  logs in and connects; the rest says as whom, and is explained at `Plan`
     {"do": "list" | "call" | "close", "client": NAME, "tool": ..., "arguments": {...}}
-    {"do": "wait", "seconds": ...}
 
-The answer holds what was `found` or why it `failed`, the HTTP `requests` that were made for it, in order, and the `secrets` that
-the client came to know.
+The answer holds what was `found` or why it `failed`, and what that client did and came to know since the last one: its HTTP
+`requests` in order, the access `tokens` that it was given, and other `secrets`.
 """
 
 import asyncio
@@ -51,8 +50,7 @@ class Told:
     """What a client did and came to know since the last answer."""
 
     def __init__(self):
-        self.requests = []
-        self.secrets = []
+        self.requests, self.tokens, self.secrets = [], [], []
 
     async def response(self, response):
         """The hook of the HTTP client, which sees the requests for metadata and tokens too."""
@@ -67,8 +65,8 @@ class Told:
         self.requests.append(made)
 
     def take(self):
-        told = {"requests": self.requests, "secrets": self.secrets}
-        self.requests, self.secrets = [], []
+        told = {"requests": self.requests, "tokens": self.tokens, "secrets": self.secrets}
+        self.requests, self.tokens, self.secrets = [], [], []
         return told
 
 
@@ -85,7 +83,8 @@ class Storage:
 
     async def set_tokens(self, tokens):
         self.tokens = tokens
-        self.told.secrets += [tokens.access_token, tokens.refresh_token]
+        self.told.tokens.append(tokens.access_token)
+        self.told.secrets.append(tokens.refresh_token)
 
     async def get_client_info(self):
         return self.client_info
@@ -174,14 +173,15 @@ class Seat:
 class Program:
     def __init__(self, connect):
         self.connect = connect
-        self.told = Told()
         self.seats = {}
+        self.told = {}
 
     async def obey(self, order):
-        name = order.get("client")
+        name = order["client"]
         match order["do"]:
             case "open":
-                self.seats[name] = Seat(self.connect, Plan(order), self.told)
+                self.told[name] = Told()
+                self.seats[name] = Seat(self.connect, Plan(order), self.told[name])
                 return await self.seats[name].opened
             case "list":
                 return await self.seats[name].do(lambda client: client.list())
@@ -189,13 +189,14 @@ class Program:
                 return await self.seats[name].do(lambda client: client.call(order["tool"], order["arguments"]))
             case "close":
                 return await self.seats.pop(name).close()
-            case "wait":
-                return await asyncio.sleep(order["seconds"])
+            case unknown:
+                raise ValueError(f"unknown order {unknown}")
 
     async def run(self):
         while line := await asyncio.to_thread(sys.stdin.readline):
+            order = json.loads(line)
             try:
-                answer = {"found": await self.obey(json.loads(line))}
+                answer = {"found": await self.obey(order)}
             except Exception as error:
                 answer = {"failed": "".join(traceback.format_exception(error))[-3000:]}
-            print(json.dumps(answer | self.told.take()), flush=True)
+            print(json.dumps(answer | self.told[order["client"]].take()), flush=True)
