@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from fnmatch import fnmatch
 from pathlib import Path
 
-from auth_by_hand import BY_HAND, BY_HAND_LATER, Hand
+from auth_by_hand import BY_HAND, BY_HAND_ALONE, BY_HAND_NEW_KEYS, BY_HAND_OLD_KEYS, Hand
 from auth_world import BRIEF_SECONDS, CACHED_SECONDS, ITEMS, METADATA, TOOLS, World, all_peers, header, parameters
 from everything import differs
 from run import REVISIONS, TARGET, report
@@ -53,23 +53,23 @@ def all_checks(world, peers, hands):
     users = [*peers, *hands]
     checks = {user: [] for user in users}
 
-    def go(steps):
-        def one(user):
-            for name, check in steps(user).items():
-                checks[user].append((f"{user.title} {name}", faults(user, check)))
+    def go(user, steps):
+        for name, check in steps.items():
+            checks[user].append((f"{user.title} {name}", faults(user, check)))
 
-        list(threads.map(one, users))
-
-    def later(name):
-        return lambda user: {name: (BY_HAND_LATER if user in hands else LATER)[name]}
+    def all_go(steps, by_hand):
+        list(threads.map(lambda user: go(user, by_hand(user) if user in hands else steps), users))
 
     with ThreadPoolExecutor(max_workers=max(len(users), 1)) as threads:
-        go(lambda user: BY_HAND[user.era] if user in hands else FEATURES)
+        all_go(FEATURES, lambda hand: BY_HAND[hand.era])
         world.tell("rotate")
-        go(later("new keys"))
+        all_go(NEW_KEYS, lambda _: BY_HAND_NEW_KEYS)
         world.tell("forget")
         time.sleep(CACHED_SECONDS + 0.5)
-        go(later("old keys"))
+        all_go(OLD_KEYS, lambda _: BY_HAND_OLD_KEYS)
+    # One after the other, since it is counted what the OAuth server was asked.
+    for hand in hands:
+        go(hand, BY_HAND_ALONE)
     return [check for user in users for check in checks[user]]
 
 
@@ -245,7 +245,8 @@ def old_keys(peer):
         peer.do("close", client=client)
 
 
-LATER = {"new keys": new_keys, "old keys": old_keys}
+NEW_KEYS = {"new keys": new_keys}
+OLD_KEYS = {"old keys": old_keys}
 
 
 # ---- how it is judged ----

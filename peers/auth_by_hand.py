@@ -5,13 +5,17 @@ Everything is done once in each era. Tokens are those of machines, by client cre
 
 import base64
 import json
+import os
 import time
+from contextlib import closing
 from http.client import HTTPConnection
 
-from auth_world import CACHED_SECONDS, ITEMS, METADATA, TOOLS, header, parameters, until_end
+from auth_world import CACHED_SECONDS, ITEMS, METADATA, TOOLS, encoded, end, header, parameters, until_end
 from everything import differs
 from run import REVISIONS
 
+# How many requests are a flood.
+FLOOD = 200
 META = "io.modelcontextprotocol/"
 
 
@@ -60,6 +64,11 @@ class Hand:
 
     def ask(self, rpc, params, headers, path="/mcp", **members):
         """Posts one request with headers of the caller's choice."""
+        sent, body = self.request(rpc, params, **members)
+        return self.send("POST", sent | headers, body, path)
+
+    def request(self, rpc, params, **members):
+        """Returns the headers and the body of a request."""
         sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
         if self.era == "modern":
             sent |= {"MCP-Protocol-Version": REVISIONS["modern"], "Mcp-Method": rpc}
@@ -69,7 +78,17 @@ class Hand:
             meta = {"protocolVersion": REVISIONS["modern"], "clientCapabilities": {}, "clientInfo": info}
             params = params | {"_meta": {META + name: value for name, value in meta.items()}}
         body = {"jsonrpc": "2.0", "id": 1, "method": rpc, "params": params} | members
-        return self.send("POST", sent | headers, json.dumps(body), path)
+        return sent, json.dumps(body)
+
+    def listen(self, headers):
+        """Opens the stream of the era that has no end of its own, and returns it with its connection."""
+        connection = HTTPConnection("127.0.0.1", self.world.port, timeout=30)
+        if self.era == "legacy":
+            connection.request("GET", "/mcp", None, headers | {"Accept": "text/event-stream"})
+        else:
+            sent, body = self.request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+            connection.request("POST", "/mcp", body, sent | headers)
+        return connection, connection.getresponse()
 
     def open(self, token):
         """Returns the headers that requests with a token need: in the legacy era also those of a session of its own."""
@@ -191,6 +210,19 @@ def expiry(hand):
     yield from differs("with the next", rows(hand.call(headers | bearer(hand.machine("brief")))), ITEMS)
 
 
+def streams(hand):
+    """A stream that would go on for ever ends with the token it was opened with."""
+    token = hand.machine("brief")
+    headers = hand.open(token)
+    connection, response = hand.listen(headers)
+    with closing(connection):
+        yield from differs("the status", response.status, 200)
+        while response.readline():
+            pass
+    yield from differs("it ended before the token", time.time() < end(token), False)
+    yield from differs("it ended in time", time.time() < end(token) + 2, True)
+
+
 def scopes(hand):
     """A tool that the role allows and the scopes do not: 403, with all it needs, whichever of it is missing."""
     for held in ("", "shop:read", "shop:write"):
@@ -261,6 +293,7 @@ BY_HAND = {
     "wrong tokens": wrong_tokens,
     "wrong places": wrong_places,
     "expiry": expiry,
+    "streams": streams,
     "scopes": scopes,
     "unknown tools": unknown,
     "revocation": revocation,
@@ -285,4 +318,29 @@ def old_keys(hand):
     yield from differs("the new token", rows(hand.call(hand.fresh)), ITEMS)
 
 
-BY_HAND_LATER = {"new keys": new_keys, "old keys": old_keys}
+def seldom(hand):
+    """What the OAuth server is asked does not grow with what the server is asked: for keys not with tokens that name unknown
+    ones, for opaque tokens not with calls."""
+    good = hand.open(hand.machine())
+    before = hand.world.asked("/jwks")
+    for _ in range(FLOOD):
+        unknown = encoded(header(good["Authorization"][7:]) | {"kid": os.urandom(9).hex()})
+        forged = ".".join([unknown, *good["Authorization"].split(".")[1:]])
+        if (status := hand.first(bearer(forged)).status) != 401:
+            yield f"a token of an unknown key: {status}"
+    yield from differs("the good token meanwhile", rows(hand.call(good)), ITEMS)
+    fetches = hand.world.asked("/jwks") - before
+    if fetches > FLOOD // 10:
+        yield f"{FLOOD} tokens of unknown keys made it ask for the keys {fetches} times"
+    opaque = hand.open(hand.machine("quiet"))
+    before, since = hand.world.asked("/token/introspection"), time.monotonic()
+    for _ in range(FLOOD):
+        hand.call(opaque)
+    asked = hand.world.asked("/token/introspection") - before
+    if asked > (time.monotonic() - since) / CACHED_SECONDS + 1:
+        yield f"{FLOOD} calls asked {asked} times about one token"
+
+
+BY_HAND_NEW_KEYS = {"new keys": new_keys}
+BY_HAND_OLD_KEYS = {"old keys": old_keys}
+BY_HAND_ALONE = {"asked seldom": seldom}

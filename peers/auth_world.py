@@ -379,13 +379,21 @@ def header(token):
     return part(token, 0)
 
 
+def end(token):
+    """When a signed token expires, in seconds of the epoch."""
+    return part(token, 1)["exp"]
+
+
 def until_end(token):
-    """Waits until a signed token has expired."""
-    time.sleep(max(0, part(token, 1)["exp"] + 0.15 - time.time()))
+    time.sleep(max(0, end(token) + 0.15 - time.time()))
 
 
 def part(token, number):
     return json.loads(base64.urlsafe_b64decode(token.split(".")[number] + "=="))
+
+
+def encoded(part):
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
 
 def parameters(challenge):
