@@ -207,6 +207,11 @@ impl Request {
         self.0.revision
     }
 
+    /// Says who asks, for a guard that knows more of the caller than the edge did.
+    pub fn set_caller(&mut self, caller: Arc<Caller>) {
+        self.0.caller = caller;
+    }
+
     /// Returns who asks.
     #[must_use]
     pub fn caller(&self) -> &Arc<Caller> {

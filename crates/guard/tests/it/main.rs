@@ -1,9 +1,9 @@
-//! The guards over real routers and catalogs.
+//! The guards from outside, against real files, sockets and processes.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
-    reason = "tests end where something is not as it should be"
+    reason = "a test that cannot go on should stop with the place it stopped at"
 )]
 
 mod authorize;
+mod record;
