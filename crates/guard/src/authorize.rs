@@ -9,6 +9,7 @@
 mod arguments;
 mod claim;
 mod condition;
+mod explain;
 mod file;
 mod gate;
 mod glob;
@@ -16,11 +17,13 @@ mod guard;
 mod overlap;
 mod pattern;
 mod policy;
+mod problems;
 mod resolve;
 mod rules;
 mod sets;
 mod uri;
 
+pub use explain::{Explainer, Explanation, HeldRole, Looked, NamedRule, Scopes, Thing, Verdict};
 pub use file::{MatchFile, MatchesFile, RoleFile, Scalar, ScopesFile, WhenFile};
 pub use guard::Authorize;
 pub use policy::Policy;

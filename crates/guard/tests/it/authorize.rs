@@ -1,4 +1,5 @@
 //! Who may do what, over a real router and catalog.
 
 mod calls;
+mod property;
 mod world;
