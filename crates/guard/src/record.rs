@@ -11,13 +11,13 @@ mod chain;
 pub mod file;
 mod line;
 mod names;
-
+pub mod read;
 mod recorded;
 mod recorder;
 mod shape;
 pub mod sink;
 mod time;
-
+pub mod verify;
 mod writer;
 
 pub use chain::{AuditKey, Head, Mac, Prover};

@@ -159,8 +159,12 @@ impl Prover {
     /// Tells whether a line follows the one whose MAC is `before`.
     #[must_use]
     pub fn proves(&self, before: Mac, line: &Sealed<'_>) -> bool {
-        let mac = self.mac(&[&before.0, line.text]);
-        constant_time::verify_slices_are_equal(&mac.0, &line.mac.0).is_ok()
+        constant_time::verify_slices_are_equal(&self.follow(before, line).0, &line.mac.0).is_ok()
+    }
+
+    /// Returns the MAC that a line would have behind the one whose MAC is `before`.
+    pub(super) fn follow(&self, before: Mac, line: &Sealed<'_>) -> Mac {
+        self.mac(&[&before.0, line.text])
     }
 
     fn mac(&self, parts: &[&[u8]]) -> Mac {

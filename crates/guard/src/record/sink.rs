@@ -3,6 +3,8 @@
 pub mod file;
 mod lines;
 pub mod stream;
+#[cfg(unix)]
+pub mod syslog;
 mod tail;
 
 use std::error::Error;
@@ -91,10 +93,19 @@ pub struct Torn {
 }
 
 /// What [`Sink::renew`] began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Renewed {
-    /// The number of the oldest line that is kept, when older ones were removed just now.
-    pub oldest: Option<u64>,
+    /// The oldest line that is kept, when older ones were removed just now.
+    pub oldest: Option<Oldest>,
+}
+
+/// The oldest line that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oldest {
+    /// The node it is of.
+    pub node: Box<str>,
+    /// Its number.
+    pub seq: u64,
 }
 
 /// Why a sink cannot be used.

@@ -16,7 +16,7 @@ use super::chain::{Head, Prover};
 use super::file::{Audit, Fsync, Mode};
 use super::line::Line;
 use super::recorder::State;
-use super::sink::{Batch, Sink, SinkError, Torn, WriteError};
+use super::sink::{Batch, Oldest, Sink, SinkError, Torn, WriteError};
 use super::time;
 
 /// Most lines of one write.
@@ -76,12 +76,12 @@ pub(super) struct Writer {
 }
 
 /// What is told of the record itself in front of other lines.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct News {
     kind: &'static str,
     is_new: bool,
     torn: Option<Torn>,
-    oldest: Option<u64>,
+    oldest: Option<Oldest>,
     since: Option<SystemTime>,
 }
 
@@ -294,7 +294,7 @@ impl Writer {
         }
         match self.sink.renew().await {
             Ok(renewed) => {
-                let oldest = renewed.oldest.or(self.news.and_then(|news| news.oldest));
+                let oldest = renewed.oldest.or(self.news.take().and_then(|news| news.oldest));
                 let news = News { kind: "file", is_new: true, torn: None, oldest, since: None };
                 self.news = Some(news);
             }
@@ -313,7 +313,7 @@ impl Writer {
         self.batch.clear();
         let (refused, lost) =
             (self.state.refused.load(Ordering::Relaxed), self.state.lost.load(Ordering::Relaxed));
-        let news = self.news.map(|news| self.tell(news, head, refused, lost));
+        let news = self.news.as_ref().map(|news| self.tell(news, head, refused, lost));
         for members in news.iter().chain(self.backlog.iter().map(|pending| &pending.line)) {
             head = self.batch.push(|out| self.prover.seal(head, members, out));
         }
@@ -352,14 +352,14 @@ impl Writer {
     }
 
     /// Writes the line of news.
-    fn tell(&self, news: News, head: Head, refused: u64, lost: u64) -> Vec<u8> {
+    fn tell(&self, news: &News, head: Head, refused: u64, lost: u64) -> Vec<u8> {
         let prev = (news.is_new && head.seq > 0).then_some(head.mac);
         let mut line = Line::of_record(news.kind, SystemTime::now(), prev);
         if let Some(torn) = news.torn {
             line.raw("torn", format!(r#"{{"bytes":{},"lines":{}}}"#, torn.bytes, torn.lines).as_bytes());
         }
-        if let Some(oldest) = news.oldest {
-            line.number("oldest", oldest);
+        if let Some(Oldest { node, seq }) = &news.oldest {
+            line.raw("oldest", serde_json::json!({ "node": node, "seq": seq }).to_string().as_bytes());
         }
         if let Some(since) = news.since {
             let mut at = Vec::with_capacity(24);
@@ -394,12 +394,12 @@ impl Writer {
         }
         let kind = match self.head {
             None => "start",
-            Some(_) if self.news.is_some_and(|news| news.kind == "start") => "start",
+            Some(_) if self.news.as_ref().is_some_and(|news| news.kind == "start") => "start",
             Some(_) if found.is_new && self.broken.is_none() => "file",
             Some(_) => "gap",
         };
         self.head.get_or_insert_with(|| found.head.unwrap_or_else(|| self.prover.genesis()));
-        let oldest = self.news.and_then(|news| news.oldest);
+        let oldest = self.news.take().and_then(|news| news.oldest);
         let since = self.broken.as_ref().map(|broken| broken.since);
         self.news = Some(News { kind, is_new: found.is_new, torn: found.torn, oldest, since });
         self.write().await

@@ -12,7 +12,7 @@ use trunkline_service::shared::Later;
 
 use super::stream::Stream;
 use super::tail::{self, Tail};
-use super::{Batch, Found, Renewed, Sink, SinkError, Torn, WriteError};
+use super::{Batch, Found, Oldest, Renewed, Sink, SinkError, Torn, WriteError};
 use crate::record::chain::{Prover, Sealed};
 
 /// The most bytes without a line break that a crash can have left: the longest line and some.
@@ -173,8 +173,8 @@ impl FileSink {
         Ok(file)
     }
 
-    /// Removes the oldest files beyond those to keep; the number of the first line that is left, if any was removed.
-    fn prune(&self) -> Option<u64> {
+    /// Removes the oldest files beyond those to keep; the first line that is left, if any was removed.
+    fn prune(&self) -> Option<Oldest> {
         let keep = self.rotation.keep?.get();
         let all = set_aside(&self.path);
         let (old, kept) = all.split_at_checked(all.len().checked_sub(keep)?)?;
@@ -188,7 +188,7 @@ impl FileSink {
         if removed.count() == 0 {
             return None;
         }
-        kept.first().and_then(|(_, path)| first_number(path))
+        kept.first().and_then(|(_, path)| first_line(path))
     }
 }
 
@@ -250,11 +250,11 @@ fn aside(path: &Path, number: u64) -> PathBuf {
     name.into()
 }
 
-/// The number of the first line of a file.
-fn first_number(path: &Path) -> Option<u64> {
+/// The first line of a file.
+fn first_line(path: &Path) -> Option<Oldest> {
     let mut line = Vec::new();
     BufReader::new(File::open(path).ok()?).take(MAX_TORN).read_until(b'\n', &mut line).ok()?;
-    Sealed::parse(line.trim_ascii_end()).map(|line| line.seq)
+    Sealed::parse(line.trim_ascii_end()).map(|line| Oldest { node: line.node.into(), seq: line.seq })
 }
 
 fn open(path: &Path) -> io::Result<File> {
