@@ -382,7 +382,7 @@ impl Dialogue {
     ) -> Result<(), Failure> {
         // It lasts as long as the process.
         let session = Session { expires: u64::MAX, ..Session::agree(body, envelope)? };
-        self.answer(&session.initialize_reply(endpoint), id, session.revision);
+        self.answer(&session.initialize_reply(endpoint, &Caller::local()), id, session.revision);
         self.standing = JoinSet::new();
         if let Some(before) = self.session.take() {
             // Remembered while calls of it may still run.

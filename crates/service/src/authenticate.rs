@@ -160,8 +160,8 @@ pub struct Metadata {
 }
 
 impl ProtectedResource {
-    /// Writes the value of `WWW-Authenticate` for a refusal. `scopes` are those that are missing; for other refusals those of
-    /// a first login are named. RFC 6750 section 3.
+    /// Writes the value of `WWW-Authenticate` for a refusal. `scopes` are those that the operation needs; for other
+    /// refusals those of a first login are named. RFC 6750 section 3.
     #[must_use]
     pub fn challenge(&self, error: Option<ChallengeError>, scopes: &[Box<str>]) -> String {
         let mut parts = Vec::new();

@@ -1,10 +1,10 @@
-//! The guards against real peers: servers of keys and answers in this process, real signatures, real files.
-
+//! The guards from outside, against real servers, keys, files, sockets and processes.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
+    reason = "a test that cannot go on should stop with the place it stopped at"
 )]
 
 mod authenticate;
+mod record;

@@ -160,14 +160,14 @@ fn add_challenge(response: &mut Response<Answer>, challenge: &str) {
     }
 }
 
-/// Returns the challenge for a failure that names missing scopes.
+/// Returns the challenge for a failure that names scopes.
 pub(super) fn scope_challenge(access: &Access, failure: &Failure) -> Option<HeaderValue> {
-    let missing = failure.missing_scopes();
+    let required = failure.required_scopes();
     let Access::Guarded { resource, .. } = access else { return None };
-    if missing.is_empty() {
+    if required.is_empty() {
         return None;
     }
-    HeaderValue::from_str(&resource.challenge(Some(ChallengeError::InsufficientScope), missing)).ok()
+    HeaderValue::from_str(&resource.challenge(Some(ChallengeError::InsufficientScope), required)).ok()
 }
 
 /// Returns the metadata of the endpoint as a protected resource, if the request asks for it.

@@ -310,7 +310,7 @@ pub(super) fn status_of(failure: &Failure, revision: Revision) -> StatusCode {
     let kind = failure.kind();
     // A scope that is missing is told by a challenge in every era.
     let has_status = matches!(kind, FailureKind::Overloaded | FailureKind::RateLimited)
-        || !failure.missing_scopes().is_empty();
+        || !failure.required_scopes().is_empty();
     if !revision.is_modern() && !has_status {
         return StatusCode::OK;
     }

@@ -221,11 +221,3 @@ async fn two_sections_of_one_issuer_are_told_apart_by_audience_and_share_its_key
     assert_refused(show(&both, &token(&ES256, "k1", &claims(&idp))).await, Fault::Audience, "neither");
     assert_eq!(idp.hits("/keys"), 1);
 }
-
-#[tokio::test]
-async fn au_06_a_broader_scope_is_as_good_as_those_it_implies() {
-    let (idp, identity) = usual("[scopes]\nfiles = ['files:read', 'files:write']").await;
-    let token = token(&ES256, "k1", &claims_with(&idp, json!({ "scope": "files" })));
-    let caller = show(&identity, &token).await.unwrap();
-    assert_eq!(caller.scopes, ["files".into(), "files:read".into(), "files:write".into()]);
-}
