@@ -20,7 +20,6 @@ pub mod keys;
 mod memory;
 mod presented;
 mod resource;
-mod scopes;
 mod sections;
 mod token;
 
@@ -30,5 +29,4 @@ pub use contract::{Assign, KeyCheck, Unassigned, Verified};
 pub use fault::Fault;
 pub use identity::Identity;
 pub use resource::Described;
-pub use scopes::Implied;
 pub use token::{MAX_TOKEN, SignedToken};

@@ -171,11 +171,7 @@ impl Catalog {
     /// Returns the part of the whole catalog that the restriction lets be there. Nothing is copied.
     #[must_use]
     pub fn restricted(&self, restriction: Restriction) -> Self {
-        Self {
-            whole: Arc::clone(&self.whole),
-            restriction: Some(restriction),
-            lists: Default::default(),
-        }
+        Self { whole: Arc::clone(&self.whole), restriction: Some(restriction), lists: Default::default() }
     }
 
     fn admission(&self, kind: fn(&Restriction) -> &[Admission], number: u32) -> &Admission {
@@ -381,12 +377,8 @@ impl Catalog {
                 Source { key, length: self.whole.length(at), text: &text, page_size: *page_size, sealer };
             return Some(look(list, &source));
         };
-        let admissions = [
-            &restriction.tools,
-            &restriction.prompts,
-            &restriction.resources,
-            &restriction.templates,
-        ];
+        let admissions =
+            [&restriction.tools, &restriction.prompts, &restriction.resources, &restriction.templates];
         let there: Vec<usize> = admissions
             .get(at)?
             .iter()

@@ -82,6 +82,9 @@ pub trait Views: fmt::Debug + Send + Sync + 'static {
     /// Returns the router over what there is for that caller; `None` when that is everything.
     fn view(&self, caller: &Caller) -> Option<Arc<Router>>;
 
+    /// Returns the local user with the roles that they have here.
+    fn local(&self) -> Arc<Caller>;
+
     /// Returns a digest of the rules: equal for equal ones.
     fn digest(&self) -> [u8; 32];
 
@@ -152,6 +155,12 @@ impl Endpoint {
             Some(router) => Cow::Owned(router.capabilities().clone()),
             None => Cow::Borrowed(&self.capabilities),
         }
+    }
+
+    /// Returns the local user, as edges that know nobody else bring them.
+    #[must_use]
+    pub fn local(&self) -> Arc<Caller> {
+        self.views.as_ref().map_or_else(Caller::local, |views| views.local())
     }
 
     fn rules(&self) -> Option<[u8; 32]> {

@@ -207,6 +207,11 @@ impl Request {
         self.0.revision
     }
 
+    /// Says who asks, for a guard that knows more of the caller than the edge did.
+    pub fn set_caller(&mut self, caller: Arc<Caller>) {
+        self.0.caller = caller;
+    }
+
     /// Returns who asks.
     #[must_use]
     pub fn caller(&self) -> &Arc<Caller> {
@@ -237,13 +242,15 @@ impl Request {
         let old = parts.uri.span;
         let mut written = Vec::with_capacity(uri.len() + 2);
         write::string(&mut written, uri);
-        let (Some(before), Some(after)) = (body.get(..old.start as usize), body.get(old.end as usize..)) else {
+        let (Some(before), Some(after)) = (body.get(..old.start as usize), body.get(old.end as usize..))
+        else {
             return;
         };
         let Ok(length) = u32::try_from(written.len()) else { return };
         *body = [before, &written, after].concat().into();
         let moved = |at: u32| at.wrapping_sub(old.end).wrapping_add(old.start + length);
-        let all = [&mut parts.params, &mut parts.name, &mut parts.arguments, &mut parts.cursor, &mut parts.meta];
+        let all =
+            [&mut parts.params, &mut parts.name, &mut parts.arguments, &mut parts.cursor, &mut parts.meta];
         for token in all.into_iter().chain([&mut parts.capabilities]).filter(|token| token.is_present()) {
             if token.span.start >= old.end {
                 token.span.start = moved(token.span.start);

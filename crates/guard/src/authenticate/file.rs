@@ -17,11 +17,10 @@ use super::audience::Audience;
 use super::fetch::may_be_asked;
 use super::introspection::form_encoded;
 use super::issuer::Source;
-use super::scopes::Implied;
 use super::token::plain_type;
 
 /// `[auth]`: who may come in. With it, only those who prove who they are.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AuthFile {
     /// Issuers of signed tokens (JWT), each under a name of its own.
@@ -119,8 +118,6 @@ pub struct Auth {
     pub jwt: Vec<Jwt>,
     /// Servers that are asked.
     pub introspection: Vec<Introspection>,
-    /// Which scopes imply which.
-    pub scopes: Implied,
     /// The scopes of a first login.
     pub login_scopes: Vec<Box<str>>,
 }
@@ -172,11 +169,7 @@ impl AuthFile {
     #[must_use]
     pub fn resolve(&self, server_url: Option<&str>) -> (Auth, Vec<Problem>) {
         let mut decide = Decide { server_url, problems: Vec::new(), section: ["jwt", ""] };
-        let mut auth = Auth {
-            scopes: Implied::new(&self.scopes),
-            login_scopes: decide.scopes(&self.login_scopes),
-            ..Auth::default()
-        };
+        let mut auth = Auth { login_scopes: decide.scopes(&self.login_scopes), ..Auth::default() };
         for (name, file) in &self.jwt {
             decide.section = ["jwt", name];
             auth.jwt.extend(decide.jwt(name, file));

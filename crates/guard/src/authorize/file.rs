@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// `[roles.R]` as written in the file.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -86,7 +87,9 @@ impl<'de> Deserialize<'de> for MatchesFile {
             type Value = MatchesFile;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table such as { claim = \"groups\", has = \"support\" }, or a list of such tables")
+                f.write_str(
+                    "a table such as { claim = \"groups\", has = \"support\" }, or a list of such tables",
+                )
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MatchesFile, A::Error> {

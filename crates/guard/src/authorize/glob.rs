@@ -47,7 +47,9 @@ mod tests {
                 let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
                 ends.into_iter().any(|at| slow(&glob[1..], &text[at..]))
             }
-            Some(letter) => text.strip_prefix(letter).is_some_and(|rest| slow(&glob[letter.len_utf8()..], rest)),
+            Some(letter) => {
+                text.strip_prefix(letter).is_some_and(|rest| slow(&glob[letter.len_utf8()..], rest))
+            }
         }
     }
 

@@ -38,7 +38,8 @@ pub(crate) struct Pattern {
     pub(crate) glob: Glob,
 }
 
-const HELP: &str = "write `tools:`, `prompts:` or `resources:` and a name or URI, in which `*` stands for anything";
+const HELP: &str =
+    "write `tools:`, `prompts:` or `resources:` and a name or URI, in which `*` stands for anything";
 
 impl Pattern {
     /// Reads a pattern; what is wrong with it is told at `path`.
@@ -87,7 +88,10 @@ fn tool_glob(text: &str) -> Result<Glob, Wrong> {
 /// A glob over canonical URIs is canonical itself.
 fn uri_glob(text: &str) -> Result<Glob, Wrong> {
     let wrong = |why: &str| {
-        (format!("no URI that may be read fits `{text}`: {why}"), "write the URI as it is listed; `*` stands for anything")
+        (
+            format!("no URI that may be read fits `{text}`: {why}"),
+            "write the URI as it is listed; `*` stands for anything",
+        )
     };
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
     let scheme = if scheme.contains('*') { "" } else { scheme };

@@ -82,7 +82,9 @@ impl Match {
         let vouched = self.issuer.is_none() || caller.issuer == self.issuer;
         vouched
             && match &self.whom {
-                Whom::Claim(path, wanted) => path.find(&caller.claims).is_some_and(|claim| wanted.fits(claim)),
+                Whom::Claim(path, wanted) => {
+                    path.find(&caller.claims).is_some_and(|claim| wanted.fits(claim))
+                }
                 // The local user holds every scope, and yet is nobody until a role says so.
                 Whom::Scope(scope) => !caller.is_local && caller.scopes.contains(scope),
                 Whom::Key(name) => matches!(&caller.proof, Proof::Key { name: own, .. } if own == name),

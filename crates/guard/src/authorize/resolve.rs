@@ -147,7 +147,8 @@ fn read_roles(
     problems: &mut Vec<Problem>,
 ) -> Box<[Role]> {
     if file.len() > MAX_ROLES {
-        problems.push(Problem::new(&["roles"], format!("{} roles; at most {MAX_ROLES} are allowed", file.len())));
+        problems
+            .push(Problem::new(&["roles"], format!("{} roles; at most {MAX_ROLES} are allowed", file.len())));
     }
     let roles = file.into_iter().map(|(name, role)| read_role(name, role, around, problems));
     roles.collect()
@@ -177,7 +178,9 @@ fn read_role(name: String, file: RoleFile, around: Surroundings<'_>, problems: &
         }
     }
     let conditions = read_conditions(&name, file.when, problems);
-    if let Some(message) = file.message.as_ref().filter(|text| text.trim().is_empty() || text.len() > MAX_MESSAGE) {
+    if let Some(message) =
+        file.message.as_ref().filter(|text| text.trim().is_empty() || text.len() > MAX_MESSAGE)
+    {
         let found = format!("a message has 1 to {MAX_MESSAGE} bytes, this one {}", message.len());
         problems.push(Problem::new(&["roles", &name, "message"], found));
     }
@@ -256,7 +259,8 @@ fn read_conditions(role: &str, file: Option<WhenFile>, problems: &mut Vec<Proble
             let message = format!("the condition has {} bytes; at most {MAX_SOURCE} are allowed", text.len());
             problems.push(Problem::new(&keys, message).at(MAX_SOURCE));
         }
-        let print: String = digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let print: String =
+            digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let id = format!("{id}@{print}").into();
         conditions.push(ConditionText { id, path: path.into(), text: text.into() });
     }
@@ -267,8 +271,7 @@ fn read_conditions(role: &str, file: Option<WhenFile>, problems: &mut Vec<Proble
 
 type Meant = (Whom, Option<Box<str>>, Option<Problem>);
 
-const MATCH_HELP: &str =
-    "write one of `{ claim = \"...\", has = \"...\" }`, `{ claim = \"...\", equals = \"...\" }`, `{ scope = \"...\" }`, `{ key = \"...\" }` and `{ local = true }`";
+const MATCH_HELP: &str = "write one of `{ claim = \"...\", has = \"...\" }`, `{ claim = \"...\", equals = \"...\" }`, `{ scope = \"...\" }`, `{ key = \"...\" }` and `{ local = true }`";
 
 fn read_match(file: MatchFile, keys: &[&str], around: Surroundings<'_>) -> Result<Meant, Box<Problem>> {
     let at = |key: &str| -> Vec<String> { keys.iter().copied().chain([key]).map(str::to_owned).collect() };
@@ -294,7 +297,9 @@ fn read_match(file: MatchFile, keys: &[&str], around: Surroundings<'_>) -> Resul
     let [key] = given[..] else {
         let message = match given.is_empty() {
             true => "this says of nobody that they are meant".to_owned(),
-            false => format!("`{}` cannot stand together; one of them says who is meant", given.join("` and `")),
+            false => {
+                format!("`{}` cannot stand together; one of them says who is meant", given.join("` and `"))
+            }
         };
         let help = if given.is_empty() { MATCH_HELP } else { "write a list of tables for one or the other" };
         return Err(wrong(None, message, help));
@@ -303,10 +308,14 @@ fn read_match(file: MatchFile, keys: &[&str], around: Surroundings<'_>) -> Resul
         let stray = if file.has.is_some() { "has" } else { "equals" };
         return Err(wrong(Some(stray), format!("`{stray}` belongs to a `claim`"), MATCH_HELP));
     }
-    let issuer = read_issuer(&file, key, around).map_err(|(message, help)| wrong(Some("issuer"), message, &help))?;
+    let issuer =
+        read_issuer(&file, key, around).map_err(|(message, help)| wrong(Some("issuer"), message, &help))?;
     let needs_issuer = matches!(key, "claim" | "scope") && issuer.is_none() && around.issuers.len() > 1;
     if needs_issuer {
-        let message = format!("{} issuers are accepted, and this does not say whose {key} counts", around.issuers.len());
+        let message = format!(
+            "{} issuers are accepted, and this does not say whose {key} counts",
+            around.issuers.len()
+        );
         let help = format!("add `issuer`, one of `{}`", around.issuers.join("`, `"));
         return Err(wrong(None, message, &help));
     }

@@ -25,7 +25,9 @@ pub(crate) fn number(roles: &[Box<str>]) -> u32 {
     if next >= MAX_SETS {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {
-            tracing::warn!("{MAX_SETS} different sets of roles are in use; further ones are decided more slowly");
+            tracing::warn!(
+                "{MAX_SETS} different sets of roles are in use; further ones are decided more slowly"
+            );
         });
         return UNNUMBERED;
     }

@@ -37,7 +37,8 @@ fn scheme(uri: &str) -> Option<usize> {
 /// Most URIs are: nothing in them has to be looked at twice.
 fn is_canonical(uri: &str, scheme: usize) -> bool {
     let bytes = uri.as_bytes();
-    bytes.iter().take(scheme).all(|byte| !byte.is_ascii_uppercase()) && bytes.iter().all(|byte| is_allowed(*byte))
+    bytes.iter().take(scheme).all(|byte| !byte.is_ascii_uppercase())
+        && bytes.iter().all(|byte| is_allowed(*byte))
 }
 
 /// Spells what stands behind a scheme; `*` is left alone, so that globs can be spelled too.
@@ -132,10 +133,12 @@ pub(crate) fn loosely_read(canonical: &str) -> Option<String> {
         return None;
     }
     let mut out = head.replace("%2F", "/").replace("%5C", "/");
+    let mut behind_slash = false;
     for letter in tail.replace("%2F", "/").replace("%5C", "/").chars() {
-        if !(letter == '/' && out.ends_with('/')) {
+        if !(letter == '/' && behind_slash) {
             out.push(letter);
         }
+        behind_slash = letter == '/';
     }
     out.push_str(canonical.get(path.len()..)?);
     Some(out)
@@ -236,6 +239,8 @@ mod tests {
             ("files://docs/secret%2Fa", Some("files://docs/secret/a")),
             ("files://docs/secret%5Ca", Some("files://docs/secret/a")),
             ("files://docs//secret///a", Some("files://docs/secret/a")),
+            ("files:///docs//secret", Some("files:///docs/secret")),
+            ("files:docs//a", Some("files:docs/a")),
             ("files://docs/%2Fsecret", Some("files://docs/secret")),
             ("files://docs/a?x=//%2F", None),
             ("files://docs%2Fsecret", Some("files://docs/secret")),
