@@ -110,7 +110,9 @@ impl PostgresSink {
             WriteError::Unreached(error) => {
                 SinkError::unavailable(format!("{record} is not reached")).with_source(error)
             }
-            WriteError::ReadOnly => SinkError::wrong(format!("{record} cannot be written")).with_source(error),
+            WriteError::ReadOnly => {
+                SinkError::wrong(format!("{record} cannot be written")).with_source(error)
+            }
             error if error.code() == Some(DUPLICATE) => self.taken(),
             error => match error.help() {
                 Some(help) => SinkError::wrong(format!("{record} cannot be written: {error}; {help}")),

@@ -63,7 +63,7 @@ async fn each_node_has_its_chain_and_goes_on_with_it_after_a_restart() {
     assert_eq!(count(&database.url).await, 28);
     let report = verify(&database.url).await;
     assert_eq!((report.lines, report.nodes.len()), (28, 2));
-    assert!(report.is_sound(), "{report:?}");
+    assert!(report.is_whole(), "{report:?}");
 }
 
 #[tokio::test]
@@ -74,10 +74,14 @@ async fn what_was_edited_or_removed_is_found_and_a_foreign_end_is_not_gone_on_wi
         assert!(note(&recorder).await);
     }
     recorder.stop().await;
-    database.run("create table kept as select * from trunkline.audit; delete from trunkline.audit where seq = 3").await;
-    assert!(!verify(&database.url).await.is_sound());
+    database
+        .run("create table kept as select * from trunkline.audit; delete from trunkline.audit where seq = 3")
+        .await;
+    assert!(!verify(&database.url).await.is_whole());
     database.run("insert into trunkline.audit select * from kept where seq = 3; update trunkline.audit set line = replace(line, 'denied', 'Denied') where seq = 7").await;
-    database.run("update trunkline.audit set line = replace(line, '\"kind\"', '\"Kind\"') where seq = 7").await;
+    database
+        .run("update trunkline.audit set line = replace(line, '\"kind\"', '\"Kind\"') where seq = 7")
+        .await;
     let sink = PostgresSink::new("central", writer(&database.url));
     let error = Recorder::start(&audit("web-1"), Box::new(sink)).await.map(drop).unwrap_err();
     assert!(error.to_string().contains("does not end with lines of this `key`"), "{error}");
@@ -95,7 +99,7 @@ async fn of_two_processes_with_one_name_the_chain_has_one() {
     one.stop().await;
     assert!(note(&two).await);
     two.stop().await;
-    assert!(verify(&database.url).await.is_sound());
+    assert!(verify(&database.url).await.is_whole());
 }
 
 #[tokio::test]
@@ -139,6 +143,6 @@ async fn a_server_that_goes_away_leaves_a_gap_that_is_told_and_no_hole() {
     }
     recorder.stop().await;
     let report = verify(&database.url).await;
-    assert!(report.is_sound(), "{report:?}");
+    assert!(report.is_whole(), "{report:?}");
     assert!(count(&database.url).await > 21);
 }
