@@ -6,6 +6,7 @@ mod audit;
 mod commands;
 mod config;
 mod exit;
+mod guards;
 mod keys;
 mod logging;
 mod output;
