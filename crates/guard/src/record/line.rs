@@ -260,7 +260,7 @@ impl Line {
             self.conditions(decided);
         }
         let of_failure = match outcome {
-            Some(Err(failure)) if decided.missing_scopes.is_empty() => failure.missing_scopes(),
+            Some(Err(failure)) if decided.missing_scopes.is_empty() => failure.required_scopes(),
             _ => &decided.missing_scopes,
         };
         self.list("missing", of_failure.iter().map(|scope| &**scope));
