@@ -156,6 +156,11 @@ fn rsa(modulus: &str, exponent: &str) -> Option<Vec<(Algorithm, ParsedPublicKey)
         tracing::warn!(bits, "an RSA key of an issuer is shorter than 2048 bits and is not used");
         return None;
     }
+    // Odd, more than 1 (with which anybody can sign) and of at most 33 bits.
+    let is_exponent = e.last().is_some_and(|last| last % 2 == 1) && *e != [1] && e.len() <= 5;
+    if !is_exponent || n.last().is_none_or(|last| last % 2 == 0) {
+        return None;
+    }
     let components = PublicKeyComponents { n, e };
     let made = Algorithm::RSA.into_iter().filter_map(|algorithm| match algorithm.family() {
         Family::Rsa(parameters) => Some((algorithm, components.to_parsed_public_key(parameters).ok()?)),
