@@ -138,7 +138,7 @@ impl Introspector {
 }
 
 /// Writes the body of a question.
-fn form(token: &str) -> String {
+pub(crate) fn form(token: &str) -> String {
     format!("token={}&token_type_hint=access_token", form_encoded(token))
 }
 

@@ -65,6 +65,11 @@ impl KeySet {
         self.keys.len()
     }
 
+    /// Tells whether a key can verify that algorithm.
+    pub(crate) fn has_key_for(&self, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|key| key.verifier(algorithm).is_some())
+    }
+
     /// Tells whether every key of `older` is still here and unchanged.
     pub(crate) fn keeps(&self, older: &Self) -> bool {
         let prints: BTreeSet<&[u8; 32]> = self.keys.iter().map(|key| &key.print).collect();
