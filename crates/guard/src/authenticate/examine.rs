@@ -76,7 +76,7 @@ async fn examine_introspection(fetch: &Fetch, section: &Introspection) -> Option
                 ),
             )),
         },
-        Err(FetchError::Status { status: 400 | 401 | 403, url }) => {
+        Err(FetchError::Status { status: 401 | 403, url }) => {
             let message = format!("`{url}` does not accept `client-id` and `client-secret`");
             Some(
                 at("client-id", message)

@@ -103,6 +103,8 @@ async fn answers_that_do_not_fit_are_refused() {
         r#"{"active":false,"active":true,"aud":"https://gw.example/mcp","sub":"x"}"#,
     );
     assert_refused(show(&identity, "twice").await, Fault::Repeated, "active stands twice");
+    idp.put_text("/introspect", 400, r#"{"error":"unsupported_token_type"}"#);
+    assert_refused(show(&identity, "unsupported").await, Fault::Inactive, "not a token to talk about");
     idp.put_text("/introspect", 401, "{}");
     assert_refused(show(&identity, "denied").await, Fault::NoAnswer, "the client is not known there");
     idp.redirect("/introspect", "/elsewhere");
