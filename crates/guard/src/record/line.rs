@@ -259,15 +259,7 @@ impl Line {
         if !decided.conditions.is_empty() {
             self.conditions(decided);
         }
-<<<<<<< HEAD
         self.list("missing", decided.missing_scopes.iter().map(|scope| &**scope));
-=======
-        let of_failure = match outcome {
-            Some(Err(failure)) if decided.missing_scopes.is_empty() => failure.required_scopes(),
-            _ => &decided.missing_scopes,
-        };
-        self.list("missing", of_failure.iter().map(|scope| &**scope));
->>>>>>> policy
     }
 
     fn conditions(&mut self, decided: &Decided) {
