@@ -482,3 +482,6 @@ fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let fits = is_hex(version, 2) && version != "ff" && is_hex(id, 32) && is_hex(span, 16);
     (fits && id.bytes().any(|byte| byte != b'0')).then_some(id)
 }
+
+#[cfg(test)]
+mod tests;
