@@ -152,9 +152,10 @@ impl Reader<'_> {
         let tools = self.section("tools", &mut root).unwrap_or_default();
         self.unknown_sections(&root);
         let server: sections::ServerFile = server.unwrap_or_default();
+        let guarded = false;
         let (connectors, tools) = self.connectors(connectors.0, tools.0, server.schema.into());
         Config {
-            server: server.resolve(edge, self.document, &mut self.problems),
+            server: server.resolve(edge, guarded, self.document, &mut self.problems),
             log: log.unwrap_or_default(),
             admin: admin.unwrap_or_default().resolve(self.document, &mut self.problems),
             connectors,
@@ -283,6 +284,7 @@ fn is_code(path: &[String]) -> bool {
         && path.last().is_some_and(|key| matches!(key.as_str(), "sql" | "from" | "when" | "session" | "role"))
 }
 
+/// A table of expressions.
 fn is_session(path: &[String]) -> bool {
-    path.len() == 3 && path.last().is_some_and(|key| key == "session")
+    path.len() == 3 && path.last().is_some_and(|key| matches!(key.as_str(), "session" | "when"))
 }

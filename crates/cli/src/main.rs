@@ -5,6 +5,7 @@ mod assemble;
 mod commands;
 mod config;
 mod exit;
+mod keys;
 mod logging;
 mod output;
 mod shutdown;

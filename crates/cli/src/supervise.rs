@@ -240,6 +240,7 @@ impl Supervisor {
             }
         };
         keep(new.listen == old.listen, "[server] listen");
+        keep(new.url == old.url, "[server] url");
         keep(new.allowed_hosts == old.allowed_hosts, "[server] allowed-hosts");
         keep(new.allowed_origins == old.allowed_origins, "[server] allowed-origins");
         keep(new.max_body == old.max_body, "[server] max-body");

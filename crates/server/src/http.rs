@@ -9,6 +9,7 @@ mod connection;
 mod events;
 mod handshake;
 mod heads;
+mod identity;
 mod inline;
 mod line;
 mod post;
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 use trunkline_protocol::Code;
 use trunkline_protocol::header::Allowed;
 use trunkline_service::Caller;
+use trunkline_service::authenticate::Access;
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::Sealer;
 
@@ -39,6 +41,7 @@ use answer::{busy, empty, method_not_allowed, refusal};
 use calls::Calls;
 use connection::Stopping;
 use heads::Heads;
+use identity::Known;
 use streams::Streams;
 
 /// How long a client may take for its head, and between two requests on one connection, unless the options say otherwise.
@@ -51,6 +54,8 @@ const BODIES_KIB: usize = 256 * 1024;
 pub struct HttpOptions {
     /// The path that serves MCP; it is also served with a slash at its end.
     pub path: String,
+    /// Another path that serves the same: that of the public name, where no proxy takes it off. None is usual.
+    pub public_path: Option<String>,
     /// Most bytes of a request body; more is answered 413.
     pub max_body: usize,
     /// Which hosts and origins are served besides loopback.
@@ -77,6 +82,20 @@ enum Path {
     Checked,
     /// The caller's, who chose it already.
     Chosen,
+}
+
+/// Why it is not decided yet who asks.
+enum Undecided {
+    /// It will not be: this is the answer.
+    Refused(Response<Answer>),
+    /// Whoever judges credentials has to be asked.
+    Unknown(Access),
+}
+
+impl From<Response<Answer>> for Undecided {
+    fn from(refused: Response<Answer>) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 /// The HTTP edge.
@@ -107,8 +126,8 @@ impl Http {
 
     /// Answers one request, for servers that bring their own connections and paths.
     ///
-    /// The path is not looked at. The caller is the local user, so that Host and Origin are checked and forwarded requests
-    /// refused, as [`serve`](Self::serve) does. The answer is a body of `http_body`; it must be read within a tokio runtime.
+    /// The path is not looked at. Who asks is decided as [`serve`](Self::serve) does: by the credentials of the request where the
+    /// endpoint is guarded, else it is the local user, so that Host and Origin are checked and forwarded requests refused. The answer is a body of `http_body`; it must be read within a tokio runtime.
     /// Before such a server waits for its connections to end it has to call [`stop`](Self::stop).
     ///
     /// With axum: `Router::new().route_service("/mcp", service_fn(..))`, or
@@ -117,7 +136,7 @@ impl Http {
     /// # Cancel safety
     /// Dropping the future or the answer cancels a request of 2026-07-28. A call of a session goes on.
     pub async fn respond<B: Body<Data = Bytes>>(&self, request: http::Request<B>) -> Response<Answer> {
-        self.answer(&Caller::local(), request, Path::Chosen).await
+        self.answer(&Known::nobody(), request, Path::Chosen).await
     }
 
     /// Ends streams without end, with their result where there is one; then lets calls of sessions that go on without their
@@ -135,7 +154,7 @@ impl Http {
     /// taken apart before it begins.
     fn answer<B: Body<Data = Bytes>>(
         &self,
-        caller: &Arc<Caller>,
+        known: &Known,
         request: http::Request<B>,
         place: Path,
     ) -> impl Future<Output = Response<Answer>> {
@@ -145,20 +164,91 @@ impl Http {
                 return busy("this server is stopping; connect again in a second");
             }
             let heads = Heads::read(&parts.headers);
-            if let Some(mut refused) = self.refuse(&heads, &parts.uri, place) {
-                answer::mark_as_json(&mut refused, parts.headers);
-                return refused;
-            }
+            let caller = match self.admit(known, &parts, &heads, place).await {
+                Ok(caller) => caller,
+                Err(mut refused) => {
+                    if heads.origin.is_some_and(|origin| self.options.allowed.origin(origin)) {
+                        add_cors(&parts.headers, refused.headers_mut());
+                    }
+                    answer::mark_as_json(&mut refused, parts.headers);
+                    return refused;
+                }
+            };
             let mut response = if parts.method == Method::POST {
-                self.post(caller, &parts.headers, &heads, body).await
+                self.post(&caller, &parts.headers, &heads, body).await
             } else {
-                self.other(caller, &parts, &heads)
+                self.other(&caller, &parts, &heads)
             };
             if heads.origin.is_some() {
                 add_cors(&parts.headers, response.headers_mut());
             }
             answer::mark_as_json(&mut response, parts.headers);
             response
+        }
+    }
+
+    /// Decides whether a request is for us, may come from where it comes, and who asks.
+    async fn admit(
+        &self,
+        known: &Known,
+        parts: &Parts,
+        heads: &Heads<'_>,
+        place: Path,
+    ) -> Result<Arc<Caller>, Response<Answer>> {
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let access = match self.admit_known(known, parts, heads, place) {
+            Ok(caller) => return Ok(caller),
+            Err(Undecided::Refused(refused)) => return Err(refused),
+            Err(Undecided::Unknown(access)) => access,
+        };
+        let caller = Box::pin(identity::identify(&access, heads, known)).await?;
+        self.check_host(heads, authority)?;
+        Ok(caller)
+    }
+
+    /// Decides as [`admit`](Self::admit) does, as far as that needs no waiting: for the local user, and for whoever proved on
+    /// this connection who they are.
+    ///
+    /// Where callers prove who they are, `Host` is judged after that: it keeps pages of other sites from using what a browser
+    /// can reach, and such a page has no token. Whoever has none yet is told where to get one, whatever name it used.
+    fn admit_known(
+        &self,
+        known: &Known,
+        parts: &Parts,
+        heads: &Heads<'_>,
+        place: Path,
+    ) -> Result<Arc<Caller>, Undecided> {
+        if let Some(name) = heads.repeated {
+            let text = format!("header `{name}` occurs more than once");
+            return Err(refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text).into());
+        }
+        let endpoint = self.live.load();
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let Access::Guarded { authenticator, .. } = &endpoint.access else {
+            self.check_host(heads, authority)?;
+            self.check_origin(heads)?;
+            if heads.forwarded {
+                let text = "forwarded requests are not served without authentication: the local user is not behind a proxy";
+                return Err(forbidden(text).into());
+            }
+            self.check_path(&parts.uri, place)?;
+            return Ok(known.local());
+        };
+        if let Err(refused) = self.check_path(&parts.uri, place) {
+            return Err(identity::metadata(&endpoint.access, parts).unwrap_or(refused).into());
+        }
+        self.check_origin(heads)?;
+        // A browser asks without credentials whether it may send some.
+        if parts.method == Method::OPTIONS {
+            self.check_host(heads, authority)?;
+            return Ok(known.local());
+        }
+        match known.recall(&heads.credentials(), authenticator.generation()) {
+            Some(caller) => {
+                self.check_host(heads, authority)?;
+                Ok(caller)
+            }
+            None => Err(Undecided::Unknown(endpoint.access.clone())),
         }
     }
 
@@ -174,44 +264,40 @@ impl Http {
         }
     }
 
-    /// The answer to a request that is not for us, or from where it may not come.
-    fn refuse(&self, heads: &Heads<'_>, uri: &Uri, place: Path) -> Option<Response<Answer>> {
-        let authority = uri.authority().map(http::uri::Authority::as_str);
-        if let Some(refused) = self.check_host_and_origin(heads, authority) {
-            return Some(refused);
+    fn check_path(&self, uri: &Uri, place: Path) -> Result<(), Response<Answer>> {
+        let served = [Some(&self.options.path), self.options.public_path.as_ref()];
+        let is_here = served.into_iter().flatten().any(|path| {
+            uri.path() == path || uri.path().strip_suffix('/') == Some(path.trim_end_matches('/'))
+        });
+        if place == Path::Chosen || is_here {
+            return Ok(());
         }
-        let is_here =
-            uri.path() == self.options.path || uri.path().strip_suffix('/') == Some(&self.options.path);
-        (place == Path::Checked && !is_here).then(|| {
-            let text = format!("nothing is served here; the MCP endpoint is {}", self.options.path);
-            refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text)
-        })
+        let text = format!("nothing is served here; the MCP endpoint is {}", self.options.path);
+        Err(refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text))
     }
 
-    fn check_host_and_origin(&self, heads: &Heads<'_>, authority: Option<&str>) -> Option<Response<Answer>> {
-        if let Some(name) = heads.repeated {
-            let text = format!("header `{name}` occurs more than once");
-            return Some(refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text));
+    fn check_host(&self, heads: &Heads<'_>, authority: Option<&str>) -> Result<(), Response<Answer>> {
+        if heads.one_host(authority).is_some_and(|host| self.options.allowed.host(host)) {
+            return Ok(());
         }
-        let forbidden = |text| Some(refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text));
-        if !heads.one_host(authority).is_some_and(|host| self.options.allowed.host(host)) {
-            return forbidden("this `Host` is not served; add it to the allowed hosts");
-        }
+        Err(forbidden("this `Host` is not served; add it to the allowed hosts"))
+    }
+
+    fn check_origin(&self, heads: &Heads<'_>) -> Result<(), Response<Answer>> {
         if heads.origin.is_some_and(|origin| !self.options.allowed.origin(origin)) {
-            return forbidden("this `Origin` is not served; add it to the allowed origins");
+            return Err(forbidden("this `Origin` is not served; add it to the allowed origins"));
         }
-        if heads.forwarded {
-            return forbidden(
-                "forwarded requests are not served without authentication: the local user is not behind a proxy",
-            );
-        }
-        None
+        Ok(())
     }
 
     /// The methods that `Allow` names.
     fn methods(&self) -> &'static str {
         if self.options.ends_sessions { "GET, POST, DELETE, OPTIONS" } else { "GET, POST, OPTIONS" }
     }
+}
+
+fn forbidden(text: &str) -> Response<Answer> {
+    refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text)
 }
 
 /// Answers a browser that asks before it sends. The origin was checked.
@@ -222,7 +308,7 @@ fn preflight(request: &HeaderMap, methods: &'static str) -> Response<Answer> {
     // Which `Mcp-Param-*` a client sends depends on the tool, so what is asked for is allowed: the origin is the gate.
     let wanted = request.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let usual = HeaderValue::from_static(
-        "content-type, accept, authorization, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id",
+        "content-type, accept, authorization, x-api-key, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id",
     );
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.unwrap_or(usual));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

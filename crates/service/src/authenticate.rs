@@ -51,8 +51,8 @@ pub trait Authenticator: Send + Sync + fmt::Debug + 'static {
     fn authenticate<'a>(&'a self, credentials: Credentials<'a>) -> Later<'a, Result<Arc<Caller>, Denied>>;
 
     /// Returns a number that is another one as soon as anything that was accepted may hold no longer: keys were revoked or
-    /// rotated, roles were changed. An edge may remember a caller for as long as it stays the same and
-    /// [`Caller::expires`] has not come.
+    /// rotated, roles were changed. No two authenticators of a process ever have the same one. An edge may remember a caller
+    /// for as long as it stays the same and [`Caller::expires`] has not come.
     fn generation(&self) -> u64;
 
     /// Waits until the caller's proof holds no longer: it expired, its key was revoked, its roles changed. Streams without
@@ -155,15 +155,13 @@ pub struct Metadata {
     pub path: Box<str>,
     /// Its public address.
     pub url: Box<str>,
-    /// The path of the resource itself, where the endpoint is served besides its usual one.
-    pub resource_path: Box<str>,
     /// The document.
     pub document: Bytes,
 }
 
 impl ProtectedResource {
-    /// Writes the value of `WWW-Authenticate` for a refusal. `scopes` are those that are missing; for other refusals those of
-    /// a first login are named. RFC 6750 section 3.
+    /// Writes the value of `WWW-Authenticate` for a refusal. `scopes` are those that the operation needs; for other
+    /// refusals those of a first login are named. RFC 6750 section 3.
     #[must_use]
     pub fn challenge(&self, error: Option<ChallengeError>, scopes: &[Box<str>]) -> String {
         let mut parts = Vec::new();
@@ -215,7 +213,6 @@ mod tests {
         let metadata = Metadata {
             path: "/.well-known/oauth-protected-resource/mcp".into(),
             url: "https://a.example/.well-known/oauth-protected-resource/mcp".into(),
-            resource_path: "/mcp".into(),
             document: Bytes::new(),
         };
         let scopes = scopes.iter().map(|scope| (*scope).into()).collect();

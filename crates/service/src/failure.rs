@@ -154,14 +154,18 @@ impl Failure {
         Self::new(FailureKind::MissingCapability, text).with_data(data.to_string().into_bytes())
     }
 
-    /// Refuses a request whose caller lacks scopes: `missing` are all that the operation needs and the caller has not. Over
-    /// HTTP it is answered with a challenge. Spec: 2026-07-28 basic/authorization#scope-challenge-handling.
+    /// Refuses a request whose caller lacks scopes: `required` are all that the operation needs, those too that the caller has,
+    /// since some clients ask for exactly what they are told. Over HTTP it is answered with a challenge. Spec: 2026-07-28
+    /// basic/authorization#scope-challenge-handling.
     #[must_use]
-    pub fn insufficient_scope(missing: Vec<Box<str>>) -> Self {
-        let text = format!("this needs the scopes `{}`, which the token does not have", missing.join(" "));
-        let data = serde_json::json!({ "requiredScopes": missing });
+    pub fn insufficient_scope(required: Vec<Box<str>>) -> Self {
+        let text = format!(
+            "this needs a token with the scopes `{}`, and yours has not all of them",
+            required.join(" ")
+        );
+        let data = serde_json::json!({ "requiredScopes": required });
         let mut failure = Self::new(FailureKind::Forbidden, text).with_data(data.to_string().into_bytes());
-        failure.0.scopes = missing;
+        failure.0.scopes = required;
         failure
     }
 
@@ -226,9 +230,9 @@ impl Failure {
         self.0.data.as_deref()
     }
 
-    /// Returns the scopes that are missing, when that is why.
+    /// Returns the scopes that the operation needs, when want of one is why.
     #[must_use]
-    pub fn missing_scopes(&self) -> &[Box<str>] {
+    pub fn required_scopes(&self) -> &[Box<str>] {
         &self.0.scopes
     }
 

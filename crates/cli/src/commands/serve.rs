@@ -63,7 +63,6 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
 /// The file cannot be read, the address is taken, or the system gives no randomness.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let edge = if args.stdio { Edge::Stdio } else { Edge::Http(args.listen) };
-    allow(args.listen)?;
     let loaded =
         config::load(&args.config, edge).map_err(|error| Failed::new(Code::Configuration, chain(&error)))?;
     if !loaded.problems.is_empty() {
@@ -84,7 +83,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Refuses an address of the command line that others could reach.
+/// Refuses an address of the command line that others could reach, for an endpoint that anybody may use.
 ///
 /// # Errors
 /// A failure that leads to exit code 78.
@@ -281,6 +280,7 @@ async fn start(
 fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
     HttpOptions {
         path: PATH.to_owned(),
+        public_path: server.url.as_ref().map(|url| url.path.clone()),
         max_body: server.max_body,
         allowed: Allowed::new(&server.allowed_hosts, &server.allowed_origins),
         tolerate_version_header: server.tolerate_version_header,

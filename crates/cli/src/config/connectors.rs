@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
-use trunkline_postgres::Postgres;
 use trunkline_postgres::file::PostgresFile;
+use trunkline_postgres::{Postgres, Writer};
 use trunkline_service::ToolName;
 use trunkline_sql::file::ToolFile;
 use trunkline_sql::options::Options;
@@ -52,6 +53,15 @@ impl DatabaseConfig {
         match self {
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Makes a connection for what the program itself keeps in the database, each run of which takes at most `within`; `None`
+    /// where nothing can be kept.
+    pub(crate) fn writer(&self, within: Duration) -> Option<Writer> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(postgres) => Some(postgres.writer(within)),
         }
     }
 }

@@ -17,7 +17,8 @@ pub(crate) enum Secret {
 pub(crate) fn secret_at(path: &[&str], declared: bool) -> Option<Secret> {
     match path {
         ["connectors", _, "url"] | ["connectors", _, "replicas", ..] => Some(Secret::Password),
-        ["admin", "token"] | ["server", "seal-keys", ..] => Some(Secret::Whole),
+        ["admin", "token"] | ["server", "seal-keys", ..] | ["audit", "key"] => Some(Secret::Whole),
+        ["auth", "introspection", _, "client-secret"] => Some(Secret::Whole),
         ["tools", _, "params", _, "default" | "enum", ..] if declared => Some(Secret::Whole),
         _ => None,
     }
@@ -67,7 +68,7 @@ fn without_references(raw: &str, range: Range<usize>) -> Vec<Range<usize>> {
 }
 
 /// Names of keys whose values are secret wherever they stand.
-const NAMES: [&str; 4] = ["token", "seal-keys", "password", "secret"];
+const NAMES: [&str; 6] = ["token", "seal-keys", "password", "secret", "client-secret", "key"];
 
 /// Returns which bytes of a text look secret to someone who knows nothing of its structure: passwords in addresses, and
 /// strings on a line whose key is, or nearly is, the name of a secret.

@@ -20,15 +20,15 @@ use super::document::Document;
 pub(crate) struct ServerFile {
     /// The name clients know the server by. Default: `trunkline`.
     pub(crate) name: Option<String>,
-    /// The address to listen on; `/mcp` is served there. Default: `127.0.0.1:3000`. Other than loopback needs `[auth]`.
+    /// The address to listen on; `/mcp` is served there. Default: `127.0.0.1:3000`. Other than loopback needs `[auth]` and `trusted-proxies`.
     pub(crate) listen: Option<String>,
-    /// The public address of the endpoint, as clients write it. Needs `[auth]`.
+    /// The public address of the endpoint, as clients write it: the OAuth resource. Its path is served besides `/mcp`. Needs `[auth]`. Default: none.
     pub(crate) url: Option<String>,
     /// Hosts that are served besides loopback and the host of `url`. Default: none.
     pub(crate) allowed_hosts: Vec<String>,
     /// Origins of web pages that are served besides loopback and the host of `url`. Default: none.
     pub(crate) allowed_origins: Vec<String>,
-    /// Addresses or networks whose `Forwarded` headers are believed. Needs `[auth]`. Default: none.
+    /// Addresses or networks of the proxies in front that bring TLS, whose `Forwarded` headers are believed. Needs `[auth]`; an address to listen on that is not loopback needs one. Default: none.
     pub(crate) trusted_proxies: Vec<String>,
     /// Most bytes of one message, over HTTP and over stdio. Default: `4MiB`.
     pub(crate) max_body: Option<SizeText>,
@@ -133,6 +133,7 @@ pub(crate) struct AdminFile {
 pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) listen: SocketAddr,
+    pub(crate) url: Option<PublicUrl>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) max_body: usize,
@@ -175,6 +176,7 @@ impl Default for Server {
         Self {
             name: "trunkline".to_owned(),
             listen: DEFAULT_LISTEN,
+            url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             max_body: 4 * 1024 * 1024,
@@ -197,7 +199,9 @@ pub(crate) enum Edge {
 }
 
 /// What to do about an endpoint that others could reach.
-const NEEDS_AUTH: &str = "who may reach it is decided by `[auth]`, which is not available in this version; listen on 127.0.0.1, or use `--stdio`";
+const NEEDS_AUTH: &str = "say who may come in with `[auth.keys]` (then `trunkline keys create`) or `[auth.jwt.NAME]`, or listen on 127.0.0.1";
+/// What to do about tokens that would travel in the clear.
+const NEEDS_TLS: &str = "name the addresses of the proxy in front that brings TLS, like `trusted-proxies = [\"10.0.0.7\"]`, or listen on 127.0.0.1";
 
 /// Tells why an address may not be listened on without `[auth]`.
 pub(crate) fn refuse_listen(listen: SocketAddr) -> Option<(String, &'static str)> {
@@ -207,9 +211,16 @@ pub(crate) fn refuse_listen(listen: SocketAddr) -> Option<(String, &'static str)
 
 impl ServerFile {
     /// Decides everything, telling all that is wrong.
-    pub(crate) fn resolve(self, edge: Edge, document: &Document, problems: &mut Vec<Diagnostic>) -> Server {
+    pub(crate) fn resolve(
+        self,
+        edge: Edge,
+        guarded: bool,
+        document: &Document,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Server {
         let mut wrong = Wrong { document, problems };
-        let listen = self.listen(edge, &mut wrong);
+        let listen = self.listen(edge, guarded, &mut wrong);
+        let url = self.url(edge, guarded, &mut wrong);
         check_each(&self.allowed_hosts, "allowed-hosts", HOST, &mut wrong, |host| {
             trunkline_protocol::header::host_name(host).is_some()
         });
@@ -218,7 +229,10 @@ impl ServerFile {
         });
         check_each(&self.trusted_proxies, "trusted-proxies", NETWORK, &mut wrong, is_network);
         let seal_keys = keys(&self.seal_keys, &mut wrong);
-        self.refuse_what_comes_later(&mut wrong);
+        if !guarded && !self.trusted_proxies.is_empty() {
+            let message = "trusting a proxy needs `[auth]`: the local user is not behind one";
+            wrong.tell(&["server", "trusted-proxies"], message, NEEDS_AUTH);
+        }
         let defaults = Server::default();
         let name = self.name.unwrap_or(defaults.name);
         if name.trim().is_empty() || name.len() > 64 {
@@ -228,7 +242,12 @@ impl ServerFile {
         Server {
             name,
             listen,
-            allowed_hosts: self.allowed_hosts,
+            allowed_hosts: self
+                .allowed_hosts
+                .into_iter()
+                .chain(url.iter().map(|url| url.host.clone()))
+                .collect(),
+            url,
             allowed_origins: self.allowed_origins,
             max_body: self.max_body.map_or(defaults.max_body, |size| size.0),
             max_in_flight: self.max_in_flight.map_or(defaults.max_in_flight, NonZeroUsize::get),
@@ -239,29 +258,78 @@ impl ServerFile {
         }
     }
 
-    /// Decides the address, on which others must not be able to reach it.
-    fn listen(&self, edge: Edge, wrong: &mut Wrong<'_>) -> SocketAddr {
+    /// Decides the address. Others must not be able to reach it unless they prove who they are, and not in the clear.
+    fn listen(&self, edge: Edge, guarded: bool, wrong: &mut Wrong<'_>) -> SocketAddr {
         let Edge::Http(from_command) = edge else { return DEFAULT_LISTEN };
         let from_file = self.listen.as_deref().map(address);
         if from_file == Some(None) {
             wrong.tell(&["server", "listen"], "this is no address", ADDRESS);
         }
         let listen = from_command.or(from_file.flatten()).unwrap_or(DEFAULT_LISTEN);
-        if let Some((message, help)) = refuse_listen(listen) {
-            wrong.tell(&["server", "listen"], message, help);
-        }
-        if self.url.is_some() {
-            wrong.tell(&["server", "url"], "a public `url` needs `[auth]`", NEEDS_AUTH);
+        match refuse_listen(listen) {
+            Some((message, help)) if !guarded => wrong.tell(&["server", "listen"], message, help),
+            Some(_) if self.trusted_proxies.is_empty() => {
+                let message =
+                    format!("tokens would reach `{listen}`, which is not loopback, without encryption");
+                wrong.tell(&["server", "listen"], message, NEEDS_TLS);
+            }
+            _ => {}
         }
         listen
     }
 
-    fn refuse_what_comes_later(&self, wrong: &mut Wrong<'_>) {
-        if !self.trusted_proxies.is_empty() {
-            let message = "trusting a proxy needs `[auth]`: the local user is not behind one";
-            let help = "`[auth]` is not available in this version; remove the key";
-            wrong.tell(&["server", "trusted-proxies"], message, help);
+    /// Decides the public name: an address of HTTPS, or of loopback, without anything but host, port and path.
+    fn url(&self, edge: Edge, guarded: bool, wrong: &mut Wrong<'_>) -> Option<PublicUrl> {
+        let text = self.url.as_deref().filter(|_| matches!(edge, Edge::Http(_)))?;
+        if !guarded {
+            wrong.tell(&["server", "url"], "a public `url` needs `[auth]`", NEEDS_AUTH);
         }
+        let url = PublicUrl::parse(text);
+        if let Err(what) = &url {
+            wrong.tell(&["server", "url"], *what, "write it like \"https://mcp.example.com/mcp\"");
+        }
+        url.ok()
+    }
+}
+
+/// The public address of the endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PublicUrl {
+    /// As it was written: the name of the OAuth resource.
+    pub(crate) text: String,
+    /// Host and port, as `Host` has them.
+    pub(crate) host: String,
+    /// The path, with a slash at its beginning.
+    pub(crate) path: String,
+}
+
+impl PublicUrl {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = text.split_once("://").ok_or("this is no address")?;
+        if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\' | b'<' | b'>')) {
+            return Err("an address has no spaces, quotes or control characters");
+        }
+        if text.contains(['#', '?']) {
+            return Err("the name of a resource has no query and no fragment");
+        }
+        let (host, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, "/"),
+        };
+        if host.contains('@') {
+            return Err("a public address holds no user and no password");
+        }
+        let name =
+            trunkline_protocol::header::host_name(host).ok_or("the host of this address cannot be read")?;
+        let is_local = matches!(&*name, "localhost" | "127.0.0.1" | "[::1]" | "::1");
+        if !(scheme == "https" || scheme == "http" && is_local) {
+            return Err("tokens for it would travel without encryption: it must begin with `https://`");
+        }
+        Ok(Self { text: text.to_owned(), host: host.to_owned(), path: path.to_owned() })
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Done {
     pub(super) status: StatusCode,
     /// When to try again.
     pub(super) retry_after: Option<Duration>,
+    /// What the caller has to get first.
+    pub(super) challenge: Option<HeaderValue>,
 }
 
 /// The work behind a request.

@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use trunkline_service::Caller;
 
+use super::identity::Known;
 use super::inline::Inline;
 use super::socket::{Socket, Writes};
 use super::timer::{Clock, CoarseTimer};
@@ -54,7 +54,7 @@ const STALLED: u32 = 6;
 /// One connection's handle on what its requests need.
 struct Peer {
     edge: Arc<Http>,
-    caller: Arc<Caller>,
+    known: Known,
     /// Requests answered so far.
     answered: AtomicU64,
 }
@@ -124,14 +124,13 @@ impl Http {
         };
         let Ok(Ok(version)) = version else { return };
         let clock = Clock::for_timeout(self.options.head_timeout);
-        // One handle for the connection: cloning what all connections share, for each request, would cost every core.
-        let caller = Arc::new(Caller::clone(&Caller::local()));
-        let peer = Arc::new(Peer { edge: Arc::clone(self), caller, answered: AtomicU64::new(0) });
+        let known = Known::on_connection();
+        let peer = Arc::new(Peer { edge: Arc::clone(self), known, answered: AtomicU64::new(0) });
         let handle = Arc::clone(&peer);
         let service = service_fn(move |request| {
             let peer = Arc::clone(&handle);
             async move {
-                let response = peer.edge.answer(&peer.caller, request, Path::Checked).await;
+                let response = peer.edge.answer(&peer.known, request, Path::Checked).await;
                 peer.answered.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, Infallible>(response)
             }

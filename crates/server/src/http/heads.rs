@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use trunkline_protocol::header::{Accepts, accepts};
-use trunkline_service::ParamHeaders;
+use trunkline_service::{Credentials, ParamHeaders};
 
 /// Most `Mcp-Param-*` headers of one request; all headers together are bounded before.
 const MAX_PARAMS: usize = 64;
@@ -19,6 +19,8 @@ pub(super) struct Heads<'a> {
     pub(super) method: Mirrored<'a>,
     pub(super) name: Mirrored<'a>,
     pub(super) session: Option<&'a [u8]>,
+    pub(super) authorization: Option<&'a [u8]>,
+    pub(super) api_key: Option<&'a [u8]>,
     /// Where a stream is taken up again.
     pub(super) last_event_id: Option<&'a [u8]>,
     /// A header mirrors an argument: `Mcp-Param-*` occurs.
@@ -82,6 +84,10 @@ impl<'a> Heads<'a> {
             (14, "mcp-session-id") => {
                 self.once("Mcp-Session-Id", value.trim_ascii(), |heads| &mut heads.session)
             }
+            (13, "authorization") => {
+                self.once("Authorization", value.trim_ascii(), |heads| &mut heads.authorization);
+            }
+            (9, "x-api-key") => self.once("X-API-Key", value.trim_ascii(), |heads| &mut heads.api_key),
             (6, "origin") => self.once("Origin", value, |heads| &mut heads.origin),
             (13, "last-event-id") => {
                 self.once("Last-Event-ID", value.trim_ascii(), |heads| &mut heads.last_event_id);
@@ -118,6 +124,11 @@ impl<'a> Heads<'a> {
         });
         let found: Vec<(Box<str>, Bytes)> = named.take(MAX_PARAMS + 1).collect();
         (found.len() <= MAX_PARAMS).then(|| ParamHeaders::Some(found.into()))
+    }
+
+    /// Returns what the request says to prove who asks.
+    pub(super) fn credentials(&self) -> Credentials<'a> {
+        Credentials { authorization: self.authorization, api_key: self.api_key }
     }
 
     /// Returns what the client takes; all, when it does not say.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::Guard;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -20,6 +21,7 @@ use super::Http;
 use super::answer::{self, Answer, Done, Work, busy, empty, message, refusal, retry_after};
 use super::events::{Events, message_of};
 use super::heads::{Heads, Mirrored};
+use super::identity::scope_challenge;
 use crate::admit;
 
 /// How long a client may take to send its body.
@@ -298,13 +300,18 @@ pub(super) fn done(
     admit::write_outcome(&mut message, id, revision, endpoint, outcome, log_id);
     let failure = outcome.as_ref().err();
     let status = failure.map_or(StatusCode::OK, |failure| status_of(failure, revision));
-    Done { message, status, retry_after: failure.and_then(Failure::retry_after) }
+    let retry_after = failure.and_then(Failure::retry_after);
+    let challenge = failure.and_then(|failure| scope_challenge(&endpoint.access, failure));
+    Done { message, status, retry_after, challenge }
 }
 
-/// Legacy clients read an error from a 200; only refusals for want of room have a status of their own there.
+/// Legacy clients read an error from a 200; only refusals for want of room or of scopes have a status of their own there.
 pub(super) fn status_of(failure: &Failure, revision: Revision) -> StatusCode {
     let kind = failure.kind();
-    if !revision.is_modern() && !matches!(kind, FailureKind::Overloaded | FailureKind::RateLimited) {
+    // A scope that is missing is told by a challenge in every era.
+    let has_status = matches!(kind, FailureKind::Overloaded | FailureKind::RateLimited)
+        || !failure.required_scopes().is_empty();
+    if !revision.is_modern() && !has_status {
         return StatusCode::OK;
     }
     StatusCode::from_u16(kind.row().http).unwrap_or(StatusCode::OK)
@@ -318,6 +325,9 @@ pub(super) fn finished(done: Done, form: Form<'_>) -> Response<Answer> {
     let mut response = message(done.status, done.message, form.as_event);
     if let Some(wait) = done.retry_after {
         retry_after(&mut response, wait);
+    }
+    if let Some(challenge) = done.challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     response
 }

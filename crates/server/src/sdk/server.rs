@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
-use trunkline_service::{ServerInfo, Shared, catalog};
+use trunkline_service::{Access, ServerInfo, Shared, catalog};
 
 pub use error::{BuildError, BuildProblem, ChangeError, ServeError};
 pub use extension::{Extension, ExtensionParts};
@@ -121,6 +121,7 @@ struct Options {
     list_ttl: Duration,
     logging: bool,
     max_result: usize,
+    access: Access,
 }
 
 /// What of the builder the edges need.
@@ -157,6 +158,7 @@ impl Server {
                 list_ttl: LIST_TTL,
                 logging: true,
                 max_result: 1 << 20,
+                access: Access::Local,
             },
             serving: Serving {
                 path: "/mcp".to_owned(),
@@ -236,6 +238,14 @@ impl Server {
     /// Says how long a request may take; `None` for no bound. Default: 30 s.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.options.deadline = deadline.into();
+        self
+    }
+
+    /// Says who may come in over HTTP. With [`Access::Guarded`] every request has to prove who asks, addresses that are not
+    /// loopback may be served, and tools see the caller in their [`Context`](super::Context). Over stdio it is always the local
+    /// user. Default: [`Access::Local`].
+    pub fn access(mut self, access: Access) -> Self {
+        self.options.access = access;
         self
     }
 

@@ -168,6 +168,7 @@ pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
 pub(crate) fn options() -> HttpOptions {
     HttpOptions {
         path: "/mcp".to_owned(),
+        public_path: None,
         max_body: MAX_BODY,
         allowed: Allowed::new(&["mcp.example.com".to_owned()], &["https://Claude.ai".to_owned()]),
         tolerate_version_header: false,

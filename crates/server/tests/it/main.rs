@@ -11,6 +11,7 @@ mod embedded;
 mod fixture;
 mod headers;
 mod http;
+mod identity;
 mod legacy_asking;
 mod legacy_calls;
 mod legacy_streams;

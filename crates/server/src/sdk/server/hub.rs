@@ -61,7 +61,8 @@ impl Assembly {
         let capabilities = router.capabilities().clone();
         let service = Bounded::new(router, self.options.max_in_flight, Arc::clone(&self.in_flight));
         let (service, info) = (Arc::new(service), self.info.clone());
-        Ok(Endpoint::new(service, catalog, info, capabilities, self.options.deadline))
+        let endpoint = Endpoint::new(service, catalog, info, capabilities, self.options.deadline);
+        Ok(endpoint.with_access(self.options.access.clone()))
     }
 }
 

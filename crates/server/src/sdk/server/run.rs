@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::header::Allowed;
+use trunkline_service::Access;
 use trunkline_service::endpoint::Live;
 use trunkline_service::{Answer, Request, Service, TimeAllowed};
 
@@ -183,6 +184,7 @@ impl BuiltServer {
     pub fn http_options(&self) -> HttpOptions {
         HttpOptions {
             path: self.serving.path.clone(),
+            public_path: None,
             max_body: self.serving.max_body,
             allowed: Allowed::new(&self.serving.allowed_hosts, &self.serving.allowed_origins),
             tolerate_version_header: false,
@@ -200,7 +202,8 @@ impl BuiltServer {
     }
 
     fn check_address(&self, address: SocketAddr) -> Result<(), ServeError> {
-        if address.ip().is_loopback() || self.serving.allows_unauthenticated {
+        let is_guarded = matches!(self.hub.assembly.options.access, Access::Guarded { .. });
+        if address.ip().is_loopback() || is_guarded || self.serving.allows_unauthenticated {
             Ok(())
         } else {
             Err(ServeError::Unauthenticated(address))
