@@ -104,7 +104,7 @@ fn who_asks_is_told_by_what_proved_it_and_never_by_a_claim_that_no_rule_looks_at
 
 #[test]
 fn a_line_stays_short_whatever_a_caller_sends_and_says_what_was_cut() {
-    let long = "\u{1}".repeat(100_000);
+    let long = "\u{1}".repeat(5000);
     let many: Vec<Box<str>> = (0..5000).map(|number| format!("scope-{number}").into()).collect();
     let caller = Caller {
         issuer: Some(long.as_str().into()),
@@ -122,7 +122,7 @@ fn a_line_stays_short_whatever_a_caller_sends_and_says_what_was_cut() {
         ("resources/read", json!({ "uri": format!("x://{long}") })),
         (
             "subscriptions/listen",
-            json!({ "notifications": { "resourceSubscriptions": vec![long.clone(); 300] } }),
+            json!({ "notifications": { "resourceSubscriptions": vec![long.clone(); 20] } }),
         ),
     ] {
         let text = text(method, &params, caller.clone(), None);

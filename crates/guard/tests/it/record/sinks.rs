@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use trunkline_guard::record::sink::file::{FileSink, Rotation, files};
 use trunkline_guard::record::{AuditKey, Fsync, Mode, OnFailure, Recorder};
-use trunkline_service::{Failure, FailureKind, Service as _};
+use trunkline_service::{Decided, Failure, FailureKind, Request, Service as _};
 
 use super::support::{Folder, Tool, eventually, recorded, search, start};
 
@@ -40,7 +40,15 @@ async fn a_strict_answer_comes_after_its_line() {
 async fn a_failure_a_dropped_call_and_a_panic_have_their_lines() {
     let folder = Folder::new();
     let recorder = start(&folder.audit()).await;
-    let refuse = |_: &_| Some(Err(Failure::insufficient_scope(vec!["a:read".into(), "a:write".into()])));
+    let refuse = |request: &Request| {
+        let missing_scopes = vec!["a:read".into(), "a:write".into()];
+        request.notes().unwrap().decide(Decided {
+            allowed: Some(false),
+            missing_scopes,
+            ..Decided::default()
+        });
+        Some(Err(Failure::insufficient_scope(vec!["a:read".into(), "a:write".into(), "b".into()])))
+    };
     let service = recorded(Tool { outcome: Box::new(refuse) }, &recorder);
     service.call(search(1)).await.unwrap_err();
     let service = recorded(Tool::never(), &recorder);
