@@ -17,6 +17,7 @@ use super::audience::Audience;
 use super::fetch::may_be_asked;
 use super::introspection::form_encoded;
 use super::issuer::Source;
+use super::keys::KeysFile;
 use super::token::plain_type;
 
 /// `[auth]`: who may come in. With it, only those who prove who they are.
@@ -27,6 +28,8 @@ pub struct AuthFile {
     pub jwt: BTreeMap<String, JwtFile>,
     /// Authorization servers that are asked about tokens which say nothing by themselves (RFC 7662), each under a name of its own.
     pub introspection: BTreeMap<String, IntrospectionFile>,
+    /// API keys, which `trunkline keys` makes. Default: none are accepted.
+    pub keys: Option<KeysFile>,
     /// Scopes that are broader than others: `files = ["files:read", "files:write"]` gives whoever has `files` both. Default: none.
     pub scopes: BTreeMap<String, Vec<String>>,
     /// The scopes a client is told to ask for at its first login. Default: none, so that it asks for what it finds.
