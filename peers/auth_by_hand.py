@@ -191,7 +191,8 @@ def wrong_places(hand):
         "in the body": hand.first({}, access_token=token),
     }.items():
         yield from refused(what, reply, None)
-    yield from refused("by Basic", hand.first({"Authorization": f"Basic {pair}"}))
+    # RFC 6750 section 3.1: another scheme is as good as none.
+    yield from refused("by Basic", hand.first({"Authorization": f"Basic {pair}"}), None)
     headers = hand.open(token)
     for scheme in ("bearer", "BEARER"):
         reply = hand.call(headers | {"Authorization": f"{scheme} {token}"})
@@ -217,7 +218,8 @@ def streams(hand):
     connection, response = hand.listen(headers)
     with closing(connection):
         yield from differs("the status", response.status, 200)
-        while response.readline():
+        # What comes to keep it open is a line as well.
+        while time.time() < end(token) + 5 and response.readline():
             pass
     yield from differs("it ended before the token", time.time() < end(token), False)
     yield from differs("it ended in time", time.time() < end(token) + 2, True)

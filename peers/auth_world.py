@@ -84,12 +84,15 @@ connector = "shop"
 description = "Shows what is earned"
 sql = "select name, price / 2 as margin from items order by id"
 
+[auth]
+login-scopes = ["shop:read"]
+
 [auth.jwt.company]
 issuer = "{issuer}"
 leeway = "0s"
 jwks-ttl = "{cached}s"
 
-[auth.introspection.company]
+[auth.introspection.asked]
 url = "{issuer}/token/introspection"
 client-id = "resource-server"
 client-secret = "${{INTROSPECTION_SECRET}}"
