@@ -4,6 +4,7 @@ pub(crate) mod call;
 mod check;
 mod demo;
 mod init;
+mod keys;
 mod schema;
 mod serve;
 pub(crate) mod tools;
@@ -32,6 +33,8 @@ enum Command {
     Schema,
     /// Serve a shop with 10,000 customers that needs nothing set up, with a call to copy and paste.
     Demo(demo::DemoArgs),
+    /// Make, list, replace and revoke API keys.
+    Keys(keys::KeysArgs),
     /// List the tools of an MCP server.
     Tools(tools::ToolsArgs),
     /// Call a tool of an MCP server.
@@ -58,6 +61,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args).await,
         Command::Schema => Ok(schema::run()),
         Command::Demo(args) => demo::run(args).await,
+        Command::Keys(args) => keys::run(args).await,
         Command::Tools(args) => Ok(tools::run(args).await),
         Command::Call(args) => Ok(call::run(args).await),
     }

@@ -5,6 +5,8 @@ mod assemble;
 mod commands;
 mod config;
 mod exit;
+mod guards;
+mod keys;
 mod logging;
 mod output;
 mod shutdown;

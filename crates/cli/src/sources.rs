@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_postgres::{Assistant, NodeStatus, Postgres};
+use trunkline_postgres::{Assistant, NodeStatus, Postgres, Writer};
 use trunkline_service::catalog::{Entry, Parts, Served};
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
@@ -35,6 +35,9 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn settle(&self, within: Duration) -> Boxed<'_, ()>;
     /// Returns how well the servers of the database are, as last seen, where it may have several.
     fn nodes(&self) -> Vec<NodeStatus>;
+    /// Makes a connection for what the program itself keeps in the database, each run of which takes at most `within`; `None`
+    /// where nothing can be kept.
+    fn writer(&self, within: Duration) -> Option<Writer>;
     /// Returns the tools as known now.
     fn definitions(&self) -> Vec<ToolDefinition>;
     /// Returns all that the connector adds to the catalog: its tools in the order of
@@ -100,6 +103,9 @@ trait Reach: Database {
     fn nodes(&self) -> Vec<NodeStatus> {
         Vec::new()
     }
+    fn writer(&self, _: Duration) -> Option<Writer> {
+        None
+    }
 
     /// Makes the tools for whoever looks after the database, if there are any.
     fn assistant(self: &Arc<Self>, _name: &str, _options: &Options) -> Option<Arc<Assistant>> {
@@ -147,6 +153,10 @@ impl Reach for Postgres {
 
     fn nodes(&self) -> Vec<NodeStatus> {
         Self::nodes(self)
+    }
+
+    fn writer(&self, within: Duration) -> Option<Writer> {
+        Some(Self::writer(self, within))
     }
 
     fn assistant(self: &Arc<Self>, name: &str, options: &Options) -> Option<Arc<Assistant>> {
@@ -226,6 +236,10 @@ impl<D: Reach> Source for SqlSource<D> {
 
     fn nodes(&self) -> Vec<NodeStatus> {
         Reach::nodes(&*self.database)
+    }
+
+    fn writer(&self, within: Duration) -> Option<Writer> {
+        Reach::writer(&*self.database, within)
     }
 
     fn definitions(&self) -> Vec<ToolDefinition> {

@@ -37,6 +37,28 @@ enum Part {
     },
 }
 
+/// One part of a template, for those who ask which URIs are instances of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape<'t> {
+    /// Exactly this.
+    Literal(&'t str),
+    /// At least one character behind `lead`, if there is one; none of `/`, `?` and `#` unless `reserved`.
+    Variable {
+        /// What stands before it.
+        lead: Option<char>,
+        /// It takes everything.
+        reserved: bool,
+    },
+    /// Nothing, or `lead` and pairs of the query's names and values with `&` between, each name at most once. What follows
+    /// it is never reached.
+    Query {
+        /// What stands before it.
+        lead: char,
+        /// The names.
+        names: &'t [Box<str>],
+    },
+}
+
 /// Why a text is no template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -108,6 +130,15 @@ impl UriTemplate {
                 Part::Query { names, .. } => names,
             })
             .map(|name| &**name)
+    }
+
+    /// Returns its parts, in their order.
+    pub fn shapes(&self) -> impl Iterator<Item = Shape<'_>> {
+        self.parts.iter().map(|part| match part {
+            Part::Literal(text) => Shape::Literal(text),
+            Part::Variable { lead, reserved, .. } => Shape::Variable { lead: *lead, reserved: *reserved },
+            Part::Query { names, lead } => Shape::Query { lead: *lead, names },
+        })
     }
 
     /// Returns the values of the variables when `uri` is an instance of the template, percent-decoded; `None` when it is

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline_protocol::{Code, Envelope, Message, Method, Revision, scan, write};
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::now;
-use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outlet, Reply, Request};
+use trunkline_service::{Endpoint, Event, Failure, FailureKind, Outlet, Reply, Request};
 
 use crate::admit;
 use crate::batch::{self, Part};
@@ -280,7 +280,7 @@ impl Dialogue {
     fn batch(&mut self, body: &Bytes) {
         let endpoint = self.live.load_full();
         let Some(session) = &self.session else { return };
-        let parts = match batch::parts(body, session, &endpoint, self.live.shared(), &Caller::local()) {
+        let parts = match batch::parts(body, session, &endpoint, self.live.shared(), &endpoint.local()) {
             Ok(parts) => parts,
             Err(refused) => return self.refuse(None, refused.code, refused.message),
         };
@@ -335,7 +335,7 @@ impl Dialogue {
         let input = admit::input(body, envelope, method)?;
         let attached =
             admit::wants_stream(envelope, method).then(|| admit::attached(body, envelope, self.outlet()));
-        let request = admit::modern(body.clone(), envelope, method, Caller::local())
+        let request = admit::modern(body.clone(), envelope, method, endpoint.local())
             .with_attached(attached)
             .with_input(input)
             .with_time(endpoint.time);
@@ -368,7 +368,7 @@ impl Dialogue {
         let message = (body, *envelope, method);
         let outlet = legacy::may_tell(method).then(|| self.outlet());
         let call =
-            Call::new(Arc::clone(endpoint), self.live.shared(), session, Caller::local(), message, outlet);
+            Call::new(Arc::clone(endpoint), self.live.shared(), session, endpoint.local(), message, outlet);
         self.start(Some(id.clone()), legacy_call(call));
         Ok(())
     }
@@ -382,14 +382,15 @@ impl Dialogue {
     ) -> Result<(), Failure> {
         // It lasts as long as the process.
         let session = Session { expires: u64::MAX, ..Session::agree(body, envelope)? };
-        self.answer(&session.initialize_reply(endpoint), id, session.revision);
+        self.answer(&session.initialize_reply(endpoint, &endpoint.local()), id, session.revision);
         self.standing = JoinSet::new();
         if let Some(before) = self.session.take() {
             // Remembered while calls of it may still run.
             let _ = self.live.shared().end_session(before.number, now() + 60);
         }
         let closing = self.closing.clone();
-        if let Ok(mut standing) = Standing::open(&self.live, session.clone(), Caller::local(), closing, None)
+        if let Ok(mut standing) =
+            Standing::open(&self.live, session.clone(), self.live.load().local(), closing, None)
         {
             let events = self.events_in.clone();
             self.standing.spawn(async move {

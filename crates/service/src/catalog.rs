@@ -5,11 +5,13 @@ mod common;
 mod pages;
 mod prompt;
 mod resource;
+mod restrict;
 mod tool;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -18,14 +20,16 @@ use trunkline_protocol::uri_template::{BadTemplate, UriTemplate};
 use trunkline_protocol::{Method, Revision};
 
 use crate::Service;
+use crate::caller::Caller;
 use crate::seal::Sealer;
 
 pub use common::Icon;
 pub use prompt::{PromptArgument, PromptDefinition};
 pub use resource::{ResourceDefinition, TemplateDefinition};
+pub use restrict::{Admission, Gate, Readable, Restriction, Uris};
 pub use tool::{Annotations, BadToolName, Entry, ToolDefinition, ToolName};
 
-use pages::Pages;
+use pages::{Listed, Pages, Source};
 
 /// A prompt, resource or template and the service that answers it.
 #[derive(Clone)]
@@ -92,10 +96,22 @@ pub enum CatalogError {
     },
 }
 
-/// Everything an endpoint has, fixed once made: a change makes a new catalog.
+/// Everything an endpoint has, fixed once made: a change makes a new catalog. A [restriction](Catalog::restricted) of it shares
+/// all that both have.
 #[derive(Debug)]
 pub struct Catalog {
+    whole: Arc<Whole>,
+    /// `None`: all of it is there.
+    restriction: Option<Restriction>,
+    lists: [Pages; 4],
+}
+
+/// What a catalog and its restrictions share.
+#[derive(Debug)]
+struct Whole {
     parts: Parts,
+    page_size: usize,
+    sealer: Arc<Sealer>,
     /// The arguments each tool wants mirrored in headers, by number.
     param_headers: Vec<Box<[ParamHeader]>>,
     uri_templates: Vec<UriTemplate>,
@@ -103,7 +119,8 @@ pub struct Catalog {
     tools: FxHashMap<Box<[u8]>, u32>,
     prompts: FxHashMap<Box<str>, u32>,
     resources: FxHashMap<Box<str>, u32>,
-    lists: [Pages; 4],
+    /// What restrictions write their lists from: the texts of each list, by revision.
+    texts: [[OnceLock<Box<[Box<str>]>>; 4]; 4],
 }
 
 /// Tools on one page of `tools/list`. Not every host asks for a second page.
@@ -137,86 +154,208 @@ impl Catalog {
             })
             .collect::<Result<_, _>>()?;
         let param_headers = parts.tools.iter().map(param_headers).collect::<Result<_, _>>()?;
-        let lists = [
-            Pages::new(parts.tools.iter().map(|one| &one.definition), page_size, sealer),
-            Pages::new(parts.prompts.iter().map(|one| &one.definition), page_size, sealer),
-            Pages::new(parts.resources.iter().map(|one| &one.definition), page_size, sealer),
-            Pages::new(parts.templates.iter().map(|one| &one.definition), page_size, sealer),
-        ];
-        Ok(Self { parts, param_headers, uri_templates, tools, prompts, resources, lists })
+        let whole = Whole {
+            parts,
+            page_size: page_size.max(1),
+            sealer: Arc::clone(sealer),
+            param_headers,
+            uri_templates,
+            tools,
+            prompts,
+            resources,
+            texts: Default::default(),
+        };
+        Ok(Self { whole: Arc::new(whole), restriction: None, lists: Default::default() })
+    }
+
+    /// Returns the part of the whole catalog that the restriction lets be there. Nothing is copied.
+    #[must_use]
+    pub fn restricted(&self, restriction: Restriction) -> Self {
+        Self { whole: Arc::clone(&self.whole), restriction: Some(restriction), lists: Default::default() }
+    }
+
+    fn admission(&self, kind: fn(&Restriction) -> &[Admission], number: u32) -> &Admission {
+        match &self.restriction {
+            None => &Admission::Open,
+            Some(restriction) => kind(restriction).get(number as usize).unwrap_or(&Admission::Absent),
+        }
     }
 
     /// Returns the number of the tool of that name.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<u32> {
-        self.tools.get(name).copied()
+        let number = self.whole.tools.get(name).copied()?;
+        self.admission(|kinds| &kinds.tools, number).is_there().then_some(number)
     }
 
     /// Returns a tool by its number.
     #[must_use]
     pub fn entry(&self, number: u32) -> Option<&Entry> {
-        self.parts.tools.get(number as usize)
+        self.whole.parts.tools.get(number as usize).filter(|_| self.tool_admission(number).is_there())
+    }
+
+    /// Tells whether a tool is there, and what is asked before it is called.
+    #[must_use]
+    pub fn tool_admission(&self, number: u32) -> &Admission {
+        self.admission(|kinds| &kinds.tools, number)
     }
 
     /// Returns the arguments that a tool wants mirrored in headers.
     #[must_use]
     pub fn param_headers(&self, number: u32) -> &[ParamHeader] {
-        self.param_headers.get(number as usize).map_or(&[], |headers| headers)
+        self.whole.param_headers.get(number as usize).map_or(&[], |headers| headers)
     }
 
-    /// Returns the prompt of that name.
+    /// Returns the prompt of that name, and what is asked before.
     #[must_use]
-    pub fn prompt(&self, name: &str) -> Option<&Served<PromptDefinition>> {
-        self.parts.prompts.get(*self.prompts.get(name)? as usize)
+    pub fn prompt(&self, name: &str) -> Option<(&Served<PromptDefinition>, &Admission)> {
+        let number = *self.whole.prompts.get(name)?;
+        let admission = self.admission(|kinds| &kinds.prompts, number);
+        let prompt = self.whole.parts.prompts.get(number as usize)?;
+        admission.is_there().then_some((prompt, admission))
     }
 
     /// Returns the resource of exactly that URI.
     #[must_use]
     pub fn resource(&self, uri: &str) -> Option<&Served<ResourceDefinition>> {
-        self.parts.resources.get(*self.resources.get(uri)? as usize)
+        let number = *self.whole.resources.get(uri)?;
+        let resource = self.whole.parts.resources.get(number as usize)?;
+        self.admission(|kinds| &kinds.resources, number).is_there().then_some(resource)
     }
 
-    /// Returns the first template that `uri` is an instance of.
+    /// Returns the template that is written so, and what is asked before.
     #[must_use]
-    pub fn template_for(&self, uri: &str) -> Option<&Served<TemplateDefinition>> {
-        let number = self.uri_templates.iter().position(|template| template.matches(uri).is_some())?;
-        self.parts.templates.get(number)
+    pub fn template(&self, uri_template: &str) -> Option<(&Served<TemplateDefinition>, &Admission)> {
+        let templates = (0..).zip(&self.whole.parts.templates);
+        let (number, template) =
+            templates.into_iter().find(|(_, one)| one.definition.uri_template == uri_template)?;
+        let admission = self.admission(|kinds| &kinds.templates, number);
+        admission.is_there().then_some((template, admission))
     }
 
-    /// Returns the template that is written so.
+    /// Returns who reads that URI: the resource of exactly that URI, else the first template that it is an instance of.
     #[must_use]
-    pub fn template(&self, uri_template: &str) -> Option<&Served<TemplateDefinition>> {
-        self.parts.templates.iter().find(|one| one.definition.uri_template == uri_template)
+    pub fn readable(&self, uri: &str) -> Option<Readable<'_>> {
+        let uris = self.restriction.as_ref().and_then(|restriction| restriction.uris.as_ref());
+        let Some(uris) = uris else {
+            let resource = self.whole.resources.get(uri).and_then(|number| self.known(*number, None));
+            return resource.or_else(|| self.instance(uri, Admission::Open, None));
+        };
+        let canonical = uris.canonical(uri)?;
+        let spelling = || (canonical != uri).then(|| canonical.clone().into_owned());
+        let as_sent = self.whole.resources.get(uri).and_then(|number| self.known(*number, None));
+        let known = as_sent.or_else(|| {
+            let number = self.whole.resources.get(&*canonical)?;
+            self.known(*number, spelling())
+        });
+        // Asked of every URI: what takes longer for one that is denied would tell it from one that does not exist.
+        known.or_else(|| self.instance(&canonical, uris.admission(&canonical), spelling()))
     }
 
-    /// Tells whether subscriptions hear of changes of that URI.
+    fn known(&self, number: u32, spelling: Option<String>) -> Option<Readable<'_>> {
+        let resource = self.whole.parts.resources.get(number as usize)?;
+        let admission = self.admission(|kinds| &kinds.resources, number).clone();
+        let (subscribe, service) = (resource.definition.subscribe, &resource.service);
+        admission.is_there().then_some(Readable {
+            service,
+            target: resource.target,
+            subscribe,
+            admission,
+            spelling,
+        })
+    }
+
+    fn instance(&self, uri: &str, admission: Admission, spelling: Option<String>) -> Option<Readable<'_>> {
+        let number = self.whole.uri_templates.iter().position(|template| template.matches(uri).is_some())?;
+        let template = self.whole.parts.templates.get(number)?;
+        let is_there = self.admission(|kinds| &kinds.templates, u32::try_from(number).ok()?).is_there();
+        (is_there && admission.is_there()).then_some(Readable {
+            service: &template.service,
+            target: template.target,
+            subscribe: template.definition.subscribe,
+            admission,
+            spelling,
+        })
+    }
+
+    /// Tells whether the caller may subscribe to changes of that URI.
     #[must_use]
-    pub fn can_subscribe(&self, uri: &str) -> bool {
-        match self.resource(uri) {
-            Some(resource) => resource.definition.subscribe,
-            None => self.template_for(uri).is_some_and(|template| template.definition.subscribe),
+    pub fn can_subscribe(&self, uri: &str, caller: &Caller) -> bool {
+        self.readable(uri).is_some_and(|found| found.subscribe && found.tells(caller))
+    }
+
+    /// Tells whether the caller may be told of that URI, which something of the server announced. One that is no resource of
+    /// the whole catalog is told: who announces it knows why.
+    #[must_use]
+    pub fn may_tell(&self, uri: &str, caller: &Caller) -> bool {
+        let Some(uris) = self.restriction.as_ref().and_then(|restriction| restriction.uris.as_ref()) else {
+            return true;
+        };
+        match self.readable(uri) {
+            Some(found) => found.tells(caller),
+            None => uris.canonical(uri).is_some_and(|canonical| match uris.admission(&canonical) {
+                Admission::Absent => false,
+                Admission::Open => true,
+                Admission::Guarded(gate) => gate.tells(caller),
+            }),
         }
     }
 
     /// Returns digests of what clients see of tools, prompts and resources (with their templates): equal for equal lists.
     #[must_use]
     pub fn digests(&self) -> [[u8; 32]; 3] {
-        let [tools, prompts, resources, templates] = &self.lists;
-        let mut both = resources.digest();
-        both.iter_mut().zip(templates.digest()).for_each(|(byte, other)| *byte ^= other);
-        [tools.digest(), prompts.digest(), both]
+        let digest = |method| self.with_list(method, |list, source| list.digest(source)).unwrap_or_default();
+        let mut both = digest(Method::ResourcesList);
+        both.iter_mut().zip(digest(Method::ResourcesTemplatesList)).for_each(|(byte, other)| *byte ^= other);
+        [digest(Method::ToolsList), digest(Method::PromptsList), both]
     }
 
-    /// Returns every tool, in list order.
+    /// Returns every tool of the whole catalog, in list order.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
-        &self.parts.tools
+        &self.whole.parts.tools
     }
 
-    /// Returns all that there is, in list order.
+    /// Returns all that the whole catalog has, in list order, restriction or not.
     #[must_use]
     pub fn parts(&self) -> &Parts {
-        &self.parts
+        &self.whole.parts
+    }
+
+    /// Returns how the template of that number is read.
+    #[must_use]
+    pub fn uri_template(&self, number: usize) -> Option<&UriTemplate> {
+        self.whole.uri_templates.get(number)
+    }
+
+    /// Tells what is there of prompts, resources and templates, with what they can.
+    pub(crate) fn has(&self) -> Has {
+        let is_there = |kind, number: usize| {
+            u32::try_from(number).is_ok_and(|number| self.admission(kind, number).is_there())
+        };
+        let mut has = Has::default();
+        let parts = &self.whole.parts;
+        has.tools = (0..parts.tools.len()).any(|number| is_there(|kinds| &kinds.tools, number));
+        for (number, prompt) in parts.prompts.iter().enumerate() {
+            if is_there(|kinds| &kinds.prompts, number) {
+                has.prompts = true;
+                has.completions |= prompt.completes;
+            }
+        }
+        for (number, resource) in parts.resources.iter().enumerate() {
+            if is_there(|kinds| &kinds.resources, number) {
+                has.resources = true;
+                has.subscribe |= resource.definition.subscribe;
+            }
+        }
+        for (number, template) in parts.templates.iter().enumerate() {
+            if is_there(|kinds| &kinds.templates, number) {
+                has.resources = true;
+                has.subscribe |= template.definition.subscribe;
+                has.completions |= template.completes;
+            }
+        }
+        has
     }
 
     /// Returns the members of one page of what a list method answers: the first without a cursor; `None` for a cursor that is
@@ -224,15 +363,94 @@ impl Catalog {
     /// same keys and the same list.
     #[must_use]
     pub fn page(&self, method: Method, cursor: Option<&str>, revision: Revision) -> Option<Bytes> {
-        let [tools, prompts, resources, templates] = &self.lists;
-        let list = match method {
-            Method::ToolsList => tools,
-            Method::PromptsList => prompts,
-            Method::ResourcesList => resources,
-            Method::ResourcesTemplatesList => templates,
-            _ => return None,
+        self.with_list(method, |list, source| list.page(source, cursor, revision))?
+    }
+
+    /// Gives `look` the list of a method and what it is written from; `None` for a method that lists nothing.
+    fn with_list<T>(&self, method: Method, look: impl FnOnce(&Pages, &Source<'_>) -> T) -> Option<T> {
+        let (at, key) = list_of(method)?;
+        let list = self.lists.get(at)?;
+        let Whole { page_size, sealer, .. } = &*self.whole;
+        let Some(restriction) = &self.restriction else {
+            let text = |item: usize, revision| Cow::Owned(self.whole.write(at, item, revision));
+            let source =
+                Source { key, length: self.whole.length(at), text: &text, page_size: *page_size, sealer };
+            return Some(look(list, &source));
         };
-        list.page(cursor, revision)
+        let admissions =
+            [&restriction.tools, &restriction.prompts, &restriction.resources, &restriction.templates];
+        let there: Vec<usize> = admissions
+            .get(at)?
+            .iter()
+            .enumerate()
+            .filter(|(_, admission)| admission.is_there())
+            .map(|(number, _)| number)
+            .collect();
+        let text = |item: usize, revision| {
+            let number = there.get(item).copied().unwrap_or(usize::MAX);
+            Cow::Borrowed(self.whole.text(at, number, revision))
+        };
+        let source = Source { key, length: there.len(), text: &text, page_size: *page_size, sealer };
+        Some(look(list, &source))
+    }
+}
+
+impl Readable<'_> {
+    fn tells(&self, caller: &Caller) -> bool {
+        self.admission.gate().is_none_or(|gate| gate.tells(caller))
+    }
+}
+
+/// What is there, as far as capabilities tell it.
+#[derive(Debug, Default)]
+pub(crate) struct Has {
+    pub(crate) tools: bool,
+    pub(crate) prompts: bool,
+    pub(crate) resources: bool,
+    pub(crate) subscribe: bool,
+    pub(crate) completions: bool,
+}
+
+/// Which list a method answers with, and the member that holds it.
+fn list_of(method: Method) -> Option<(usize, &'static str)> {
+    Some(match method {
+        Method::ToolsList => (0, ToolDefinition::KEY),
+        Method::PromptsList => (1, PromptDefinition::KEY),
+        Method::ResourcesList => (2, ResourceDefinition::KEY),
+        Method::ResourcesTemplatesList => (3, TemplateDefinition::KEY),
+        _ => return None,
+    })
+}
+
+impl Whole {
+    fn length(&self, list: usize) -> usize {
+        match list {
+            0 => self.parts.tools.len(),
+            1 => self.parts.prompts.len(),
+            2 => self.parts.resources.len(),
+            _ => self.parts.templates.len(),
+        }
+    }
+
+    fn write(&self, list: usize, item: usize, revision: Revision) -> String {
+        fn text<D: Listed>(definition: Option<&D>, revision: Revision) -> String {
+            definition.map(|one| one.to_json(revision).to_string()).unwrap_or_default()
+        }
+        let Parts { tools, prompts, resources, templates } = &self.parts;
+        match list {
+            0 => text(tools.get(item).map(|one| &one.definition), revision),
+            1 => text(prompts.get(item).map(|one| &one.definition), revision),
+            2 => text(resources.get(item).map(|one| &one.definition), revision),
+            _ => text(templates.get(item).map(|one| &one.definition), revision),
+        }
+    }
+
+    /// Returns a text of a list, written once for all restrictions.
+    fn text(&self, list: usize, item: usize, revision: Revision) -> &str {
+        let number = Revision::ALL.iter().position(|known| *known == revision);
+        let texts = self.texts.get(list).zip(number).and_then(|(list, number)| list.get(number));
+        let written = || (0..self.length(list)).map(|item| self.write(list, item, revision).into()).collect();
+        texts.and_then(|texts| texts.get_or_init(written).get(item)).map_or("", |text| text)
     }
 }
 

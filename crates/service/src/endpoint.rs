@@ -1,5 +1,6 @@
 //! What an edge serves: the outermost service, how the server introduces itself, and the bounds of one request.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use trunkline_protocol::{Revision, meta};
 
 use crate::Service;
 use crate::authenticate::Access;
+use crate::caller::Caller;
 use crate::catalog::{Catalog, Icon};
 use crate::request::TimeAllowed;
+use crate::router::Router;
 use crate::shared::{Change, InMemory, Shared};
 
 /// How the server introduces itself.
@@ -74,6 +77,21 @@ impl ServerInfo {
     }
 }
 
+/// What an endpoint is for callers of whom not all may use all of it.
+pub trait Views: fmt::Debug + Send + Sync + 'static {
+    /// Returns the router over what there is for that caller; `None` when that is everything.
+    fn view(&self, caller: &Caller) -> Option<Arc<Router>>;
+
+    /// Returns the local user with the roles that they have here.
+    fn local(&self) -> Arc<Caller>;
+
+    /// Returns a digest of the rules: equal for equal ones.
+    fn digest(&self) -> [u8; 32];
+
+    /// Says that other rules are in force now: streams without end that were begun under these end.
+    fn retire(&self);
+}
+
 /// One state of an assembled server. Immutable; a reload makes a new one and swaps it in.
 pub struct Endpoint {
     /// The outermost service.
@@ -90,6 +108,8 @@ pub struct Endpoint {
     pub time: TimeAllowed,
     /// Who may come in.
     pub access: Access,
+    /// What it is for each caller; `None` when it is the same for everybody.
+    pub views: Option<Arc<dyn Views>>,
 }
 
 impl Endpoint {
@@ -104,7 +124,7 @@ impl Endpoint {
     ) -> Self {
         let result_meta = info.result_meta();
         let time = deadline.map_or(TimeAllowed::Unlimited, TimeAllowed::Within);
-        Self { service, catalog, info, capabilities, result_meta, time, access: Access::Local }
+        Self { service, catalog, info, capabilities, result_meta, time, access: Access::Local, views: None }
     }
 
     /// Says who may come in; only the local user unless set.
@@ -112,6 +132,39 @@ impl Endpoint {
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = access;
         self
+    }
+
+    /// Says what it is for each caller; the same for everybody unless set.
+    #[must_use]
+    pub fn with_views(mut self, views: Arc<dyn Views>) -> Self {
+        self.views = Some(views);
+        self
+    }
+
+    /// Returns what there is for that caller.
+    #[must_use]
+    pub fn catalog_for(&self, caller: &Caller) -> Arc<Catalog> {
+        let view = self.views.as_ref().and_then(|views| views.view(caller));
+        Arc::clone(view.as_ref().map_or(&self.catalog, |router| router.catalog()))
+    }
+
+    /// Returns the capabilities for that caller, in the shape of 2026-07-28.
+    #[must_use]
+    pub fn capabilities_for(&self, caller: &Caller) -> Cow<'_, Value> {
+        match self.views.as_ref().and_then(|views| views.view(caller)) {
+            Some(router) => Cow::Owned(router.capabilities().clone()),
+            None => Cow::Borrowed(&self.capabilities),
+        }
+    }
+
+    /// Returns the local user, as edges that know nobody else bring them.
+    #[must_use]
+    pub fn local(&self) -> Arc<Caller> {
+        self.views.as_ref().map_or_else(Caller::local, |views| views.local())
+    }
+
+    fn rules(&self) -> Option<[u8; 32]> {
+        self.views.as_ref().map(|views| views.digest())
     }
 }
 
@@ -165,15 +218,20 @@ impl Live {
         &self.0.shared
     }
 
-    /// Serves another endpoint from now on, and announces which of its lists are others than before.
+    /// Serves another endpoint from now on, and announces which of its lists are others than before. Where its rules are
+    /// others, each list may be, and streams that were begun under the old ones end.
     pub fn store(&self, endpoint: Endpoint) {
         let new = Arc::new(endpoint);
         let old = self.0.endpoint.swap(Arc::clone(&new));
+        let has_other_rules = old.rules() != new.rules();
+        if let Some(views) = old.views.as_ref().filter(|_| has_other_rules) {
+            views.retire();
+        }
         let lists = [Change::Tools, Change::Prompts, Change::Resources];
         for (list, (before, after)) in
             lists.into_iter().zip(old.catalog.digests().iter().zip(new.catalog.digests()))
         {
-            if before != &after {
+            if has_other_rules || before != &after {
                 self.announce(list);
             }
         }

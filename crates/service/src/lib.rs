@@ -36,7 +36,7 @@ pub use chain::Chain;
 pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;
-pub use notes::{Decided, Notes};
+pub use notes::{AccessRecord, Decided, HeadInfo, Notes};
 pub use outlet::{Attached, Event, Log, Outlet, Progress};
 pub use reply::{CacheScope, Hints, Reply, ReplyKind};
 pub use request::{Input, ParamHeaders, Request, TimeAllowed};

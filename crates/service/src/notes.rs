@@ -2,7 +2,13 @@
 //!
 //! Only requests that are recorded carry notes; without a record nothing is noted.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::authenticate::Denied;
+use crate::failure::Failure;
+use crate::shared::Later;
 
 /// What was decided about a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,4 +38,30 @@ impl Notes {
     pub fn take(&self) -> Decided {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Keeps the record of who was turned away before there was a request.
+pub trait AccessRecord: Send + Sync + fmt::Debug + 'static {
+    /// Records a refusal. The answer leaves when the future is ready, which is at once unless the record is strict. A flood
+    /// is counted rather than written line by line.
+    ///
+    /// # Errors
+    /// The record cannot be written, and without it nothing may be answered: that failure is the answer.
+    ///
+    /// # Cancel safety
+    /// The refusal is recorded once the future was polled, whatever becomes of it.
+    fn denied<'a>(&'a self, denied: &'a Denied, head: HeadInfo<'a>) -> Later<'a, Result<(), Failure>>;
+}
+
+/// What the head of a refused request says that a record keeps. Nothing of its credentials.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeadInfo<'a> {
+    /// The number under which log and caller know the request.
+    pub log_id: u64,
+    /// The value of `Mcp-Method`, when there was one.
+    pub method: Option<&'a [u8]>,
+    /// The address it came from, when it is known.
+    pub address: Option<IpAddr>,
+    /// The value of `traceparent`, when there was one.
+    pub traceparent: Option<&'a [u8]>,
 }

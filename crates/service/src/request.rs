@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use trunkline_protocol::{Envelope, Method, Revision, Token, member_at};
+use trunkline_protocol::{Envelope, Kind, Method, Revision, Span, Token, member_at, write};
 
 use crate::caller::Caller;
 use crate::notes::Notes;
@@ -207,6 +207,11 @@ impl Request {
         self.0.revision
     }
 
+    /// Says who asks, for a guard that knows more of the caller than the edge did.
+    pub fn set_caller(&mut self, caller: Arc<Caller>) {
+        self.0.caller = caller;
+    }
+
     /// Returns who asks.
     #[must_use]
     pub fn caller(&self) -> &Arc<Caller> {
@@ -229,6 +234,33 @@ impl Request {
     #[must_use]
     pub fn uri(&self) -> Option<Cow<'_, str>> {
         self.0.parts.uri.text(&self.0.body)
+    }
+
+    /// Puts another spelling of the URI in the place of `params.uri`, for everybody who reads it from here on.
+    pub fn set_uri(&mut self, uri: &str) {
+        let Inner { body, parts, .. } = &mut *self.0;
+        let old = parts.uri.span;
+        let mut written = Vec::with_capacity(uri.len() + 2);
+        write::string(&mut written, uri);
+        let (Some(before), Some(after)) = (body.get(..old.start as usize), body.get(old.end as usize..))
+        else {
+            return;
+        };
+        let Ok(length) = u32::try_from(written.len()) else { return };
+        *body = [before, &written, after].concat().into();
+        let moved = |at: u32| at.wrapping_sub(old.end).wrapping_add(old.start + length);
+        let all =
+            [&mut parts.params, &mut parts.name, &mut parts.arguments, &mut parts.cursor, &mut parts.meta];
+        for token in all.into_iter().chain([&mut parts.capabilities]).filter(|token| token.is_present()) {
+            if token.span.start >= old.end {
+                token.span.start = moved(token.span.start);
+            }
+            if token.span.end >= old.end {
+                token.span.end = moved(token.span.end);
+            }
+        }
+        let kind = if written.contains(&b'\\') { Kind::EscapedString } else { Kind::String };
+        parts.uri = Token { span: Span { start: old.start, end: old.start + length }, kind };
     }
 
     /// Returns where a member of `params` stands, scanning for it: for the members that have no place of their own.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use trunkline_protocol::{Kind, Method, Revision, member};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Admission, Catalog};
 use crate::endpoint::ServerInfo;
 use crate::failure::{Failure, FailureKind};
 use crate::reply::{CacheScope, Hints, Reply};
@@ -29,6 +29,8 @@ pub const LIST_TTL: Duration = Duration::from_secs(60);
 pub struct RouterOptions {
     /// How long clients may keep lists; zero for a catalog that is about to change. [`LIST_TTL`] unless set.
     pub list_ttl: Duration,
+    /// Who may keep lists and the discover result: private where they are not the same for every caller. Public unless set.
+    pub list_scope: CacheScope,
     /// Extensions that are served, each id with its settings. None unless set.
     pub extensions: Map<String, Value>,
     /// Whether log messages are sent to clients that ask for them. Off unless set.
@@ -47,6 +49,7 @@ impl RouterOptions {
     pub fn new(shared: Arc<dyn Shared>) -> Self {
         Self {
             list_ttl: LIST_TTL,
+            list_scope: CacheScope::Public,
             extensions: Map::new(),
             logging: false,
             extra: Vec::new(),
@@ -96,6 +99,12 @@ impl Router {
         &self.capabilities
     }
 
+    /// Returns what is routed to.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
     fn declares(&self, capability: &str) -> bool {
         self.capabilities.get(capability).is_some()
     }
@@ -114,7 +123,12 @@ impl Router {
         let page = page.ok_or_else(|| {
             invalid("this cursor is unknown, or the list has changed since; start again without a cursor")
         })?;
-        Ok(Reply::from_shared(page).with_hints(public(self.options.list_ttl)))
+        Ok(Reply::from_shared(page).with_hints(self.hints(self.options.list_ttl)))
+    }
+
+    fn hints(&self, ttl: Duration) -> Hints {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Hints { ttl_ms, scope: self.options.list_scope }
     }
 
     fn call_tool(&self, mut request: Request) -> Answer<'_> {
@@ -128,6 +142,9 @@ impl Router {
         else {
             return ready(Err(unknown("tool", "tools/list", &request)));
         };
+        if let Some(refusal) = refusal(self.catalog.tool_admission(number), &request) {
+            return ready(refusal);
+        }
         if let Err(failure) = self.check_param_headers(number, &request) {
             return ready(Err(failure));
         }
@@ -166,7 +183,10 @@ impl Router {
             return ready(Err(invalid("`name` must be the name of a prompt")));
         };
         match prompt {
-            Some(prompt) => {
+            Some((prompt, admission)) => {
+                if let Some(refusal) = refusal(admission, &request) {
+                    return ready(refusal);
+                }
                 request.set_target(prompt.target);
                 prompt.service.call(request)
             }
@@ -181,17 +201,19 @@ impl Router {
         let Some(uri) = request.uri() else {
             return ready(Err(invalid("`uri` must be the URI of a resource, a string")));
         };
-        let found = match self.catalog.resource(&uri) {
-            Some(resource) => Some((&resource.service, resource.target)),
-            None => self.catalog.template_for(&uri).map(|template| (&template.service, template.target)),
-        };
-        let Some((service, target)) = found else {
+        let Some(found) = self.catalog.readable(&uri) else {
             let failure = Failure::resource_not_found(&uri);
             return ready(Err(failure));
         };
         drop(uri);
-        request.set_target(target);
-        service.call(request)
+        if let Some(refusal) = refusal(&found.admission, &request) {
+            return ready(refusal);
+        }
+        if let Some(spelling) = &found.spelling {
+            request.set_uri(spelling);
+        }
+        request.set_target(found.target);
+        found.service.call(request)
     }
 
     fn complete(&self, mut request: Request) -> Answer<'_> {
@@ -203,7 +225,10 @@ impl Router {
             Err(failure) => return ready(Err(failure)),
         };
         match found {
-            Some((service, target)) => {
+            Some((service, target, admission)) => {
+                if let Some(refusal) = refusal(admission, &request) {
+                    return ready(refusal);
+                }
                 request.set_target(target);
                 service.call(request)
             }
@@ -227,19 +252,19 @@ impl Router {
             Some("ref/prompt") => {
                 let name = text(reference, "name").unwrap_or_default();
                 let prompt = self.catalog.prompt(&name);
-                let prompt = prompt
+                let (prompt, admission) = prompt
                     .ok_or_else(|| invalid("`ref` names no prompt; `prompts/list` tells which exist"))?;
-                Ok(prompt.completes.then_some((&prompt.service, prompt.target)))
+                Ok(prompt.completes.then_some((&prompt.service, prompt.target, admission)))
             }
             Some("ref/resource") => {
                 let uri = text(reference, "uri").unwrap_or_default();
                 if self.catalog.resource(&uri).is_some() {
                     return Ok(None);
                 }
-                let template = self.catalog.template(&uri).ok_or_else(|| {
+                let (template, admission) = self.catalog.template(&uri).ok_or_else(|| {
                     invalid("`ref` names no resource template; `resources/templates/list` tells which exist")
                 })?;
-                Ok(template.completes.then_some((&template.service, template.target)))
+                Ok(template.completes.then_some((&template.service, template.target, admission)))
             }
             _ => Err(invalid("`ref` must have the type `ref/prompt` or `ref/resource`")),
         }
@@ -255,8 +280,13 @@ impl Router {
     }
 }
 
-/// A service and the number within it.
-type Owner<'a> = (&'a Arc<dyn Service>, u32);
+/// A service, the number within it, and what is asked before.
+type Owner<'a> = (&'a Arc<dyn Service>, u32, &'a Admission);
+
+/// What a gate answers in place of the service.
+fn refusal(admission: &Admission, request: &Request) -> Option<Outcome> {
+    admission.gate().and_then(|gate| gate.refuse(request))
+}
 
 fn invalid(text: &'static str) -> Failure {
     Failure::new(FailureKind::InvalidParams, text)
@@ -268,15 +298,10 @@ fn no_method(request: &Request) -> Failure {
     Failure::new(FailureKind::MethodNotFound, format!("method `{name}` not found"))
 }
 
-/// The one answer for what does not exist, and later for what the caller has no role for.
+/// The one answer for what does not exist, and for what the caller has no role for.
 fn unknown(kind: &str, list: &str, request: &Request) -> Failure {
     let name: String = request.name().unwrap_or_default().chars().take(64).collect();
     Failure::new(FailureKind::InvalidParams, format!("unknown {kind} `{name}`; `{list}` tells which exist"))
-}
-
-/// Hints for what is the same for every caller.
-fn public(ttl: Duration) -> Hints {
-    Hints { ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), scope: CacheScope::Public }
 }
 
 impl Service for Router {
@@ -285,7 +310,7 @@ impl Service for Router {
             Method::ToolsCall => self.call_tool(request),
             Method::ToolsList => ready(self.list(&request, "tools")),
             Method::ServerDiscover => {
-                ready(Ok(Reply::from_shared(self.discover.clone()).with_hints(public(LIST_TTL))))
+                ready(Ok(Reply::from_shared(self.discover.clone()).with_hints(self.hints(LIST_TTL))))
             }
             Method::ResourcesList | Method::ResourcesTemplatesList => ready(self.list(&request, "resources")),
             Method::PromptsList => ready(self.list(&request, "prompts")),

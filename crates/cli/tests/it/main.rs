@@ -7,6 +7,7 @@ mod cancel;
 mod check;
 mod demo;
 mod init;
+mod keys;
 mod outage;
 mod pages;
 mod reload;

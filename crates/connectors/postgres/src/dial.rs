@@ -34,6 +34,8 @@ pub(crate) enum Lane {
     Generic,
     /// One caller's statement at a time.
     Exclusive,
+    /// What the program itself keeps in the database.
+    Writing,
 }
 
 /// Opens sessions of one database.
@@ -44,6 +46,7 @@ pub(crate) struct Dialer {
     /// What a session of each lane is started with.
     shared: String,
     exclusive: String,
+    writing: String,
     connect_timeout: Duration,
     idle_timeout: Duration,
     /// Whether a pooler was found that gives each transaction another server's session.
@@ -65,8 +68,10 @@ impl Dialer {
     ) -> Self {
         Self {
             role: address.role.unwrap_or(Role::Any),
-            shared: session_options(shared_timeout(statement_timeout)),
-            exclusive: session_options(statement_timeout),
+            shared: session_options(shared_timeout(statement_timeout), "on"),
+            exclusive: session_options(statement_timeout, "on"),
+            // Whatever the login is set to by itself.
+            writing: session_options(statement_timeout, "off"),
             connect_timeout,
             idle_timeout: idle_timeout(statement_timeout),
             is_pooled: AtomicBool::new(prepared == PreparedMode::Off),
@@ -289,6 +294,7 @@ impl Dialer {
                 config.options(format!("{own}{} -c plan_cache_mode=force_generic_plan", self.shared))
             }
             Some(Lane::Exclusive) => config.options(format!("{own}{}", self.exclusive)),
+            Some(Lane::Writing) => config.options(format!("{own}{}", self.writing)),
             // The address may have some of its own, which the pooler then has to know.
             None => &mut config,
         };
@@ -404,6 +410,11 @@ impl Session {
         self.is_pooled
     }
 
+    /// Whether the server followed another when the session was opened; `None` when it was not asked.
+    pub(crate) fn is_standby(&self) -> Option<bool> {
+        self.is_standby
+    }
+
     /// Asks the server to cancel what runs in this session.
     ///
     /// # Errors
@@ -473,9 +484,9 @@ pub(crate) fn shared_timeout(statement_timeout: Duration) -> Duration {
 }
 
 /// `RESET ALL` brings exactly these back, since they come with the start of the session.
-fn session_options(statement_timeout: Duration) -> String {
+fn session_options(statement_timeout: Duration, read_only: &str) -> String {
     let settings = settings(statement_timeout).map(|(name, value)| format!("-c {name}={value}"));
-    format!("-c default_transaction_read_only=on {} -c trunkline.session={MARK}", settings.join(" "))
+    format!("-c default_transaction_read_only={read_only} {} -c trunkline.session={MARK}", settings.join(" "))
 }
 
 fn unwanted(session: &Session) -> &'static str {

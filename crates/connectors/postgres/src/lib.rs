@@ -45,6 +45,7 @@ mod url;
 mod volatile;
 mod wait;
 mod warm;
+pub mod writer;
 mod writes;
 
 pub use assistant::{Assistant, AssistantTool};
@@ -54,3 +55,4 @@ pub use postgres::Postgres;
 pub use posture::PostureRule;
 pub use statement::PostgresStatement;
 pub use wait::PoolWait;
+pub use writer::Writer;

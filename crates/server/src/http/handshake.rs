@@ -117,7 +117,7 @@ impl Http {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, Code::INTERNAL_ERROR, text);
         };
         let mut out = Vec::new();
-        session.initialize_reply(endpoint).write(&mut out, id, session.revision, &[]);
+        session.initialize_reply(endpoint, form.caller).write(&mut out, id, session.revision, &[]);
         let mut response = message(StatusCode::OK, out, form.as_event);
         response.headers_mut().insert("mcp-session-id", sealed);
         response

@@ -105,11 +105,11 @@ impl Session {
     }
 
     /// Returns the answer to `initialize`.
-    pub(crate) fn initialize_reply(&self, endpoint: &Endpoint) -> Reply {
+    pub(crate) fn initialize_reply(&self, endpoint: &Endpoint, caller: &Caller) -> Reply {
         let mut members = format!(
             "\"protocolVersion\":\"{}\",\"capabilities\":{},\"serverInfo\":{}",
             self.revision,
-            capabilities_of(endpoint),
+            capabilities_of(endpoint, caller),
             endpoint.info.implementation(self.revision)
         );
         if let Some(instructions) = &endpoint.info.instructions {
@@ -120,11 +120,12 @@ impl Session {
 }
 
 /// What the endpoint can do as revisions with a handshake know it: no extensions, and nothing they have no name for.
-fn capabilities_of(endpoint: &Endpoint) -> Value {
+fn capabilities_of(endpoint: &Endpoint, caller: &Caller) -> Value {
     let known = |name: &str| {
         matches!(name, "tools" | "prompts" | "resources" | "completions" | "logging" | "experimental")
     };
-    let all = endpoint.capabilities.as_object().into_iter().flatten();
+    let all = endpoint.capabilities_for(caller);
+    let all = all.as_object().into_iter().flatten();
     all.filter(|(name, _)| known(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 

@@ -48,7 +48,8 @@ enum Known {
 }
 
 fn resource(call: &Call, known: Known) -> Result<Box<str>, Failure> {
-    let resources = call.endpoint.capabilities.get("resources");
+    let capabilities = call.endpoint.capabilities_for(&call.caller);
+    let resources = capabilities.get("resources");
     if resources.and_then(|resources| resources.get("subscribe")) != Some(&true.into()) {
         return Err(no_method(call, "no resource of this server tells of changes"));
     }
@@ -58,9 +59,8 @@ fn resource(call: &Call, known: Known) -> Result<Box<str>, Failure> {
             "`uri` must be the URI of a resource, a string",
         ));
     };
-    let catalog = &call.endpoint.catalog;
     // One that exists but never tells of changes is taken: clients subscribe to all they read.
-    let exists = || catalog.resource(&uri).is_some() || catalog.template_for(&uri).is_some();
+    let exists = || call.endpoint.catalog_for(&call.caller).readable(&uri).is_some();
     if known == Known::Needed && !exists() {
         return Err(Failure::resource_not_found(&uri));
     }

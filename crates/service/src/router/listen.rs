@@ -109,7 +109,7 @@ impl Router {
         filter.tools_list_changed &= self.declares("tools");
         filter.prompts_list_changed &= self.declares("prompts");
         filter.resources_list_changed &= self.declares("resources");
-        filter.resource_subscriptions.retain(|uri| catalog.can_subscribe(uri));
+        filter.resource_subscriptions.retain(|uri| catalog.can_subscribe(uri, caller));
         let mut known = BTreeSet::new();
         for id in std::mem::take(&mut filter.task_ids) {
             if self.task(&id, caller).await.is_some() {
@@ -210,7 +210,12 @@ impl Subscription<'_> {
             Change::Tools if filter.tools_list_changed => self.message("tools/list_changed", b""),
             Change::Prompts if filter.prompts_list_changed => self.message("prompts/list_changed", b""),
             Change::Resources if filter.resources_list_changed => self.message("resources/list_changed", b""),
-            Change::Resource(uri) if filter.has_resource(uri) => self.updated(uri),
+            // One that stands under what was subscribed to may still be none of this caller's.
+            Change::Resource(uri)
+                if filter.has_resource(uri) && self.router.catalog.may_tell(uri, &self.caller) =>
+            {
+                self.updated(uri)
+            }
             Change::Task(id) if filter.task_ids.contains(id) => {
                 let Some(task) = self.router.task(id, &self.caller).await else { return true };
                 let Some(members) = task.strip_prefix(b"{").and_then(|task| task.strip_suffix(b"}")) else {

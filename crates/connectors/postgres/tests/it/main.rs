@@ -28,3 +28,4 @@ mod tls;
 mod tool;
 mod types;
 mod unclear;
+mod writer;

@@ -1,0 +1,169 @@
+//! Asking an authorization server what a token is: for tokens that say nothing by themselves. RFC 7662.
+//!
+//! However many requests show one token at once, one question is asked, and it goes on when they leave. A no is believed for a
+//! few seconds, so that a client that tries again and again asks nobody; a yes is remembered by whoever asked here.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use rustc_hash::FxHashMap;
+use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::fault::Fault;
+use super::fetch::{Fetch, PATIENCE};
+use super::memory::Digest;
+use super::token::object;
+
+/// How long a no is believed, at most. It must be short: a token that is not valid yet may be soon.
+const NO_LASTS: Duration = Duration::from_secs(5);
+/// Most refused tokens remembered.
+const MAX_NOES: usize = 10_000;
+/// Most questions asked at once.
+const AT_ONCE: usize = 32;
+
+/// What an answer of an active token says.
+pub(crate) type Answer = Arc<Map<String, Value>>;
+type Outcome = Result<Answer, Fault>;
+
+/// An introspection endpoint.
+pub(crate) struct Introspector {
+    url: Url,
+    authorization: HeaderValue,
+    /// How long a yes counts, which a no does not outlast.
+    cache: Duration,
+    fetch: Fetch,
+    permits: Semaphore,
+    asked: Mutex<FxHashMap<Digest, watch::Receiver<Option<Outcome>>>>,
+    noes: Mutex<FxHashMap<Digest, Instant>>,
+    tasks: TaskTracker,
+}
+
+impl fmt::Debug for Introspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Introspector").field("host", &self.url.host_str()).finish_non_exhaustive()
+    }
+}
+
+impl Introspector {
+    /// Prepares to ask; questions are tasks of `tasks`.
+    pub(crate) fn new(url: Url, authorization: HeaderValue, cache: Duration, tasks: TaskTracker) -> Self {
+        Self {
+            url,
+            authorization,
+            cache,
+            fetch: Fetch::default(),
+            permits: Semaphore::new(AT_ONCE),
+            asked: Mutex::default(),
+            noes: Mutex::default(),
+            tasks,
+        }
+    }
+
+    /// Asks about a token, or joins those who wait for the answer already.
+    ///
+    /// # Errors
+    /// [`Fault::Inactive`] and [`Fault::NoAnswer`], and those of an answer that is no JSON object.
+    ///
+    /// # Cancel safety
+    /// The question is asked all the same.
+    pub(crate) async fn ask(self: &Arc<Self>, token: &str, digest: Digest) -> Outcome {
+        if self.said_no(&digest) {
+            return Err(Fault::Inactive);
+        }
+        let mut answer = self.join(token, digest);
+        let waiting = answer.wait_for(Option::is_some);
+        match waiting.await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(Fault::NoAnswer)),
+            Err(_) => Err(Fault::NoAnswer),
+        }
+    }
+
+    fn join(self: &Arc<Self>, token: &str, digest: Digest) -> watch::Receiver<Option<Outcome>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = asked.get(&digest).filter(|running| running.has_changed().is_ok()) {
+            return running.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        asked.insert(digest, receiver.clone());
+        drop(asked);
+        let (asker, token) = (Arc::clone(self), token.to_owned());
+        self.tasks.spawn(async move {
+            let outcome = timeout(PATIENCE, asker.question(&token)).await.unwrap_or(Err(Fault::NoAnswer));
+            if matches!(outcome, Err(Fault::Inactive)) {
+                asker.note_no(digest);
+            }
+            asker.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+            sender.send_replace(Some(outcome));
+        });
+        receiver
+    }
+
+    async fn question(&self, token: &str) -> Outcome {
+        let _permit = self.permits.acquire().await.map_err(|_| Fault::NoAnswer)?;
+        let answer = self.fetch.post_form(&self.url, self.authorization.clone(), form(token)).await;
+        let answer = answer.map_err(|error| {
+            let chain = trunkline_service::Chain(&error);
+            tracing::warn!(error = %chain, "the introspection endpoint gave no answer");
+            Fault::NoAnswer
+        })?;
+        let mut answer = object(&answer)?;
+        match answer.remove("active") {
+            Some(Value::Bool(true)) => Ok(Arc::new(answer)),
+            Some(Value::Bool(false)) => Err(Fault::Inactive),
+            _ => Err(Fault::NoAnswer),
+        }
+    }
+
+    fn said_no(&self, digest: &Digest) -> bool {
+        let noes = self.noes.lock().unwrap_or_else(PoisonError::into_inner);
+        noes.get(digest).is_some_and(|until| Instant::now() < *until)
+    }
+
+    fn note_no(&self, digest: Digest) {
+        let now = Instant::now();
+        let mut noes = self.noes.lock().unwrap_or_else(PoisonError::into_inner);
+        if noes.len() >= MAX_NOES {
+            noes.retain(|_, until| now < *until);
+        }
+        if noes.len() < MAX_NOES {
+            noes.insert(digest, now + self.cache.min(NO_LASTS));
+        }
+    }
+}
+
+/// Writes the body of a question.
+fn form(token: &str) -> String {
+    format!("token={}&token_type_hint=access_token", form_encoded(token))
+}
+
+/// Encodes a value of `application/x-www-form-urlencoded`, as credentials of a client are before they go into a `Basic` header
+/// too (RFC 6749 section 2.3.1).
+pub(crate) fn form_encoded(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                encoded.push(char::from(byte))
+            }
+            b' ' => encoded.push('+'),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_holds_the_token_as_one_value_whatever_is_in_it() {
+        assert_eq!(form("a+b/c=&x=1 é"), "token=a%2Bb%2Fc%3D%26x%3D1+%C3%A9&token_type_hint=access_token");
+    }
+}

@@ -1,0 +1,214 @@
+//! Proving a record: that no line of it was edited, removed, swapped, inserted or repeated, and that its end is there.
+//!
+//! Files are read once, a line at a time, and each node's chain is followed through all of them. After a line that is not what
+//! it should be the chain is taken up again there, so that all that is wrong is told. What is missing at the end shows only
+//! against the heads that were logged meanwhile.
+
+mod chain;
+mod heads;
+mod report;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+
+use super::chain::{AuditKey, Prover, Sealed};
+use super::read::{BoundedLines, Entry};
+use chain::ChainState;
+
+pub use heads::Heads;
+pub use report::{Finding, FindingKind, NodeReport, Report};
+
+/// Most nodes that are followed: more names than that are made up.
+const MAX_NODES: usize = 10_000;
+
+/// Follows the chains of a record through its files.
+#[derive(Debug)]
+pub struct Verifier {
+    key: AuditKey,
+    nodes: BTreeMap<Box<str>, Node>,
+    heads: Heads,
+    report: Report,
+    is_complete: bool,
+    /// The oldest line each node's record is said to begin with since older files were removed.
+    oldest: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+struct Node {
+    prover: Prover,
+    chain: ChainState,
+    report: NodeReport,
+}
+
+/// Bytes that are no line, told as tampered with unless the next line says that a crash left them.
+#[derive(Debug, Clone, Copy)]
+struct Broken {
+    line: u64,
+    bytes: u64,
+    is_ended: bool,
+}
+
+impl Verifier {
+    /// Begins with nothing read. `is_complete` tells that all files there are will be read: what is missing at the beginning
+    /// is then told too.
+    #[must_use]
+    pub fn new(key: AuditKey, is_complete: bool) -> Self {
+        Self {
+            key,
+            nodes: BTreeMap::new(),
+            heads: Heads::default(),
+            report: Report::default(),
+            is_complete,
+            oldest: BTreeMap::new(),
+        }
+    }
+
+    /// Expects the lines whose heads were logged.
+    pub fn expect(&mut self, heads: Heads) {
+        self.heads = heads;
+    }
+
+    /// Reads a file, in the order in which the record was written.
+    ///
+    /// # Errors
+    /// It cannot be read to its end.
+    pub fn read(&mut self, file: &str, input: impl BufRead) -> io::Result<()> {
+        let mut lines = BoundedLines::new(input);
+        let (mut text, mut broken) = (Vec::new(), None::<Broken>);
+        while let Some(piece) = lines.next(&mut text)? {
+            let at = Place { file, line: lines.number() };
+            match Sealed::parse(&text).filter(|_| piece.length == text.len() as u64) {
+                Some(line) => {
+                    let before = broken.take();
+                    self.line(at, &line, &text, before);
+                }
+                None => {
+                    self.not_a_line(file, broken.take());
+                    broken = Some(Broken { line: at.line, bytes: piece.length, is_ended: piece.is_ended });
+                }
+            }
+        }
+        match broken {
+            Some(Broken { line, bytes, is_ended: false }) => {
+                let what = format!(
+                    "the last line is not complete ({bytes} bytes): a crash cut it short, or it is being written"
+                );
+                self.report.add(Finding::at(Place { file, line }, FindingKind::TornEnd, what));
+            }
+            broken => self.not_a_line(file, broken),
+        }
+        Ok(())
+    }
+
+    fn not_a_line(&mut self, file: &str, broken: Option<Broken>) {
+        let Some(Broken { line, .. }) = broken else { return };
+        let what = "this is no line of a record: it was edited beyond recognition, or inserted".to_owned();
+        self.report.add(Finding::at(Place { file, line }, FindingKind::NotALine, what));
+    }
+
+    fn line(&mut self, at: Place<'_>, line: &Sealed<'_>, text: &[u8], broken: Option<Broken>) {
+        self.report.lines += 1;
+        let is_known = self.nodes.contains_key(line.node);
+        if !is_known && self.nodes.len() >= MAX_NODES {
+            return self.not_a_line(at.file, Some(Broken { line: at.line, bytes: 0, is_ended: true }));
+        }
+        let key = &self.key;
+        let node = self.nodes.entry(line.node.into()).or_insert_with(|| Node {
+            prover: Prover::new(key.clone(), line.node),
+            chain: ChainState::default(),
+            report: NodeReport::new(line.node),
+        });
+        let found = node.chain.follow(&node.prover, line);
+        node.report.count(line, &found);
+        if found.is_proven() {
+            self.heads.seen(line.node, line.seq, line.mac);
+        }
+        if let Some(finding) = found.tell(at, line) {
+            self.report.add(finding);
+        }
+        let entry =
+            (found.is_proven() && is_of_record(text)).then(|| serde_json::from_slice::<Entry>(text).ok());
+        self.about_record(at, entry.flatten(), broken);
+    }
+
+    /// Looks at what a proven line says of the record itself.
+    fn about_record(&mut self, at: Place<'_>, entry: Option<Entry>, broken: Option<Broken>) {
+        let torn = entry.as_ref().and_then(|entry| entry.torn);
+        match (broken, torn) {
+            (Some(broken), Some(torn)) if torn.lines == 0 && torn.bytes == broken.bytes => {
+                let what =
+                    format!("a crash cut a line short after {} bytes, as the next line tells", broken.bytes);
+                let at = Place { line: broken.line, ..at };
+                self.report.add(Finding::at(at, FindingKind::Torn, what));
+            }
+            (Some(broken), _) => self.not_a_line(at.file, Some(broken)),
+            (None, Some(_)) => {
+                let what = "this line tells of one that a crash cut short, and there is none".to_owned();
+                self.report.add(Finding::at(at, FindingKind::Missing, what));
+            }
+            (None, None) => {}
+        }
+        let Some(entry) = entry else { return };
+        let lost = entry.lost + if entry.kind == "lost" { entry.count.unwrap_or(0) } else { 0 };
+        if lost + entry.refused > 0 {
+            let what = format!(
+                "{lost} lines were lost and {} requests refused while it could not be written",
+                entry.refused
+            );
+            self.report.add(Finding::at(at, FindingKind::Gap, what).of(&entry.node, entry.seq));
+        }
+        if let Some(node) = self.nodes.get_mut(entry.node.as_str()) {
+            node.report.is_stopped = entry.kind == "stop";
+        }
+        if let Some(oldest) = entry.oldest {
+            let told = self.oldest.entry(oldest.node).or_default();
+            *told = oldest.seq.max(*told);
+        }
+    }
+
+    /// Tells what was found.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        for node in self.nodes.values() {
+            let NodeReport { node, first, .. } = &node.report;
+            if *first > 1 {
+                let removed = self.oldest.get(node).is_some_and(|oldest| first <= oldest);
+                let (kind, what) = match (removed, self.is_complete) {
+                    (true, _) => (FindingKind::Begins, "as older files were removed by `rotate-keep`"),
+                    (false, false) => (FindingKind::Begins, "in the files that were given"),
+                    (false, true) => {
+                        (FindingKind::Missing, "and nothing tells that older lines were removed")
+                    }
+                };
+                let what = format!("the record begins with line {first}, {what}");
+                self.report.add(Finding::new(kind, what).of(node, *first));
+            }
+        }
+        let reports: Vec<NodeReport> = self.nodes.into_values().map(|node| node.report).collect();
+        for finding in self.heads.missing(&reports) {
+            self.report.add(finding);
+        }
+        self.report.nodes = reports;
+        self.report
+    }
+}
+
+/// Where a line stands.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    file: &'a str,
+    line: u64,
+}
+
+/// Tells whether a line is about the record itself: those alone are read in full.
+fn is_of_record(text: &[u8]) -> bool {
+    let head = text.get(..text.len().min(160)).unwrap_or_default();
+    let Some(at) = head.windows(KIND.len()).position(|bytes| bytes == KIND) else { return false };
+    let rest = head.get(at + KIND.len()..).unwrap_or_default();
+    !rest.starts_with(br#"call""#) && !rest.starts_with(br#"denied""#)
+}
+
+const KIND: &[u8] = br#","kind":""#;
+
+#[cfg(test)]
+mod tests;

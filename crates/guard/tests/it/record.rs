@@ -1,0 +1,5 @@
+//! The audit record: what is in its lines, and that none is missing.
+
+mod sinks;
+mod support;
+mod survives;

@@ -1,0 +1,234 @@
+//! Lines in real files: strict order, restarts, rotation, and files that go away.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use trunkline_guard::record::sink::file::{FileSink, Rotation, files};
+use trunkline_guard::record::{AuditKey, Fsync, Mode, OnFailure, Recorder};
+use trunkline_service::{Failure, FailureKind, Service as _};
+
+use super::support::{Folder, Tool, eventually, recorded, search, start};
+
+#[tokio::test]
+async fn a_strict_answer_comes_after_its_line() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    let service = recorded(Tool::ok(), &recorder);
+    service.call(search(0xabc)).await.unwrap();
+    // Nothing was waited for: the line is there.
+    let lines = folder.lines();
+    assert_eq!(lines[0]["kind"], "start");
+    let line = &lines[1];
+    let expected = json!({
+        "seq": 2, "node": "n1", "kind": "call", "at": line["at"], "request": "0000000000000abc",
+        "caller": { "subject": "local", "by": "local" },
+        "revision": "2026-07-28", "method": "tools/call", "tool": "search", "in": line["in"],
+        "args": { "id": "integer", "q": { "string": 3 } },
+        "allowed": true, "rule": "roles.support.allow[0]", "outcome": "ok", "us": line["us"], "out": line["out"],
+        "mac": line["mac"],
+    });
+    assert_eq!(line, &expected);
+    assert_eq!(recorder.head().seq, 2);
+    recorder.stop().await;
+    assert_eq!(folder.lines()[2]["kind"], "stop");
+}
+
+#[tokio::test]
+async fn a_failure_a_dropped_call_and_a_panic_have_their_lines() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    let refuse = |_: &_| Some(Err(Failure::insufficient_scope(vec!["a:read".into(), "a:write".into()])));
+    let service = recorded(Tool { outcome: Box::new(refuse) }, &recorder);
+    service.call(search(1)).await.unwrap_err();
+    let service = recorded(Tool::never(), &recorder);
+    let call = service.call(search(2));
+    assert!(tokio::time::timeout(Duration::from_millis(5), call).await.is_err());
+    let service = Arc::new(recorded(Tool { outcome: Box::new(|_| panic!("a test")) }, &recorder));
+    let panicked = tokio::task::spawn_blocking(move || drop(service.call(search(3)))).await;
+    assert!(panicked.is_err());
+    recorder.stop().await;
+    let lines = folder.lines();
+    assert_eq!(
+        (&lines[1]["outcome"], &lines[1]["missing"]),
+        (&json!("forbidden"), &json!(["a:read", "a:write"]))
+    );
+    assert_eq!(
+        (&lines[2]["outcome"], &lines[2]["request"]),
+        (&json!("cancelled"), &json!("0000000000000002"))
+    );
+    assert_eq!(lines[3]["outcome"], "panicked");
+}
+
+#[tokio::test]
+async fn a_fast_line_is_written_within_a_tenth_of_a_second() {
+    let folder = Folder::new();
+    let audit = folder.audit();
+    let recorder = start(&trunkline_guard::record::Audit { mode: Mode::Fast, ..audit }).await;
+    let service = recorded(Tool::ok(), &recorder);
+    service.call(search(1)).await.unwrap();
+    let answered = Instant::now();
+    eventually("the line is written", || folder.lines().len() == 2).await;
+    // Some room for a machine that is busy with other tests.
+    assert!(answered.elapsed() < Duration::from_millis(100 + 150), "{:?}", answered.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_callers_share_a_write_and_each_has_its_line() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    let service = Arc::new(recorded(Tool::ok(), &recorder));
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..32_u64 {
+        let service = Arc::clone(&service);
+        tasks.spawn(async move {
+            for number in 0..50 {
+                service.call(search(task * 1000 + number)).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    recorder.stop().await;
+    let lines = folder.lines();
+    assert_eq!(lines.len(), 32 * 50 + 2);
+    let mut seen: Vec<_> = lines.iter().filter_map(|line| line["request"].as_str()).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 32 * 50);
+    assert!(lines.iter().zip(1..).all(|(line, number)| line["seq"] == number));
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_the_record_ended_and_tells_of_a_torn_line() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    recorded(Tool::ok(), &recorder).call(search(1)).await.unwrap();
+    recorder.stop().await;
+    let mut text = fs::read(folder.path()).unwrap();
+    text.extend_from_slice(br#"{"seq":4,"node":"n1","kind":"ca"#);
+    fs::write(folder.path(), &text).unwrap();
+    let recorder = start(&folder.audit()).await;
+    assert_eq!(recorder.head().seq, 4);
+    recorder.stop().await;
+    let text = fs::read_to_string(folder.path()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().nth(4).unwrap()).unwrap();
+    assert_eq!((&line["kind"], &line["seq"]), (&json!("start"), &json!(4)));
+    assert_eq!(line["torn"], json!({ "bytes": 31, "lines": 0 }));
+}
+
+#[tokio::test]
+async fn a_second_process_a_foreign_file_and_another_key_are_refused() {
+    let folder = Folder::new();
+    let audit = folder.audit();
+    let recorder = start(&audit).await;
+    let sink = || Box::new(FileSink::new(folder.path(), audit.rotation));
+    let refused = Recorder::start(&audit, sink()).await.unwrap_err().to_string();
+    assert!(refused.contains("another process"), "{refused}");
+    recorder.stop().await;
+    let other = trunkline_guard::record::Audit { key: AuditKey::new(&[8; 32]), ..audit.clone() };
+    let refused = Recorder::start(&other, sink()).await.unwrap_err().to_string();
+    assert!(refused.contains("`key`"), "{refused}");
+    fs::write(folder.path(), "host = 1\nport = 2\n").unwrap();
+    let refused = Recorder::start(&audit, sink()).await.unwrap_err().to_string();
+    assert!(refused.contains("audit verify"), "{refused}");
+    assert_eq!(fs::read_to_string(folder.path()).unwrap(), "host = 1\nport = 2\n");
+    let missing = Box::new(FileSink::new(folder.0.path().join("no/audit.jsonl"), audit.rotation));
+    let refused = Recorder::start(&audit, missing).await.unwrap_err().to_string();
+    assert!(refused.contains("cannot be opened"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_full_file_is_put_aside_and_only_so_many_stay() {
+    let folder = Folder::new();
+    let rotation = Rotation { size: 2000, keep: NonZeroUsize::new(2) };
+    let audit = trunkline_guard::record::Audit { rotation, fsync: Fsync::Never, ..folder.audit() };
+    let recorder = start(&audit).await;
+    let service = recorded(Tool::ok(), &recorder);
+    for number in 0..40 {
+        service.call(search(number)).await.unwrap();
+    }
+    recorder.stop().await;
+    let files = files(&folder.path());
+    assert_eq!(files.len(), 3, "{files:?}");
+    let lines = folder.lines();
+    let first = lines[0]["seq"].as_u64().unwrap();
+    assert!(lines.iter().zip(first..).all(|(line, number)| line["seq"] == number));
+    let begun: Vec<_> = lines.iter().filter(|line| line["kind"] == "file").collect();
+    assert_eq!(begun.last().unwrap()["oldest"], first);
+    assert!(begun.iter().all(|line| line["prev"].as_str().unwrap().len() == 64));
+    // After a crash between putting aside and beginning anew, the record goes on too.
+    let last = lines.last().unwrap()["seq"].as_u64().unwrap();
+    fs::rename(folder.path(), folder.0.path().join("audit.jsonl.000999")).unwrap();
+    let recorder = start(&audit).await;
+    assert_eq!(recorder.head().seq, last + 1);
+    let line = &folder.lines().pop().unwrap();
+    assert_eq!((&line["kind"], &line["prev"]), (&json!("start"), &lines.last().unwrap()["mac"]));
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_begun_anew_without_a_failure() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    let service = recorded(Tool::ok(), &recorder);
+    service.call(search(1)).await.unwrap();
+    let before = folder.lines().pop().unwrap();
+    fs::rename(folder.path(), folder.0.path().join("moved")).unwrap();
+    service.call(search(2)).await.unwrap();
+    let lines = folder.lines();
+    assert_eq!((&lines[0]["kind"], &lines[0]["prev"]), (&json!("file"), &before["mac"]));
+    assert_eq!(lines[1]["request"], "0000000000000002");
+    assert!(recorder.is_working());
+}
+
+#[tokio::test]
+async fn while_the_folder_is_gone_nothing_is_answered_and_then_all_goes_on() {
+    let folder = Folder::new();
+    let inner = folder.0.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let audit = super::support::audit(&inner.join("audit.jsonl"));
+    let recorder = start(&audit).await;
+    let service = recorded(Tool::ok(), &recorder);
+    service.call(search(1)).await.unwrap();
+    fs::remove_dir_all(&inner).unwrap();
+    // It ran before anybody could know; its answer does not leave.
+    let withheld = service.call(search(2)).await.unwrap_err();
+    assert_eq!(withheld.kind(), FailureKind::Internal);
+    assert!(withheld.public().contains("record"), "{withheld}");
+    let refused = service.call(search(3)).await.unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.retry_after()),
+        (FailureKind::Overloaded, Some(Duration::from_secs(1)))
+    );
+    assert!(!recorder.is_working());
+    fs::create_dir(&inner).unwrap();
+    eventually("it works again", || recorder.is_working()).await;
+    service.call(search(4)).await.unwrap();
+    recorder.stop().await;
+    let lines = super::support::lines(&inner.join("audit.jsonl"));
+    assert_eq!(
+        (&lines[0]["kind"], &lines[0]["seq"], &lines[0]["refused"]),
+        (&json!("gap"), &json!(3), &json!(1))
+    );
+    assert_eq!(lines[1]["request"], "0000000000000002");
+    assert_eq!(lines[2]["request"], "0000000000000004");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn with_a_full_disk_and_the_rule_to_continue_calls_are_answered_and_counted() {
+    let audit = super::support::audit(std::path::Path::new("/dev/full"));
+    for mode in [Mode::Strict, Mode::Fast] {
+        let audit = trunkline_guard::record::Audit { mode, on_failure: OnFailure::Continue, ..audit.clone() };
+        let recorder = start(&audit).await;
+        eventually("the failure is known", || !recorder.is_working()).await;
+        let service = recorded(Tool::ok(), &recorder);
+        for number in 0..10 {
+            service.call(search(number)).await.unwrap();
+        }
+        assert!(recorder.counts().failures > 0);
+        assert_eq!(recorder.counts().lines, 0);
+        recorder.stop().await;
+    }
+}

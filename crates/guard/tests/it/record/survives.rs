@@ -1,0 +1,1 @@
+//! What is left of a record when its process is killed.
