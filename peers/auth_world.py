@@ -307,6 +307,8 @@ class Peer:
         self.title = f"{name:<14} {era:<7}"
         self.name, self.era, self.program = name, era, program
         self.revision = REVISIONS[era]
+        # SDK 1.x for TypeScript answers a challenge for more scopes with a refresh, if it can, which grants no more than before.
+        self.can_refresh = name != "typescript 1.x"
 
     @contextmanager
     def started(self):
