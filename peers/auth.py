@@ -11,6 +11,7 @@ what is needed.
 """
 
 import argparse
+import json
 import sys
 import time
 import traceback
@@ -24,6 +25,9 @@ from auth_world import BRIEF_SECONDS, CACHED_SECONDS, ITEMS, METADATA, TOOLS, Wo
 from everything import differs
 from run import REVISIONS, TARGET, report
 
+# What `audit verify` exits with for a record that was changed.
+AUDIT_BROKEN = 1
+
 
 def main():
     options = parse_arguments()
@@ -34,8 +38,10 @@ def main():
             stack.enter_context(peer.started())
         hands = [Hand(world, era) for era in REVISIONS if options.only in f"by hand {era}"]
         checks = all_checks(world, peers, hands)
-    checks.append(("the server stopped when asked", world.stop_faults))
-    checks.append(("no token and no secret is in the server's log", world.leaks()))
+        world.serving.close()
+        checks.append(("the server stopped when asked", world.stop_faults))
+        checks.append(("no token and no secret is in what the server wrote", faults(world, World.leaks)))
+        checks.append(("the audit record holds together", faults(world, audit)))
     sys.exit(report(checks))
 
 
@@ -193,6 +199,17 @@ def step_up(peer):
     peer.do("close", client="climber")
 
 
+def api_key(peer):
+    """Without any OAuth: a key in a header, for those who cannot log in."""
+    name = f"{peer.name} {peer.era}".replace(" ", "-")
+    key = peer.world.keys("create", name, "--role", "machine", "--scope", "shop:read")["key"]
+    answer = peer.open("key", grant="key", key=key)
+    yield from differs("the tools", peer.tools("key"), TOOLS["robot"])
+    yield from differs("the rows", peer.rows("key"), ITEMS)
+    yield from differs("what else it took", answer.fuss(), [])
+    peer.do("close", client="key")
+
+
 def revoked(peer):
     """An opaque token is taken back: introspection tells, the client hears of it, gets another and goes on."""
     opened = peer.log_in("opaque", "alice", name="peer opaque")
@@ -212,6 +229,7 @@ FEATURES = {
     "login": login,
     "registered client": registered,
     "client credentials": machine,
+    "API key": api_key,
     "roles": roles,
     "identity": identity,
     "refresh": refresh,
@@ -245,6 +263,21 @@ def old_keys(peer):
 
 NEW_KEYS = {"new keys": new_keys}
 OLD_KEYS = {"old keys": old_keys}
+
+
+# ---- what the server wrote ----
+
+
+def audit(world):
+    """The record is whole, tells calls and refusals, and shows when a single letter of it is another."""
+    file = world.folder / "audit.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    yield from differs("kinds", sorted({"call", "denied"} - {line["kind"] for line in lines}), [])
+    subjects = {line["caller"]["subject"] for line in lines if "caller" in line}
+    yield from differs("callers that are missing", sorted({"alice", "mona", "bob", "robot", "forklift"} - subjects), [])
+    world.command("audit", "verify")
+    file.write_text(file.read_text().replace('"tool":"sell_item"', '"tool":"list_items"', 1))
+    world.command("audit", "verify", code=AUDIT_BROKEN)
 
 
 # ---- how it is judged ----
