@@ -1,20 +1,24 @@
 //! The one path of a request, put together: what the config file decides becomes the endpoint that the edges serve.
 //!
 //! ```text
-//! edge (stdio | http) -> Bounded (in flight, deadline, panics) -> Router (catalog) -> SqlConnector -> database
+//! edge (stdio | http; who asks, by `Access`) -> Bounded (in flight, deadline, panics) -> Recorded (one line of the record)
+//!   -> Authorize (what there is for the caller; scopes and conditions) -> Router (catalog) -> SqlConnector -> database
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use trunkline_guard::authorize::Authorize;
+use trunkline_guard::record::{Recorded, Recorder};
 use trunkline_service::catalog::{CatalogError, PAGE_SIZE, Parts};
 use trunkline_service::layers::{Bounded, InFlight};
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
 use trunkline_service::shared::{InMemory, Shared};
-use trunkline_service::{Catalog, Endpoint, Router, RouterOptions, ServerInfo};
+use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
 use crate::config::{Config, Diagnostic, Document, Server};
+use crate::guards::Guards;
 use crate::sources::{self, Source};
 
 /// A connector that is served, with what the file said of it.
@@ -36,12 +40,14 @@ pub(crate) struct Lasting {
     pub(crate) shared: Arc<dyn Shared>,
     /// One count for all states of the endpoint.
     in_flight: Arc<InFlight>,
+    /// Keeps the record; `None` when none is kept.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl Lasting {
     /// Makes what the process needs from its start on.
     pub(crate) fn new(sealer: Arc<Sealer>) -> Self {
-        Self { sealer, shared: Arc::new(InMemory::default()), in_flight: Arc::default() }
+        Self { sealer, shared: Arc::new(InMemory::default()), in_flight: Arc::default(), recorder: None }
     }
 }
 
@@ -70,16 +76,15 @@ pub(crate) fn connectors(config: &mut Config, old: &[Served], sealer: &Arc<Seale
     made.collect()
 }
 
-/// Puts the endpoint together, tools in the order of the file, those that connectors make by themselves after them.
+/// Gathers what there is, tools in the order of the file, those that connectors make by themselves after them.
 ///
 /// # Errors
 /// [`CatalogError`] when two tools have one name.
-pub(crate) fn endpoint(
-    server: &Server,
+pub(crate) fn catalog(
     order: &[String],
     served: &[Served],
-    lasting: &Lasting,
-) -> Result<Endpoint, CatalogError> {
+    sealer: &Arc<Sealer>,
+) -> Result<Arc<Catalog>, CatalogError> {
     let mut parts = Parts::default();
     for served in served {
         let more = served.source.parts();
@@ -90,16 +95,42 @@ pub(crate) fn endpoint(
     parts.tools.sort_by_key(|entry| {
         order.iter().position(|name| name == entry.definition.name.as_str()).unwrap_or(usize::MAX)
     });
-    let catalog = Arc::new(Catalog::of(parts, PAGE_SIZE, &lasting.sealer)?);
+    Ok(Arc::new(Catalog::of(parts, PAGE_SIZE, sealer)?))
+}
+
+/// Puts the endpoint together.
+///
+/// # Errors
+/// [`CatalogError`] when two tools have one name.
+pub(crate) fn endpoint(
+    server: &Server,
+    order: &[String],
+    served: &[Served],
+    guards: &Guards,
+    lasting: &Lasting,
+) -> Result<Endpoint, CatalogError> {
+    let catalog = catalog(order, served, &lasting.sealer)?;
     let info = ServerInfo::new(server.name.clone(), env!("CARGO_PKG_VERSION"));
     // A list that is about to change must not be kept.
     let settled = served.iter().all(|served| served.source.is_ready());
     let list_ttl = if settled { LIST_TTL } else { Duration::ZERO };
     let options = RouterOptions { list_ttl, ..RouterOptions::new(Arc::clone(&lasting.shared)) };
-    let router = Router::new(Arc::clone(&catalog), &info, options);
-    let capabilities = router.capabilities().clone();
-    let service = Arc::new(Bounded::new(router, server.max_in_flight, Arc::clone(&lasting.in_flight)));
-    Ok(Endpoint::new(service, catalog, info, capabilities, Some(server.deadline)))
+    let mut authorize = Authorize::new(Arc::clone(&guards.policy), Arc::clone(&catalog), &info, options);
+    if let Some(authenticator) = guards.authenticator() {
+        authorize = authorize.with_authenticator(authenticator);
+    }
+    let capabilities = authorize.capabilities();
+    let authorize = Arc::new(authorize);
+    let (most, in_flight) = (server.max_in_flight, Arc::clone(&lasting.in_flight));
+    let inner = Arc::clone(&authorize);
+    let service: Arc<dyn Service> = match &lasting.recorder {
+        Some(recorder) => {
+            Arc::new(Bounded::new(Recorded::new(inner, recorder.clone(), &catalog), most, in_flight))
+        }
+        None => Arc::new(Bounded::new(inner, most, in_flight)),
+    };
+    let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
+    Ok(endpoint.with_access(guards.access()).with_views(authorize))
 }
 
 /// Tells which tools of the file have the name of one that a connector makes by itself.

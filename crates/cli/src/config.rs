@@ -5,6 +5,7 @@
 mod connectors;
 mod diagnostic;
 mod document;
+mod guards;
 mod interpolate;
 mod later;
 pub(crate) mod schema;
@@ -22,9 +23,11 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use connectors::Declared;
 pub(crate) use connectors::{Connector, DatabaseConfig, Fingerprint};
 pub(crate) use diagnostic::{Diagnostic, Style, render};
 pub(crate) use document::Document;
+pub(crate) use guards::{Authentication, Guards, Recording};
 use interpolate::Environment;
 use secret::Hidden;
 pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
@@ -40,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) connectors: Vec<Connector>,
     /// The names under `[tools]`, in the order of the file.
     pub(crate) tools: Vec<String>,
+    pub(crate) guards: Guards,
 }
 
 /// A file that was read, with all that is wrong with it. The config holds what could be decided.
@@ -60,7 +64,7 @@ pub(crate) struct Unreadable {
 }
 
 /// The sections of a file, with the keys that come later.
-const SECTIONS: &[&str] = &["server", "log", "admin", "connectors", "tools"];
+const SECTIONS: &[&str] = &["server", "log", "admin", "connectors", "tools", "auth", "roles", "audit"];
 
 /// Reads the file at `path` with the process's environment.
 ///
@@ -150,16 +154,30 @@ impl Reader<'_> {
             self.section("admin", &mut root).and_then(|table| self.strict(table, &["admin"]));
         let connectors = self.section("connectors", &mut root).unwrap_or_default();
         let tools = self.section("tools", &mut root).unwrap_or_default();
+        let sections = guards::Sections {
+            auth: self.section("auth", &mut root),
+            roles: self.section("roles", &mut root),
+            audit: self.section("audit", &mut root),
+        };
         self.unknown_sections(&root);
         let server: sections::ServerFile = server.unwrap_or_default();
-        let guarded = false;
-        let (connectors, tools) = self.connectors(connectors.0, tools.0, server.schema.into());
+        let Declared { connectors, tools, scopes } =
+            self.connectors(connectors.0, tools.0, server.schema.into());
+        let server = server.resolve(edge, sections.auth.is_some(), self.document, &mut self.problems);
+        let around = guards::Around {
+            edge,
+            url: server.url.as_ref().map(|url| url.text.as_str()),
+            connectors: &connectors,
+            tool_scopes: scopes,
+        };
+        let guards = self.guards(sections, around);
         Config {
-            server: server.resolve(edge, guarded, self.document, &mut self.problems),
+            server,
             log: log.unwrap_or_default(),
             admin: admin.unwrap_or_default().resolve(self.document, &mut self.problems),
             connectors,
             tools,
+            guards,
         }
     }
 

@@ -2,9 +2,11 @@
 
 mod admin;
 mod assemble;
+mod audit;
 mod commands;
 mod config;
 mod exit;
+mod guards;
 mod keys;
 mod logging;
 mod output;

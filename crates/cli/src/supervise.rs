@@ -9,13 +9,17 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
 use crate::assemble::{self, Lasting, Served};
-use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Loaded, Server};
+use crate::config::{
+    self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Recording, Server,
+};
 use crate::exit::chain;
+use crate::guards::{self, Guards};
 use crate::output::{Voice, count};
 use crate::sources;
 use crate::watch::{Cause, Trigger};
@@ -36,6 +40,9 @@ pub(crate) struct Supervisor {
     live: Live,
     lasting: Lasting,
     served: Arc<ArcSwap<Vec<Served>>>,
+    guards: Guards,
+    /// What the file said of the record at the start.
+    audit: Option<Fingerprint>,
     server: Server,
     admin: Admin,
     order: Vec<String>,
@@ -66,10 +73,27 @@ impl Supervisor {
         let head_start = join_all(served.iter().map(|served| served.source.learn()));
         // What is wrong or to be warned of is told by the tasks that come after.
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
-        let Config { server, admin, tools: order, .. } = config;
+        let Config { server, admin, tools: order, guards: said, .. } = config;
         let generation = generation_of(&served);
-        let lasting = Lasting::new(sealer);
-        let endpoint = match assemble::endpoint(&server, &order, &served, &lasting) {
+        let mut lasting = Lasting::new(sealer);
+        let audit = said.audit.as_ref().map(|recording| recording.print.clone());
+        if let Some(recording) = &said.audit {
+            match guards::start_record(&recording.audit, &served).await {
+                Ok(recorder) => lasting.recorder = Some(recorder),
+                Err(error) => {
+                    return Err((
+                        vec![Diagnostic::at(&document, &["audit", "sink"], chain(&error))],
+                        document,
+                    ));
+                }
+            }
+        }
+        let guards = match edge {
+            Edge::Http(_) => Guards::new(said, &server, &served, None).await,
+            // Over stdio it is the local user who asks.
+            Edge::Stdio => Guards::local(said.policy),
+        };
+        let endpoint = match assemble::endpoint(&server, &order, &served, &guards, &lasting) {
             Ok(endpoint) => endpoint,
             Err(clash) => {
                 return Err((vec![Diagnostic::at(&document, &["tools"], clash.to_string())], document));
@@ -82,6 +106,8 @@ impl Supervisor {
             live: Live::with_shared(endpoint, Arc::clone(&lasting.shared)),
             lasting,
             served: Arc::new(ArcSwap::from_pointee(served)),
+            guards,
+            audit,
             server,
             admin,
             order,
@@ -104,6 +130,11 @@ impl Supervisor {
         self.live.clone()
     }
 
+    /// Returns who keeps the record, if there is one.
+    pub(crate) fn recorder(&self) -> Option<Recorder> {
+        self.lasting.recorder.clone()
+    }
+
     /// Returns the connectors, which change with the configuration.
     pub(crate) fn served(&self) -> Arc<ArcSwap<Vec<Served>>> {
         Arc::clone(&self.served)
@@ -116,11 +147,11 @@ impl Supervisor {
         loop {
             let look = if self.learning.is_empty() { LOOK.1 } else { LOOK.0 };
             tokio::select! {
-                () = cancel.cancelled() => return,
+                () = cancel.cancelled() => return self.guards.end().await,
                 cause = &mut fired => {
                     fired.set(trigger.fired());
                     tokio::select! {
-                        () = cancel.cancelled() => return,
+                        () = cancel.cancelled() => return self.guards.end().await,
                         () = self.reload(cause) => {}
                     }
                 }
@@ -148,7 +179,7 @@ impl Supervisor {
             return;
         }
         self.generation = generation;
-        match assemble::endpoint(&self.server, &self.order, &served, &self.lasting) {
+        match assemble::endpoint(&self.server, &self.order, &served, &self.guards, &self.lasting) {
             Ok(endpoint) => self.live.store(endpoint),
             // Names do not depend on databases, and they were checked.
             Err(clash) => tracing::error!(%clash, "the tools cannot be listed anew"),
@@ -172,7 +203,7 @@ impl Supervisor {
         let loaded = config::load_text(&self.path, &text, self.edge, &|name| std::env::var_os(name));
         self.seen = Some(text);
         match self.examine(loaded).await {
-            Ok((config, served, document)) => self.swap(config, served, document),
+            Ok((config, served, document)) => self.swap(config, served, document).await,
             Err((problems, document)) => {
                 self.voice.wrong("the configuration stays as it was", &problems, &document)
             }
@@ -210,17 +241,24 @@ impl Supervisor {
         Ok((config, served, document))
     }
 
-    fn swap(&mut self, config: Config, served: Vec<Served>, document: Document) {
+    async fn swap(&mut self, mut config: Config, served: Vec<Served>, document: Document) {
         let mut server = config.server;
-        self.keep_what_needs_a_restart(&mut server, &config.admin);
+        self.keep_what_needs_a_restart(&mut server, &config.admin, config.guards.audit.as_ref());
+        let said = std::mem::take(&mut config.guards);
+        let guards = match self.edge {
+            Edge::Http(_) => Guards::new(said, &server, &served, Some(&self.guards)).await,
+            Edge::Stdio => Guards::local(said.policy),
+        };
         // Before the definitions are read: a change between the two is then seen as one.
         let generation = generation_of(&served);
-        let endpoint = match assemble::endpoint(&server, &config.tools, &served, &self.lasting) {
+        let endpoint = match assemble::endpoint(&server, &config.tools, &served, &guards, &self.lasting) {
             Ok(endpoint) => endpoint,
             Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
         };
         let tools = endpoint.catalog.entries().len();
         self.live.store(endpoint);
+        guards.take_over(&self.guards);
+        self.guards = guards;
         self.generation = generation;
         let (connectors, tools) = (count(served.len(), "connector"), count(tools, "tool"));
         self.voice.say(&format!("the configuration was reloaded: {connectors}, {tools}"));
@@ -231,7 +269,7 @@ impl Supervisor {
     }
 
     /// Tells what cannot change while the process runs, and keeps the old value.
-    fn keep_what_needs_a_restart(&self, new: &mut Server, admin: &Admin) {
+    fn keep_what_needs_a_restart(&self, new: &mut Server, admin: &Admin, audit: Option<&Recording>) {
         let old = &self.server;
         let mut changed = Vec::new();
         let mut keep = |is_same: bool, key: &'static str| {
@@ -248,6 +286,7 @@ impl Supervisor {
         keep(new.seal_keys == old.seal_keys, "[server] seal-keys");
         keep(new.tolerate_version_header == old.tolerate_version_header, "[server] tolerate-version-header");
         keep(*admin == self.admin, "[admin]");
+        keep(audit.map(|recording| &recording.print) == self.audit.as_ref(), "[audit]");
         if !changed.is_empty() {
             self.voice
                 .warn(&format!("{} changed; the old value stays until the next start", changed.join(", ")));

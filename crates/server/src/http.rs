@@ -34,6 +34,7 @@ use trunkline_protocol::header::Allowed;
 use trunkline_service::Caller;
 use trunkline_service::authenticate::Access;
 use trunkline_service::endpoint::Live;
+use trunkline_service::notes::AccessRecord;
 use trunkline_service::seal::Sealer;
 
 pub use answer::Answer;
@@ -73,6 +74,8 @@ pub struct HttpOptions {
     pub ends_sessions: bool,
     /// How long requests in flight may go on after the edge was told to stop.
     pub shutdown_grace: Duration,
+    /// Who keeps a record of those who are turned away because nobody knows them. None is usual.
+    pub record: Option<Arc<dyn AccessRecord>>,
 }
 
 /// Whose business the path of a request is.
@@ -201,7 +204,8 @@ impl Http {
             Err(Undecided::Refused(refused)) => return Err(refused),
             Err(Undecided::Unknown(access)) => access,
         };
-        let caller = Box::pin(identity::identify(&access, heads, known)).await?;
+        let record = self.options.record.as_deref();
+        let caller = Box::pin(identity::identify(&access, &parts.headers, heads, known, record)).await?;
         self.check_host(heads, authority)?;
         Ok(caller)
     }

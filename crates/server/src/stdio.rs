@@ -389,7 +389,8 @@ impl Dialogue {
             let _ = self.live.shared().end_session(before.number, now() + 60);
         }
         let closing = self.closing.clone();
-        if let Ok(mut standing) = Standing::open(&self.live, session.clone(), self.live.load().local(), closing, None)
+        if let Ok(mut standing) =
+            Standing::open(&self.live, session.clone(), self.live.load().local(), closing, None)
         {
             let events = self.events_in.clone();
             self.standing.spawn(async move {

@@ -10,7 +10,7 @@ use comfy_table::presets::NOTHING;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use trunkline_protocol::{Method, Revision};
-use trunkline_service::Endpoint;
+use trunkline_service::Catalog;
 use trunkline_service::seal::Sealer;
 use trunkline_sql::{DatabaseError, Severity};
 
@@ -144,8 +144,8 @@ impl Checked {
     /// Returns the tools with what they cost, and the verdict; nothing where no endpoint can be made of the file.
     pub(super) fn summary(&self) -> Option<String> {
         let Self { config, served, lasting, .. } = self;
-        let endpoint = assemble::endpoint(&config.server, &config.tools, served, lasting).ok()?;
-        Some(summary(&endpoint, served, &self.problems))
+        let catalog = assemble::catalog(&config.tools, served, &lasting.sealer).ok()?;
+        Some(summary(&catalog, served, &self.problems))
     }
 
     /// Returns what is wrong with a tool of the file, if something is; warnings and silence of the database are not that.
@@ -200,11 +200,11 @@ fn tell_unreadable(file: &str, message: &str, form: Output) {
 }
 
 /// A row for each tool with what it costs a model to know of it, then the sums.
-fn summary(endpoint: &Endpoint, served: &[Served], problems: &[Diagnostic]) -> String {
-    let sizes = sizes(endpoint);
+fn summary(catalog: &Catalog, served: &[Served], problems: &[Diagnostic]) -> String {
+    let sizes = sizes(catalog);
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["TOOL", "CONNECTOR", "ACCESS", "TOKENS"]);
-    for (entry, size) in endpoint.catalog.entries().iter().zip(&sizes) {
+    for (entry, size) in catalog.entries().iter().zip(&sizes) {
         let name = entry.definition.name.as_str();
         let owner = served
             .iter()
@@ -236,10 +236,10 @@ fn verdict(problems: &[Diagnostic]) -> String {
 }
 
 /// Returns how many bytes each tool has in the list, which may go over several pages.
-fn sizes(endpoint: &Endpoint) -> Vec<usize> {
+fn sizes(catalog: &Catalog) -> Vec<usize> {
     let (mut sizes, mut cursor) = (Vec::new(), None::<String>);
     loop {
-        let page = endpoint.catalog.page(Method::ToolsList, cursor.as_deref(), Revision::LATEST);
+        let page = catalog.page(Method::ToolsList, cursor.as_deref(), Revision::LATEST);
         let page = page.unwrap_or_default();
         let members = [b"{", &page[..], b"}"].concat();
         let page: Value = serde_json::from_slice(&members).unwrap_or_default();

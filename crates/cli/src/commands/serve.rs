@@ -15,9 +15,11 @@ use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trunkline_guard::record::Recorder;
 use trunkline_protocol::header::Allowed;
 use trunkline_server::http::{Http, HttpOptions};
 use trunkline_server::stdio::{self, StdioOptions};
+use trunkline_service::notes::AccessRecord;
 use trunkline_service::seal::Sealer;
 
 use crate::admin;
@@ -124,6 +126,8 @@ pub(crate) struct Site {
 /// The tasks beside the edge, ended when it ends.
 struct Beside {
     tasks: JoinSet<()>,
+    /// The one task that has something to end.
+    supervisor: JoinSet<()>,
     cancel: CancellationToken,
     served: Arc<ArcSwap<Vec<Served>>>,
     /// Kept: dropping it ends the watch.
@@ -147,8 +151,9 @@ impl Site {
         let Some((supervisor, sealer)) = start(loaded, edge, voice).await? else {
             return Ok(Code::Configuration.into());
         };
-        let live = supervisor.live();
-        let options = http_options(&server, sealer);
+        let (live, recorder) = (supervisor.live(), supervisor.recorder());
+        let record = recorder.clone().map(|recorder| Arc::new(recorder) as Arc<dyn AccessRecord>);
+        let options = HttpOptions { record, ..http_options(&server, sealer) };
         let local = listener.local_addr().context("the listener has no address")?;
         announce_connectors(&supervisor, voice);
         let mut beside = self.beside(supervisor, options.allowed.clone(), token, voice).await;
@@ -170,7 +175,7 @@ impl Site {
                 }
             }
         };
-        beside.end().await;
+        beside.end(recorder).await;
         served.context("the listener failed")?;
         Ok(ExitCode::SUCCESS)
     }
@@ -186,7 +191,7 @@ impl Site {
         let Some((supervisor, _)) = start(loaded, Edge::Stdio, voice).await? else {
             return Ok(Code::Configuration.into());
         };
-        let live = supervisor.live();
+        let (live, recorder) = (supervisor.live(), supervisor.recorder());
         let allowed = Allowed::new(&server.allowed_hosts, &server.allowed_origins);
         let mut beside = self.beside(supervisor, allowed, token, voice).await;
         let options = StdioOptions { max_line: server.max_body, grace: server.shutdown_grace };
@@ -202,7 +207,7 @@ impl Site {
                 }
             }
         };
-        beside.end().await;
+        beside.end(recorder).await;
         served.context("stdin cannot be read")?;
         Ok(ExitCode::SUCCESS)
     }
@@ -246,17 +251,24 @@ impl Site {
             }
         }
         let served = supervisor.served();
-        tasks.spawn(supervisor.run(trigger, cancel.clone()));
-        Beside { tasks, cancel, served, _watcher: watcher }
+        let mut running = JoinSet::new();
+        running.spawn(supervisor.run(trigger, cancel.clone()));
+        Beside { tasks, supervisor: running, cancel, served, _watcher: watcher }
     }
 }
 
 impl Beside {
-    async fn end(&mut self) {
+    /// Ends what runs beside the edge, the record last: it has the last word on every call.
+    async fn end(&mut self, recorder: Option<Recorder>) {
         self.cancel.cancel();
         self.tasks.shutdown().await;
+        let _ = tokio::time::timeout(SETTLE, self.supervisor.join_next()).await;
+        self.supervisor.shutdown().await;
         let served = self.served.load_full();
         join_all(served.iter().map(|served| served.source.settle(SETTLE))).await;
+        if let Some(recorder) = recorder {
+            recorder.stop().await;
+        }
     }
 }
 
@@ -289,6 +301,7 @@ fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
         // Nodes with common keys open each other's sessions, and there is no store yet to tell them of an end.
         ends_sessions: server.seal_keys.0.is_empty(),
         shutdown_grace: server.shutdown_grace,
+        record: None,
     }
 }
 

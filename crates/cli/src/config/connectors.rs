@@ -71,7 +71,7 @@ impl DatabaseConfig {
 pub(crate) struct Fingerprint(String);
 
 impl Fingerprint {
-    fn of(table: &DeTable<'_>) -> Self {
+    pub(super) fn of(table: &DeTable<'_>) -> Self {
         let node = Spanned::new(0..0, DeValue::Table(table.clone()));
         // What is no JSON, like a float that is not a number, is refused by every strict type.
         serde_json::Value::deserialize(ValueDeserializer::from(node))
@@ -95,14 +95,23 @@ impl fmt::Debug for Fingerprint {
 const TYPES: &[&str] = &["sqlite", "postgres"];
 
 /// A named table of a section, in the order of the file.
-struct Named<'i> {
-    name: String,
-    table: DeTable<'i>,
-    span: Range<usize>,
+pub(super) struct Named<'i> {
+    pub(super) name: String,
+    pub(super) table: DeTable<'i>,
+    pub(super) span: Range<usize>,
+}
+
+/// What the two sections declare.
+pub(super) struct Declared {
+    pub(super) connectors: Vec<Connector>,
+    /// The names of the tools, in the order of the file.
+    pub(super) tools: Vec<String>,
+    /// The scopes that tools need, by their names.
+    pub(super) scopes: Vec<(String, Vec<String>)>,
 }
 
 /// What tools need to know of their connector, whether or not it could be made.
-struct Declared {
+struct Known {
     dialect: Option<Dialect>,
     options: Options,
     tools: Vec<Tool>,
@@ -110,13 +119,13 @@ struct Declared {
 }
 
 impl Reader<'_> {
-    /// Reads both sections; the names of the tools come in the order of the file.
+    /// Reads both sections.
     pub(super) fn connectors(
         &mut self,
         connectors: DeTable<'_>,
         tools: DeTable<'_>,
         schema: SchemaProfile,
-    ) -> (Vec<Connector>, Vec<String>) {
+    ) -> Declared {
         let mut made = Vec::new();
         let mut declared = BTreeMap::new();
         for named in self.named(connectors, "connectors") {
@@ -128,14 +137,14 @@ impl Reader<'_> {
             let options = connector.as_ref().map(|(_, options, _)| options.clone()).unwrap_or_default();
             declared.insert(
                 name.clone(),
-                Declared { dialect, options, tools: Vec::new(), print: Fingerprint(format!("{schema:?}")) },
+                Known { dialect, options, tools: Vec::new(), print: Fingerprint(format!("{schema:?}")) },
             );
             made.extend(connector.map(|(database, options, own)| (name, database, options, own)));
         }
-        let mut names = Vec::new();
+        let (mut names, mut scopes) = (Vec::new(), Vec::new());
         for named in self.named(tools, "tools") {
             names.push(named.name.clone());
-            self.tool(named, &mut declared);
+            self.tool(named, &mut declared, &mut scopes);
         }
         let connectors = made
             .into_iter()
@@ -146,10 +155,10 @@ impl Reader<'_> {
                 Connector { name, database, options, tools, own, tools_print }
             })
             .collect();
-        (connectors, names)
+        Declared { connectors, tools: names, scopes }
     }
 
-    fn named<'i>(&mut self, section: DeTable<'i>, of: &str) -> Vec<Named<'i>> {
+    pub(super) fn named<'i>(&mut self, section: DeTable<'i>, of: &str) -> Vec<Named<'i>> {
         let mut all = Vec::with_capacity(section.len());
         for (key, value) in section {
             let (at, span, name) = (key.span().start, value.span(), key.into_inner().into_owned());
@@ -253,7 +262,12 @@ impl Reader<'_> {
         }
     }
 
-    fn tool(&mut self, named: Named<'_>, declared: &mut BTreeMap<String, Declared>) {
+    fn tool(
+        &mut self,
+        named: Named<'_>,
+        declared: &mut BTreeMap<String, Known>,
+        scopes: &mut Vec<(String, Vec<String>)>,
+    ) {
         let Named { name, mut table, span } = named;
         let path = ["tools", name.as_str()];
         if let Err(error) = ToolName::new(&name) {
@@ -272,6 +286,9 @@ impl Reader<'_> {
         let file: Option<ToolFile> = self.strict((table, span), &path);
         let is_whole = self.problems.len() == before;
         let Some(file) = file else { return };
+        if !file.scopes.is_empty() {
+            scopes.push((name.clone(), file.scopes.clone()));
+        }
         let Some(connector) = declared.get_mut(&file.connector) else {
             let help = match nearest(&file.connector, declared.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),

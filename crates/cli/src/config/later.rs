@@ -6,7 +6,9 @@ use trunkline_sql::Severity;
 use super::diagnostic::{Diagnostic, key_of};
 
 /// Sections of the file that come later.
-pub(crate) const SECTIONS: &[&str] = &["auth", "roles", "limits", "store", "audit"];
+pub(crate) const SECTIONS: &[&str] = &["limits", "store"];
+/// Keys of `[roles.R]` that come later.
+pub(crate) const ROLE_KEYS: &[&str] = &["limit", "budget", "concurrent"];
 /// Types of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
@@ -17,7 +19,6 @@ pub(crate) const TOOL_KEYS: &[&str] = &[
     "cache",
     "limit",
     "cost",
-    "scopes",
     "results",
     "max-result",
     "redact",

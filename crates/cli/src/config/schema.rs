@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
+use trunkline_guard::authenticate::file::AuthFile;
+use trunkline_guard::authorize::RoleFile;
+use trunkline_guard::record::AuditFile;
 use trunkline_postgres::file::PostgresFile;
 use trunkline_sql::file::ToolFile;
 use trunkline_sqlite::file::SqliteFile;
@@ -31,6 +34,15 @@ struct File {
     /// The tools, by the name they are called by.
     #[schemars(default)]
     tools: BTreeMap<String, ToolFile>,
+    /// Who may come in. Without it, only this machine is served.
+    #[schemars(default)]
+    auth: AuthFile,
+    /// What callers may do, by the name of the role. Without any, whoever may come in may use everything.
+    #[schemars(default)]
+    roles: BTreeMap<String, RoleFile>,
+    /// The record of every decision and call. Without it, none is kept.
+    #[schemars(default)]
+    audit: AuditFile,
 }
 
 /// Returns the schema, draft 2020-12.
@@ -40,7 +52,7 @@ pub(crate) fn of_the_file() -> Value {
     for (definition, kind) in [("SqliteFile", "sqlite"), ("PostgresFile", "postgres")] {
         add_type(&mut schema, definition, kind);
     }
-    for definition in ["Duration", "Size"] {
+    for definition in ["Duration", "Size", "Leeway"] {
         allow_references(&mut schema, definition);
     }
     for_toml(&mut schema);

@@ -33,6 +33,9 @@ pub struct ToolFile {
     /// How long one call may take, like `"5s"`. Default: what the connector and the server say.
     #[serde(default)]
     pub deadline: Option<DurationText>,
+    /// Scopes that a caller's token needs for it; one that lacks some is told to ask for them. Default: none.
+    #[serde(default)]
+    pub scopes: Vec<String>,
     /// `generic` has PostgreSQL plan the statement once for all values. Default: `auto`, as the database sees fit.
     #[serde(default)]
     pub plan: PlanMode,

@@ -10,7 +10,8 @@ use trunkline_service::shared::Later;
 
 /// Gives a caller whose proof held the roles that the configuration has for them.
 pub trait Assign: Send + Sync + fmt::Debug + 'static {
-    /// Fills what the configuration decides: [`Caller::roles`], [`Caller::role_set`] and [`Caller::evidence`].
+    /// Fills what the configuration decides: [`Caller::roles`], [`Caller::role_set`], [`Caller::evidence`], and the scopes that
+    /// broader ones in [`Caller::scopes`] imply.
     fn assign(&self, caller: Caller) -> Arc<Caller>;
 }
 

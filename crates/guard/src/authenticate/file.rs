@@ -17,17 +17,19 @@ use super::audience::Audience;
 use super::fetch::may_be_asked;
 use super::introspection::form_encoded;
 use super::issuer::Source;
-use super::scopes::Implied;
+use super::keys::KeysFile;
 use super::token::plain_type;
 
 /// `[auth]`: who may come in. With it, only those who prove who they are.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AuthFile {
     /// Issuers of signed tokens (JWT), each under a name of its own.
     pub jwt: BTreeMap<String, JwtFile>,
     /// Authorization servers that are asked about tokens which say nothing by themselves (RFC 7662), each under a name of its own.
     pub introspection: BTreeMap<String, IntrospectionFile>,
+    /// API keys, which `trunkline keys` makes. Default: none are accepted.
+    pub keys: Option<KeysFile>,
     /// Scopes that are broader than others: `files = ["files:read", "files:write"]` gives whoever has `files` both. Default: none.
     pub scopes: BTreeMap<String, Vec<String>>,
     /// The scopes a client is told to ask for at its first login. Default: none, so that it asks for what it finds.
@@ -119,8 +121,6 @@ pub struct Auth {
     pub jwt: Vec<Jwt>,
     /// Servers that are asked.
     pub introspection: Vec<Introspection>,
-    /// Which scopes imply which.
-    pub scopes: Implied,
     /// The scopes of a first login.
     pub login_scopes: Vec<Box<str>>,
 }
@@ -172,11 +172,7 @@ impl AuthFile {
     #[must_use]
     pub fn resolve(&self, server_url: Option<&str>) -> (Auth, Vec<Problem>) {
         let mut decide = Decide { server_url, problems: Vec::new(), section: ["jwt", ""] };
-        let mut auth = Auth {
-            scopes: Implied::new(&self.scopes),
-            login_scopes: decide.scopes(&self.login_scopes),
-            ..Auth::default()
-        };
+        let mut auth = Auth { login_scopes: decide.scopes(&self.login_scopes), ..Auth::default() };
         for (name, file) in &self.jwt {
             decide.section = ["jwt", name];
             auth.jwt.extend(decide.jwt(name, file));

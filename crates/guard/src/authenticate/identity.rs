@@ -21,7 +21,6 @@ use super::file::Auth;
 use super::generation::Generation;
 use super::memory::{Digest, Held, Memory, digest_of};
 use super::presented::Presented;
-use super::scopes::Implied;
 use super::sections::{Introspected, Signed, introspected_sections, signed_sections};
 use super::token::SignedToken;
 
@@ -38,7 +37,6 @@ pub struct Identity {
     signed: Vec<Signed>,
     introspected: Vec<Introspected>,
     keys: Option<Arc<dyn KeyCheck>>,
-    implied: Implied,
     assign: ArcSwap<Arc<dyn Assign>>,
     memory: Memory,
     generation: Generation,
@@ -76,7 +74,6 @@ impl Identity {
             signed,
             introspected: introspected_sections(&auth.introspection, &tasks),
             keys,
-            implied: auth.scopes.clone(),
             assign: ArcSwap::from_pointee(assign),
             memory: Memory::new(),
             generation,
@@ -171,8 +168,7 @@ impl Identity {
     }
 
     fn accept(&self, judged: Judged, digest: Digest, generation: u64) -> Arc<Caller> {
-        let Verified { mut caller, last_use } = judged.verified;
-        self.implied.expand(&mut caller.scopes);
+        let Verified { caller, last_use } = judged.verified;
         let caller = self.assign.load().assign(caller);
         let now = now();
         if let Some(last_use) = &last_use {
@@ -201,15 +197,14 @@ impl Identity {
         }
         match &caller.proof {
             Proof::Local => std::future::pending().await,
-            Proof::Key { id, .. } => match &self.keys {
-                Some(keys) => {
-                    tokio::select! {
-                        () = keys.ended(id) => {}
-                        () = until(caller.expires) => {}
-                    }
+            Proof::Key { id, .. } => {
+                // Without keys there is none that could hold.
+                let Some(keys) = &self.keys else { return };
+                tokio::select! {
+                    () = keys.ended(id) => {}
+                    () = until(caller.expires) => {}
                 }
-                None => {}
-            },
+            }
             Proof::Token { section } => {
                 let token = origin.as_ref().and_then(|held| held.token.as_deref());
                 self.until_token_is_over(caller, section, token).await;
@@ -242,8 +237,7 @@ impl Identity {
         loop {
             tokio::time::sleep(section.cache()).await;
             match section.judge(token, digest, now()).await {
-                Ok(mut again) => {
-                    self.implied.expand(&mut again.scopes);
+                Ok(again) => {
                     let again = self.assign.load().assign(again);
                     let is_same = again.subject == caller.subject
                         && again.scopes == caller.scopes

@@ -174,7 +174,7 @@ mod tests {
         memory.keep(held("used", 1, None), 1);
         let mut kept = 0;
         for round in 0..40_000_u64 {
-            memory.keep(held(&round.to_string(), 1, None), round);
+            memory.keep(Held { used: AtomicU64::new(round + 1), ..held(&round.to_string(), 1, None) }, round);
             kept += usize::from(subject(&memory, "used", 1, round + 1).is_some());
         }
         assert_eq!(kept, 40_000, "what is used all the time was given up");

@@ -128,11 +128,14 @@ impl Line {
         outcome: Option<&Outcome>,
         took: Duration,
     ) -> Vec<u8> {
-        self.decided(decided, outcome);
+        self.decided(decided);
         self.word("outcome", ended.word());
         self.number("us", u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         if let Some(Ok(reply)) = outcome {
             self.number("out", reply.members().len() as u64);
+            if let Some(rows) = reply.rows() {
+                self.number("rows", u64::from(rows));
+            }
         }
         self.into_bytes()
     }
@@ -249,7 +252,7 @@ impl Line {
         }
     }
 
-    fn decided(&mut self, decided: &Decided, outcome: Option<&Outcome>) {
+    fn decided(&mut self, decided: &Decided) {
         if let Some(allowed) = decided.allowed {
             self.raw("allowed", if allowed { b"true" } else { b"false" });
         }
@@ -259,11 +262,7 @@ impl Line {
         if !decided.conditions.is_empty() {
             self.conditions(decided);
         }
-        let of_failure = match outcome {
-            Some(Err(failure)) if decided.missing_scopes.is_empty() => failure.required_scopes(),
-            _ => &decided.missing_scopes,
-        };
-        self.list("missing", of_failure.iter().map(|scope| &**scope));
+        self.list("missing", decided.missing_scopes.iter().map(|scope| &**scope));
     }
 
     fn conditions(&mut self, decided: &Decided) {
@@ -482,3 +481,6 @@ fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let fits = is_hex(version, 2) && version != "ff" && is_hex(id, 32) && is_hex(span, 16);
     (fits && id.bytes().any(|byte| byte != b'0')).then_some(id)
 }
+
+#[cfg(test)]
+mod tests;

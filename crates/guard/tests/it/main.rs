@@ -1,9 +1,11 @@
-//! The guards from outside, against real files, sockets and processes.
+//! The guards from outside, against real servers, keys, files, sockets and processes.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test that cannot go on should stop with the place it stopped at"
 )]
 
+mod authenticate;
 mod authorize;
 mod record;

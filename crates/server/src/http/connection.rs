@@ -124,7 +124,7 @@ impl Http {
         };
         let Ok(Ok(version)) = version else { return };
         let clock = Clock::for_timeout(self.options.head_timeout);
-        let known = Known::on_connection();
+        let known = Known::on_connection(stream.peer_addr().ok().map(|address| address.ip()));
         let peer = Arc::new(Peer { edge: Arc::clone(self), known, answered: AtomicU64::new(0) });
         let handle = Arc::clone(&peer);
         let service = service_fn(move |request| {

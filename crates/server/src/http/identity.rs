@@ -4,6 +4,7 @@
 //! Spec: 2026-07-28 basic/authorization, RFC 6750 section 3, RFC 9728 section 3.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,17 +18,24 @@ use trunkline_protocol::Code;
 use trunkline_service::authenticate::{
     Access, Authenticator, ChallengeError, Credentials, Denied, DeniedKind, Metadata, ProtectedResource,
 };
+use trunkline_service::notes::{AccessRecord, HeadInfo};
 use trunkline_service::seal::now;
-use trunkline_service::{Caller, Chain, Failure};
+use trunkline_service::{Caller, Chain, Failure, Proof};
 
 use super::answer::{self, Answer, empty, method_not_allowed, refusal, retry_after};
 use super::heads::Heads;
+use crate::admit;
 
 /// When to come back while whoever judges credentials does not answer.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
 
+/// How long a connection remembers a key before it asks again: so that its use is seen.
+const KEY_SEEN: u64 = 60;
+
 /// What one connection knows of who speaks on it.
 pub(super) struct Known {
+    /// Where it comes from, when that is known.
+    address: Option<IpAddr>,
     /// The local user. One handle for the connection: cloning what all connections share, for each request, would cost every
     /// core.
     local: Arc<Caller>,
@@ -41,17 +49,19 @@ struct Memo {
     api_key: Option<Box<[u8]>>,
     caller: Arc<Caller>,
     generation: u64,
+    /// When it is no longer enough, in seconds since 1970.
+    ends: u64,
 }
 
 impl Known {
     /// Knows nobody yet, on a connection of its own.
-    pub(super) fn on_connection() -> Self {
-        Self { local: Arc::new(Caller::clone(&Caller::local())), memo: Some(Mutex::default()) }
+    pub(super) fn on_connection(address: Option<IpAddr>) -> Self {
+        Self { address, local: Arc::new(Caller::clone(&Caller::local())), memo: Some(Mutex::default()) }
     }
 
     /// Knows nobody, and remembers nobody.
     pub(super) fn nobody() -> Self {
-        Self { local: Caller::local(), memo: None }
+        Self { address: None, local: Caller::local(), memo: None }
     }
 
     /// Returns the local user.
@@ -66,7 +76,7 @@ impl Known {
         let is_same = known.generation == generation
             && known.authorization.as_deref() == credentials.authorization
             && known.api_key.as_deref() == credentials.api_key;
-        (is_same && holds(&known.caller)).then(|| Arc::clone(&known.caller))
+        (is_same && (known.ends == u64::MAX || now() < known.ends)).then(|| Arc::clone(&known.caller))
     }
 
     fn remember(&self, credentials: &Credentials<'_>, generation: u64, caller: Arc<Caller>) -> Arc<Caller> {
@@ -78,6 +88,7 @@ impl Known {
             api_key: credentials.api_key.map(Box::from),
             caller: Arc::clone(&caller),
             generation,
+            ends: end_of(&caller),
         });
         caller
     }
@@ -89,8 +100,13 @@ impl fmt::Debug for Known {
     }
 }
 
-fn holds(caller: &Caller) -> bool {
-    caller.expires.is_none_or(|end| now() < end)
+/// Returns until when a connection may remember a caller.
+fn end_of(caller: &Caller) -> u64 {
+    let end = caller.expires.unwrap_or(u64::MAX);
+    match caller.proof {
+        Proof::Key { .. } => end.min(now().saturating_add(KEY_SEEN)),
+        _ => end,
+    }
 }
 
 /// Decides who asks, on a connection that does not know it yet.
@@ -99,8 +115,10 @@ fn holds(caller: &Caller) -> bool {
 /// The answer to a request whose credentials are not accepted.
 pub(super) async fn identify(
     access: &Access,
+    headers: &HeaderMap,
     heads: &Heads<'_>,
     known: &Known,
+    record: Option<&dyn AccessRecord>,
 ) -> Result<Arc<Caller>, Response<Answer>> {
     let Access::Guarded { authenticator, resource } = access else { return Ok(known.local()) };
     let credentials = heads.credentials();
@@ -108,7 +126,21 @@ pub(super) async fn identify(
     let generation = authenticator.generation();
     match judge(&**authenticator, credentials).await {
         Ok(caller) => Ok(known.remember(&credentials, generation, caller)),
-        Err(denied) => Err(refused(&denied, resource)),
+        Err(denied) => {
+            let log_id = admit::next_log_id();
+            if let Some(record) = record {
+                let head = HeadInfo {
+                    log_id,
+                    method: heads.method.once(),
+                    address: known.address,
+                    traceparent: headers.get("traceparent").map(HeaderValue::as_bytes),
+                };
+                if let Err(failure) = record.denied(&denied, head).await {
+                    return Err(unrecorded(&failure));
+                }
+            }
+            Err(refused(&denied, resource, log_id))
+        }
     }
 }
 
@@ -126,30 +158,44 @@ async fn judge(
     }
 }
 
-fn refused(denied: &Denied, resource: &ProtectedResource) -> Response<Answer> {
+fn refused(denied: &Denied, resource: &ProtectedResource, log_id: u64) -> Response<Answer> {
+    let request = format_args!("{log_id:016x}");
     let (status, code, error) = match denied.kind() {
         DeniedKind::Missing => (StatusCode::UNAUTHORIZED, Code::INVALID_REQUEST, None),
         DeniedKind::Malformed => {
             (StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, Some(ChallengeError::InvalidRequest))
         }
-        DeniedKind::Unavailable => return unavailable(denied),
+        DeniedKind::Unavailable => return unavailable(denied, log_id),
         // Whatever else there will be is no way in.
         _ => (StatusCode::UNAUTHORIZED, Code::INVALID_REQUEST, Some(ChallengeError::InvalidToken)),
     };
     // Clients ask without a token first, to learn where to get one.
     match error {
-        None => tracing::debug!("a request without credentials was refused"),
-        Some(error) => tracing::info!(error = error.code(), "a request was refused: {}", Chain(denied)),
+        None => tracing::debug!(%request, "a request without credentials was refused"),
+        Some(error) => {
+            tracing::info!(%request, error = error.code(), "a request was refused: {}", Chain(denied))
+        }
     }
     let mut response = refusal(status, code, denied.public());
     add_challenge(&mut response, &resource.challenge(error, &[]));
     response
 }
 
-fn unavailable(denied: &Denied) -> Response<Answer> {
-    tracing::warn!("nobody could tell whether credentials hold: {}", Chain(denied));
+fn unavailable(denied: &Denied, log_id: u64) -> Response<Answer> {
+    tracing::warn!(request = %format_args!("{log_id:016x}"), "nobody could tell whether credentials hold: {}", Chain(denied));
     let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, denied.public());
     retry_after(&mut response, UNAVAILABLE);
+    response
+}
+
+/// The answer where a refusal that cannot be recorded may not be told either.
+fn unrecorded(failure: &Failure) -> Response<Answer> {
+    let row = failure.kind().row();
+    let status = StatusCode::from_u16(row.http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = refusal(status, row.code, failure.public());
+    if let Some(wait) = failure.retry_after() {
+        retry_after(&mut response, wait);
+    }
     response
 }
 
