@@ -18,6 +18,7 @@ mod overlap;
 mod pattern;
 mod policy;
 mod problems;
+mod replay;
 mod resolve;
 mod rules;
 mod sets;
@@ -27,4 +28,5 @@ pub use explain::{Explainer, Explanation, HeldRole, Looked, NamedRule, Scopes, T
 pub use file::{MatchFile, MatchesFile, RoleFile, Scalar, ScopesFile, WhenFile};
 pub use guard::Authorize;
 pub use policy::Policy;
+pub use replay::{Replay, Replayed};
 pub use resolve::{PolicyFile, Surroundings};

@@ -21,7 +21,7 @@ const MAX_CHANGES: usize = 12;
 
 /// Explains decisions of a policy over a catalog. It decides by the same rules as the guard, without calling anything.
 #[derive(Debug, Clone)]
-pub struct Explainer(Arc<Rules>);
+pub struct Explainer(pub(super) Arc<Rules>);
 
 /// What somebody wants to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Explainer {
         explanation
     }
 
-    fn find<'t>(&self, thing: Thing<'t>) -> Option<Found<'t>> {
+    pub(super) fn find<'t>(&self, thing: Thing<'t>) -> Option<Found<'t>> {
         let catalog = self.catalog();
         let parts = catalog.parts();
         match thing {
@@ -323,7 +323,7 @@ impl Thing<'_> {
 }
 
 /// A thing of the catalog.
-struct Found<'t> {
+pub(super) struct Found<'t> {
     kind: Kind,
     name: &'t str,
     /// The template, of a resource that is not listed by itself.
@@ -333,7 +333,7 @@ struct Found<'t> {
 
 impl Found<'_> {
     /// What the rules of some roles say of it.
-    fn said<'r>(&self, rules: &Rules, roles: &[&'r Role]) -> Option<Said<'r>> {
+    pub(super) fn said<'r>(&self, rules: &Rules, roles: &[&'r Role]) -> Option<Said<'r>> {
         if self.kind != Kind::Resources {
             return Some(said(roles, self.kind, self.name));
         }
