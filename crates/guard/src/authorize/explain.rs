@@ -69,6 +69,7 @@ impl Verdict {
 
 /// Why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// How it comes out.
     pub verdict: Verdict,
@@ -415,7 +416,10 @@ fn named(rule: &Rule) -> NamedRule {
 fn from(role: &Role, caller: &Caller) -> String {
     match role.matches.iter().find(|one| one.fits(caller)) {
         Some(one) => format!("{} ({})", one.describe(), one.id),
-        None if matches!(caller.proof, Proof::Key { .. }) => "the key was created with it".to_owned(),
+        None if matches!(&caller.proof, Proof::Key { id, .. } if !id.is_empty()) => {
+            "the key was created with it".to_owned()
+        }
+        // Nobody presented a key: the role was only named.
         None => "taken for granted".to_owned(),
     }
 }
