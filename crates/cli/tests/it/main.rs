@@ -6,6 +6,7 @@ mod assistant;
 mod cancel;
 mod check;
 mod demo;
+mod identity;
 mod init;
 mod keys;
 mod outage;
