@@ -18,6 +18,7 @@ use super::Output;
 use crate::assemble::{self, Lasting, Served};
 use crate::config::{self, Config, Diagnostic, Document, Edge, Loaded};
 use crate::exit::{Code, chain};
+use crate::keys;
 use crate::output::{self, count};
 use crate::sources;
 
@@ -130,6 +131,10 @@ impl Checked {
             problems.extend(
                 examined.into_iter().flatten().map(|problem| Diagnostic::from_problem(problem, &document)),
             );
+            if let Some(keys) = config.guards.auth.as_ref().and_then(|auth| auth.keys.as_ref()) {
+                let found = keys::examine(keys, |name, within| sources::writer(&served, name, within)).await;
+                problems.extend(found.map(|problem| Diagnostic::from_problem(problem, &document)));
+            }
         }
         problems.extend(assemble::clashes(&config.tools, &served, &document));
         problems.sort_by_key(|problem| problem.span.start);
