@@ -15,11 +15,12 @@ use trunkline_guard::record::sink::syslog::Syslog;
 use trunkline_guard::record::sink::{Sink, SinkError};
 use trunkline_guard::record::{Audit, Recorder, SinkChoice, StartError};
 use trunkline_service::authenticate::{Access, Authenticator, ProtectedResource};
+use trunkline_service::file::Problem;
 
 use crate::assemble::Served;
 use crate::audit::postgres::PostgresSink;
 use crate::config::{self, Authentication, Server};
-use crate::keys::open_store;
+use crate::keys::{self, open_store};
 use crate::sources;
 
 /// How long the end waits for the last use of keys to be written.
@@ -165,6 +166,18 @@ async fn start_ring(keys: &Keys, served: &[Served]) -> (Option<Arc<dyn KeyCheck>
     let ring = Ring::start(store, keys.stale, &tasks, stop.clone()).await;
     tasks.close();
     (Some(ring), Some(KeyRing { tasks, stop }))
+}
+
+/// Asks those whom the file has judge credentials whether they can, and looks at the store of keys, for `check`. Nothing is made.
+pub(crate) async fn examine(said: &config::Guards, served: &[Served]) -> Vec<Problem> {
+    let Some(Authentication { auth, keys, .. }) = &said.auth else { return Vec::new() };
+    let store = async {
+        let keys = keys.as_ref()?;
+        keys::examine(keys, |name, within| sources::writer(served, name, within)).await
+    };
+    let (mut found, store) = tokio::join!(trunkline_guard::authenticate::examine(auth), store);
+    found.extend(store);
+    found
 }
 
 /// Starts the record that the file asks for.
