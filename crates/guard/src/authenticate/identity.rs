@@ -108,16 +108,17 @@ impl Identity {
         let presented = Presented::read(&credentials).map_err(|fault| fault.denied(None))?;
         // Read before judging: what changes meanwhile makes the verdict one of the past.
         let (generation, digest) = (self.generation(), digest_of(presented.text));
+        let length = presented.text.len();
         if let Some(keys) = self.keys.as_ref().filter(|keys| keys.looks_like_key(presented.text)) {
             let verified = keys.check(presented.text)?;
-            return Ok(self.accept(Judged { verified, token: None }, digest, generation));
+            return Ok(self.accept(Judged { verified, token: None }, digest, length, generation));
         }
         if presented.is_key_only {
             return Err(Fault::NoKey.denied(None));
         }
         let judged = self.judge_token(presented.text, digest).await;
         let judged = judged.map_err(|(fault, section)| fault.denied(section))?;
-        Ok(self.accept(judged, digest, generation))
+        Ok(self.accept(judged, digest, length, generation))
     }
 
     /// Has a token judged by those it is for.
@@ -167,7 +168,7 @@ impl Identity {
         Err(refusal)
     }
 
-    fn accept(&self, judged: Judged, digest: Digest, generation: u64) -> Arc<Caller> {
+    fn accept(&self, judged: Judged, digest: Digest, length: usize, generation: u64) -> Arc<Caller> {
         let Verified { caller, last_use } = judged.verified;
         let caller = self.assign.load().assign(caller);
         let now = now();
@@ -181,6 +182,7 @@ impl Identity {
             last_use,
             token: judged.token,
             used: AtomicU64::new(now),
+            length,
         };
         self.memory.keep(held, now);
         caller
