@@ -20,7 +20,7 @@ use super::fault::Fault;
 use super::file::Auth;
 use super::generation::Generation;
 use super::memory::{Digest, Held, Memory, digest_of};
-use super::presented::Presented;
+use super::presented::{Located, Presented};
 use super::sections::{Introspected, Signed, introspected_sections, signed_sections};
 use super::token::SignedToken;
 
@@ -96,12 +96,13 @@ impl Identity {
     }
 
     fn recall(&self, credentials: &Credentials<'_>) -> Option<Arc<Caller>> {
-        let presented = Presented::read(credentials).ok()?;
-        let found = self.memory.find(&digest_of(presented.text), self.generation(), now())?;
+        // What equals a credential that was accepted is made of the same characters.
+        let located = Located::find(credentials).ok()?;
+        let found = self.memory.find(&digest_of(located.bytes), self.generation(), now())?;
         let held = found.as_ref()?;
         // A token is none of the keys, whatever was shown elsewhere.
         let is_key = matches!(held.caller.proof, Proof::Key { .. });
-        (is_key || !presented.is_key_only).then(|| Arc::clone(&held.caller))
+        (is_key || !located.is_key_only).then(|| Arc::clone(&held.caller))
     }
 
     async fn judge(&self, credentials: Credentials<'_>) -> Result<Arc<Caller>, Denied> {

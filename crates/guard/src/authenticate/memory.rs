@@ -25,9 +25,9 @@ const GROWS_BY: usize = 4;
 pub(crate) type Digest = [u8; 32];
 
 /// Digests a credential.
-pub(crate) fn digest_of(credential: &str) -> Digest {
+pub(crate) fn digest_of(credential: impl AsRef<[u8]>) -> Digest {
     let mut made = [0; 32];
-    made.copy_from_slice(digest(&SHA256, credential.as_bytes()).as_ref());
+    made.copy_from_slice(digest(&SHA256, credential.as_ref()).as_ref());
     made
 }
 
