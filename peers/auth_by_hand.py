@@ -91,11 +91,11 @@ class Hand:
         return connection, connection.getresponse()
 
     def open(self, token):
-        """Returns the headers that requests with a token need: in the legacy era also those of a session of its own."""
-        headers = bearer(token)
-        if self.era == "legacy":
-            headers |= self.session(headers)
-        return headers
+        return self.opened(bearer(token))
+
+    def opened(self, headers):
+        """Adds what requests with these headers need: in the legacy era those of a session of its own."""
+        return headers | self.session(headers) if self.era == "legacy" else headers
 
     def session(self, headers):
         client = {"name": "by hand", "version": "1"}
@@ -191,7 +191,8 @@ def wrong_places(hand):
         "in the body": hand.first({}, access_token=token),
     }.items():
         yield from refused(what, reply, None)
-    yield from refused("by Basic", hand.first({"Authorization": f"Basic {pair}"}))
+    # RFC 6750 section 3.1: another scheme is as good as none.
+    yield from refused("by Basic", hand.first({"Authorization": f"Basic {pair}"}), None)
     headers = hand.open(token)
     for scheme in ("bearer", "BEARER"):
         reply = hand.call(headers | {"Authorization": f"{scheme} {token}"})
@@ -217,7 +218,8 @@ def streams(hand):
     connection, response = hand.listen(headers)
     with closing(connection):
         yield from differs("the status", response.status, 200)
-        while response.readline():
+        # What comes to keep it open is a line as well.
+        while time.time() < end(token) + 5 and response.readline():
             pass
     yield from differs("it ended before the token", time.time() < end(token), False)
     yield from differs("it ended in time", time.time() < end(token) + 2, True)
@@ -266,6 +268,39 @@ def revocation(hand):
     yield from refused("after", hand.call(headers))
 
 
+def api_keys(hand):
+    """A key is made, replaced while both go on, and revoked, while the server runs; all of them are one caller."""
+    name = f"till-{hand.era}"
+    made = hand.world.keys("create", name, "--role", "machine", "--scope", "shop:read")["key"]
+    headers = hand.opened({"X-API-Key": made})
+    yield from differs("the list", listed(hand, headers), TOOLS["robot"])
+    yield from differs("the rows", rows(hand.call(headers)), ITEMS)
+    yield from refused("another letter", hand.first({"X-API-Key": made[:-1] + ("x" if made[-1] != "x" else "y")}))
+    next_one = hand.world.keys("rotate", name)["key"]
+    session = {name: value for name, value in headers.items() if name != "X-API-Key"}
+    for key, how in ((made, {"X-API-Key": made}), (next_one, bearer(next_one))):
+        yield from differs(f"the rows with {'the old' if key == made else 'the new'}", rows(hand.call(session | how)), ITEMS)
+    hand.world.keys("revoke", name)
+    time.sleep(1)
+    for key in (made, next_one):
+        yield from refused("after the end", hand.call(session | bearer(key)))
+
+
+def commands(hand):
+    """The program's own commands say what is the matter, and take a token from a file."""
+    world, token = hand.world, hand.machine()
+    file = world.folder / f"token-{hand.era}"
+    file.write_text(token)
+    world.command("tools", world.url, code=77)
+    header = f"Authorization: @{file}"
+    world.command("tools", world.url, "--header", header, code=77)
+    file.write_text(f"Bearer {token}")
+    told = json.loads(world.command("tools", world.url, "--header", header, "--output", "json"))
+    yield from differs("the list", sorted(tool["name"] for tool in told["tools"]), TOOLS["robot"])
+    told = json.loads(world.command("call", world.url, "list_items", "--header", header, "--output", "json"))
+    yield from differs("the rows", told["structuredContent"]["rows"], ITEMS)
+
+
 def session_theft(hand):
     """A session is its caller's: for any other it does not exist, and only its caller ends it."""
     headers = hand.open(hand.machine())
@@ -297,6 +332,8 @@ BY_HAND = {
     "scopes": scopes,
     "unknown tools": unknown,
     "revocation": revocation,
+    "API keys": api_keys,
+    "commands": commands,
     "a token to keep": keep,
 }
 BY_HAND = {"modern": BY_HAND, "legacy": BY_HAND | {"session theft": session_theft}}

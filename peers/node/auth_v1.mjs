@@ -15,7 +15,8 @@ class Peer {
     if (plan.era !== "legacy") throw new Error("this SDK does not speak 2026-07-28");
     this.plan = plan;
     this.told = told;
-    this.provider = plan.grant === "credentials" ? this.credentials() : new Provider(plan, told);
+    if (plan.grant === "credentials") this.provider = this.credentials();
+    if (plan.grant === "code") this.provider = new Provider(plan, told);
   }
 
   credentials() {
@@ -25,7 +26,12 @@ class Peer {
 
   async connect() {
     this.client = new Client({ name: "trunkline-peers", version: "1" });
-    const options = { authProvider: this.provider, fetch: this.told.fetch, reconnectionOptions: NO_STREAM_AGAIN };
+    const options = {
+      authProvider: this.provider,
+      requestInit: this.plan.key && { headers: { "X-API-Key": this.plan.key } },
+      fetch: this.told.fetch,
+      reconnectionOptions: NO_STREAM_AGAIN,
+    };
     this.transport = new StreamableHTTPClientTransport(new URL(this.plan.url), options);
     // The client of this SDK tells its transport which revision was agreed on, and nobody else.
     const tell = this.transport.setProtocolVersion.bind(this.transport);

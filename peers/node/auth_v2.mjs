@@ -7,7 +7,8 @@ class Peer {
   constructor(plan, told) {
     this.plan = plan;
     this.told = told;
-    this.provider = plan.grant === "credentials" ? this.credentials() : new Provider(plan, told);
+    if (plan.grant === "credentials") this.provider = this.credentials();
+    if (plan.grant === "code") this.provider = new Provider(plan, told);
   }
 
   credentials() {
@@ -19,7 +20,12 @@ class Peer {
     // "auto" probes with server/discover, as hosts do; which revision came of it is for the driver to judge.
     const mode = { modern: "auto", legacy: "legacy" }[this.plan.era];
     this.client = new Client({ name: "trunkline-peers", version: "1" }, { versionNegotiation: { mode } });
-    const options = { authProvider: this.provider, fetch: this.told.fetch, reconnectionOptions: NO_STREAM_AGAIN };
+    const options = {
+      authProvider: this.provider,
+      requestInit: this.plan.key && { headers: { "X-API-Key": this.plan.key } },
+      fetch: this.told.fetch,
+      reconnectionOptions: NO_STREAM_AGAIN,
+    };
     this.transport = new StreamableHTTPClientTransport(new URL(this.plan.url), options);
     await this.client.connect(this.transport);
   }

@@ -33,6 +33,8 @@ pub struct Reply {
     structured: Option<Range<usize>>,
     hints: Option<Hints>,
     is_error: bool,
+    /// How many rows it has or changed, where it knows.
+    rows: Option<u32>,
     /// `resource_link` blocks may occur in the content.
     has_links: bool,
     /// Members of `_meta`, without braces.
@@ -91,6 +93,7 @@ impl Reply {
             structured: None,
             hints: None,
             is_error: false,
+            rows: None,
             has_links: false,
             meta: Box::default(),
         }
@@ -133,6 +136,19 @@ impl Reply {
     pub fn with_meta(mut self, members: Vec<u8>) -> Self {
         self.meta = members.into();
         self
+    }
+
+    /// Says how many rows it has, or changed.
+    #[must_use]
+    pub fn with_rows(mut self, rows: u32) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+
+    /// Returns how many rows it has, or changed; `None` where it does not know.
+    #[must_use]
+    pub fn rows(&self) -> Option<u32> {
+        self.rows
     }
 
     /// Marks the result as one of a tool that could not do what was asked; `isError` stands in the members.

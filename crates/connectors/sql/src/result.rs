@@ -164,7 +164,8 @@ impl RowWriter {
         members.extend_from_slice(&self.json);
         let end = members.len();
         members.extend_from_slice(br#","isError":false"#);
-        let reply = Reply::from_members(members).with_structured(start..end);
+        let rows = affected.map_or(self.rows, |affected| u32::try_from(affected).unwrap_or(u32::MAX));
+        let reply = Reply::from_members(members).with_structured(start..end).with_rows(rows);
         if link.is_empty() { reply } else { reply.with_links() }
     }
 

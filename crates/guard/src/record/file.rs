@@ -261,3 +261,6 @@ fn host_name() -> Box<str> {
     }
     "local".into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,6 +133,9 @@ impl Line {
         self.number("us", u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         if let Some(Ok(reply)) = outcome {
             self.number("out", reply.members().len() as u64);
+            if let Some(rows) = reply.rows() {
+                self.number("rows", u64::from(rows));
+            }
         }
         self.into_bytes()
     }
@@ -478,3 +481,6 @@ fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let fits = is_hex(version, 2) && version != "ff" && is_hex(id, 32) && is_hex(span, 16);
     (fits && id.bytes().any(|byte| byte != b'0')).then_some(id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,13 @@ impl Names {
         Self { tools: tools.collect(), prompts: prompts.collect() }
     }
 
+    /// The names of one tool.
+    #[cfg(test)]
+    pub(crate) fn of_test(tool: &str, names: &[&str]) -> Self {
+        let declared = Declared::new(names.iter().copied());
+        Self { tools: [(tool.into(), declared)].into_iter().collect(), ..Self::default() }
+    }
+
     pub(crate) fn of_tool(&self, name: &str) -> &Declared {
         self.tools.get(name).unwrap_or(&NOTHING)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use trunkline_guard::record::sink::file::{FileSink, Rotation, files};
 use trunkline_guard::record::{AuditKey, Fsync, Mode, OnFailure, Recorder};
-use trunkline_service::{Failure, FailureKind, Service as _};
+use trunkline_service::{Decided, Failure, FailureKind, Request, Service as _};
 
 use super::support::{Folder, Tool, eventually, recorded, search, start};
 
@@ -40,7 +40,15 @@ async fn a_strict_answer_comes_after_its_line() {
 async fn a_failure_a_dropped_call_and_a_panic_have_their_lines() {
     let folder = Folder::new();
     let recorder = start(&folder.audit()).await;
-    let refuse = |_: &_| Some(Err(Failure::insufficient_scope(vec!["a:read".into(), "a:write".into()])));
+    let refuse = |request: &Request| {
+        let missing_scopes = vec!["a:read".into(), "a:write".into()];
+        request.notes().unwrap().decide(Decided {
+            allowed: Some(false),
+            missing_scopes,
+            ..Decided::default()
+        });
+        Some(Err(Failure::insufficient_scope(vec!["a:read".into(), "a:write".into(), "b".into()])))
+    };
     let service = recorded(Tool { outcome: Box::new(refuse) }, &recorder);
     service.call(search(1)).await.unwrap_err();
     let service = recorded(Tool::never(), &recorder);
@@ -156,7 +164,7 @@ async fn a_full_file_is_put_aside_and_only_so_many_stay() {
     let first = lines[0]["seq"].as_u64().unwrap();
     assert!(lines.iter().zip(first..).all(|(line, number)| line["seq"] == number));
     let begun: Vec<_> = lines.iter().filter(|line| line["kind"] == "file").collect();
-    assert_eq!(begun.last().unwrap()["oldest"], first);
+    assert_eq!(begun.last().unwrap()["oldest"], json!({ "node": "n1", "seq": first }));
     assert!(begun.iter().all(|line| line["prev"].as_str().unwrap().len() == 64));
     // After a crash between putting aside and beginning anew, the record goes on too.
     let last = lines.last().unwrap()["seq"].as_u64().unwrap();
@@ -231,4 +239,41 @@ async fn with_a_full_disk_and_the_rule_to_continue_calls_are_answered_and_counte
         assert_eq!(recorder.counts().lines, 0);
         recorder.stop().await;
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn syslog_gets_each_line_as_one_message_and_a_daemon_that_comes_back_gets_the_rest() {
+    use std::os::unix::net::UnixDatagram;
+    use trunkline_guard::record::sink::syslog::Syslog;
+
+    let folder = Folder::new();
+    let path = folder.0.path().join("log");
+    let daemon = UnixDatagram::bind(&path).unwrap();
+    daemon.set_read_timeout(Some(super::support::PATIENCE)).unwrap();
+    let receive = |daemon: &UnixDatagram| {
+        let mut message = vec![0; 65536];
+        let length = daemon.recv(&mut message).unwrap();
+        message.truncate(length);
+        String::from_utf8(message).unwrap()
+    };
+    let audit = trunkline_guard::record::Audit { on_failure: OnFailure::Continue, ..folder.audit() };
+    let recorder = Recorder::start(&audit, Box::new(Syslog::new(path.clone()))).await.unwrap();
+    let service = recorded(Tool::ok(), &recorder);
+    service.call(search(1)).await.unwrap();
+    let (first, second) = (receive(&daemon), receive(&daemon));
+    assert!(first.starts_with("<110>1 20") && first.contains(" n1 trunkline "), "{first}");
+    let line = second.split_once(" audit - ").unwrap().1;
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["seq"], &line["request"]), (&json!(2), &json!("0000000000000001")));
+    drop(daemon);
+    fs::remove_file(&path).unwrap();
+    service.call(search(2)).await.unwrap();
+    assert!(!recorder.is_working());
+    let daemon = UnixDatagram::bind(&path).unwrap();
+    daemon.set_read_timeout(Some(super::support::PATIENCE)).unwrap();
+    let (gap, kept) = (receive(&daemon), receive(&daemon));
+    assert!(gap.contains(r#""seq":3,"node":"n1","kind":"gap""#), "{gap}");
+    assert!(kept.contains(r#""request":"0000000000000002""#), "{kept}");
+    recorder.stop().await;
 }
