@@ -17,11 +17,15 @@ use trunkline_guard::record::{Audit, Recorder, SinkChoice, StartError};
 use trunkline_service::authenticate::{Access, Authenticator, ProtectedResource};
 
 use crate::assemble::Served;
+use crate::audit::postgres::PostgresSink;
 use crate::config::{self, Authentication, Server};
 use crate::keys::open_store;
 
 /// How long the end waits for the last use of keys to be written.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// How long a write of the audit record may take in a database.
+const RECORD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who may come in and what they may do, as one configuration says.
 #[derive(Debug, Clone)]
@@ -178,7 +182,12 @@ pub(crate) async fn start_record(audit: &Audit, served: &[Served]) -> Result<Rec
                 .map_err(|error| SinkError::wrong("the process has no standard output").with_source(error))?,
         ),
         SinkChoice::Syslog => Box::new(Syslog::default()),
-        SinkChoice::Postgres(_) => return Err(StartError::Thread(None)),
+        SinkChoice::Postgres(name) => {
+            let writer = writer(served, name, RECORD_WITHIN).ok_or_else(|| {
+                SinkError::wrong(format!("the connector `{name}` cannot keep the audit record"))
+            })?;
+            Box::new(PostgresSink::new(name, writer))
+        }
     };
     Recorder::start(audit, sink).await
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod assemble;
+mod audit;
 mod commands;
 mod config;
 mod exit;

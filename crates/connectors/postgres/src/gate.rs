@@ -172,6 +172,10 @@ impl<'a> Gate<'a> {
         in_transaction: bool,
     ) -> Result<(), DatabaseError> {
         let plan = self.plan(client, context, in_transaction).await?;
+        if plan.reads_own {
+            let found = "reads the schema `trunkline`, where Trunkline keeps keys and its record".to_owned();
+            return Err(Refusal::new("own-tables", found).passes("ask for the tables of the data itself"));
+        }
         // What is only planned costs nothing, and is how its author finds out what is dear.
         let runs = matches!(self.words.form, Form::Query | Form::AnalyzeQuery);
         if let (Some(most), Some(cost)) = (self.max_cost, plan.cost)

@@ -85,19 +85,19 @@ pub(crate) const HELP: &str = "`trunkline check --print-setup-sql` prints the SQ
 
 /// One line for each excess, to be read after "it": the login, the words, and whether it matters by itself. `$2` leaves out
 /// what a login that writes may need. Everybody may create temporary tables unless someone takes that away, which alone is
-/// no reason to warn.
+/// no reason to warn. The schema `trunkline` is what the program itself keeps there, which tools do not reach.
 const EXCESS: &str = "\
     with me as (select r.* from pg_catalog.pg_roles r where r.rolname = current_user), \
     mine as (select c.oid, c.oid::pg_catalog.regclass::text as name, c.relowner from pg_catalog.pg_class c \
         where not $2 and c.relkind in ('r', 'p', 'f', 'v', 'm') \
             and c.relnamespace not in (select n.oid from pg_catalog.pg_namespace n \
-                where n.nspname ~ '^pg_' or n.nspname = 'information_schema')), \
+                where n.nspname ~ '^pg_' or n.nspname in ('information_schema', 'trunkline'))), \
     owned as (select name from mine, me where pg_catalog.pg_has_role(me.oid, relowner, 'usage') order by name), \
     written as (select name from mine \
         where pg_catalog.has_table_privilege(oid, 'insert,update,delete,truncate') \
             or pg_catalog.has_any_column_privilege(oid, 'insert,update') order by name), \
     made as (select n.nspname::text as name from pg_catalog.pg_namespace n \
-        where not $2 and n.nspname !~ '^pg_' and pg_catalog.has_schema_privilege(n.oid, 'create') order by 1), \
+        where not $2 and n.nspname !~ '^pg_' and n.nspname <> 'trunkline' and pg_catalog.has_schema_privilege(n.oid, 'create') order by 1), \
     reached as (select distinct p.proname::text as name from pg_catalog.pg_proc p \
         where p.proname::text like any ($1) and p.prokind = 'f' \
             and p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype \

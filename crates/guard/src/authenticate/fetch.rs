@@ -100,7 +100,7 @@ pub(crate) fn is_local(url: &Url) -> bool {
 }
 
 /// Returns the address without what may be secret in it.
-fn shown(url: &Url) -> Box<str> {
+pub(crate) fn shown(url: &Url) -> Box<str> {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path()).into()
 }

@@ -197,15 +197,14 @@ impl Identity {
         }
         match &caller.proof {
             Proof::Local => std::future::pending().await,
-            Proof::Key { id, .. } => match &self.keys {
-                Some(keys) => {
-                    tokio::select! {
-                        () = keys.ended(id) => {}
-                        () = until(caller.expires) => {}
-                    }
+            Proof::Key { id, .. } => {
+                // Without keys there is none that could hold.
+                let Some(keys) = &self.keys else { return };
+                tokio::select! {
+                    () = keys.ended(id) => {}
+                    () = until(caller.expires) => {}
                 }
-                None => {}
-            },
+            }
             Proof::Token { section } => {
                 let token = origin.as_ref().and_then(|held| held.token.as_deref());
                 self.until_token_is_over(caller, section, token).await;

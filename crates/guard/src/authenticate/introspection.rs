@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::fault::Fault;
-use super::fetch::{Fetch, PATIENCE};
+use super::fetch::{Fetch, FetchError, PATIENCE};
 use super::memory::Digest;
 use super::token::object;
 
@@ -108,6 +108,10 @@ impl Introspector {
         let _permit = self.permits.acquire().await.map_err(|_| Fault::NoAnswer)?;
         let answer = self.fetch.post_form(&self.url, self.authorization.clone(), form(token)).await;
         let answer = answer.map_err(|error| {
+            // Some refuse to talk about a token of a kind that they do not look up, and anybody can send one.
+            if matches!(error, FetchError::Status { status: 400, .. }) {
+                return Fault::Inactive;
+            }
             let chain = trunkline_service::Chain(&error);
             tracing::warn!(error = %chain, "the introspection endpoint gave no answer");
             Fault::NoAnswer
@@ -138,7 +142,7 @@ impl Introspector {
 }
 
 /// Writes the body of a question.
-fn form(token: &str) -> String {
+pub(crate) fn form(token: &str) -> String {
     format!("token={}&token_type_hint=access_token", form_encoded(token))
 }
 

@@ -65,6 +65,11 @@ impl KeySet {
         self.keys.len()
     }
 
+    /// Tells whether a key can verify that algorithm.
+    pub(crate) fn has_key_for(&self, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|key| key.verifier(algorithm).is_some())
+    }
+
     /// Tells whether every key of `older` is still here and unchanged.
     pub(crate) fn keeps(&self, older: &Self) -> bool {
         let prints: BTreeSet<&[u8; 32]> = self.keys.iter().map(|key| &key.print).collect();
@@ -154,6 +159,11 @@ fn rsa(modulus: &str, exponent: &str) -> Option<Vec<(Algorithm, ParsedPublicKey)
     let bits = n.len() * 8 - usize::try_from(n.first()?.leading_zeros()).ok()?;
     if bits < MIN_RSA_BITS {
         tracing::warn!(bits, "an RSA key of an issuer is shorter than 2048 bits and is not used");
+        return None;
+    }
+    // Odd, more than 1 (with which anybody can sign) and of at most 33 bits.
+    let is_exponent = e.last().is_some_and(|last| last % 2 == 1) && *e != [1] && e.len() <= 5;
+    if !is_exponent || n.last().is_none_or(|last| last % 2 == 0) {
         return None;
     }
     let components = PublicKeyComponents { n, e };

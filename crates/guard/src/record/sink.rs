@@ -53,6 +53,25 @@ pub trait Sink: Send + 'static {
     }
 }
 
+/// Reads the end of a record that a sink keeps elsewhere than in files: its last line or lines, each with its line break.
+/// Returns the head of the last one; `None` without any line, or when it is of another node.
+///
+/// # Errors
+/// [`SinkErrorKind::Wrong`]: the last line is not proven under this key. One line alone is not either, unless it is the first
+/// of its node or tells of the one before.
+pub fn head_of(lines: &[u8], prover: &Prover) -> Result<Option<Head>, SinkError> {
+    // The first of several may be any line; it is there to prove the next.
+    let is_alone = lines.iter().filter(|byte| **byte == b'\n').count() < 2;
+    match tail::read(lines, is_alone, prover) {
+        tail::Tail::Empty(0) => Ok(None),
+        tail::Tail::Line(head, None) => Ok(head),
+        _ => Err(SinkError::wrong(
+            "the audit record does not end with lines of this `key`: it was written under another one, or changed; look at it \
+             with `trunkline audit verify`, then restore the key, or give the node another name to begin a new record",
+        )),
+    }
+}
+
 /// Where a record stands in its sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Found {

@@ -2,9 +2,11 @@
 
 mod checks;
 mod discovery;
+mod examined;
 mod hostile;
 mod idp;
 mod introspection;
+mod logged;
 mod mutated;
 mod remembering;
 mod rotation;

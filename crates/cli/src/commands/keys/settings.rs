@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_guard::authenticate::keys::{Absent, KeyStore, Keys, KeysFile};
+use trunkline_guard::authenticate::keys::{Absent, KeyStore, Keys, StoreChoice};
+use trunkline_sql::Severity;
 
-use crate::config::{self, Connector, Diagnostic, Edge, Loaded};
+use crate::config::{self, Config, Connector, Diagnostic, Edge, Loaded};
 use crate::exit::{Code, Failed};
 use crate::keys::open_store;
 use crate::output;
@@ -23,47 +24,30 @@ impl Settings {
     /// Reads the file. What is wrong with it, as far as it concerns keys, is on stderr when this returns `None`.
     ///
     /// # Errors
-    /// There is no such file.
+    /// There is no such file, or it does not say where keys are kept.
     pub(super) fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let unreadable =
-            |error: config::Unreadable| Failed::new(Code::Configuration, crate::exit::chain(&error));
-        let text = config::read(path).map_err(unreadable)?;
-        let Loaded { document, config, problems } =
-            config::load_text(path, &text, Edge::Stdio, &|name| std::env::var_os(name));
-        let Ok(table) = text.parse::<toml::Table>() else {
+        let loaded = config::load(path, Edge::Stdio)
+            .map_err(|error| Failed::new(Code::Configuration, crate::exit::chain(&error)))?;
+        let Loaded { document, config, mut problems } = loaded;
+        let Config { guards, connectors, .. } = config;
+        let keys = guards.auth.and_then(|auth| auth.keys);
+        problems.retain(|problem| concerns(problem, keys.as_ref()));
+        if !problems.is_empty() {
             output::diagnostics(&problems, &document);
             return Ok(None);
-        };
-        let postgres: Vec<&str> = config
-            .connectors
-            .iter()
-            .filter(|connector| connector.database.kind() == "postgres")
-            .map(|connector| connector.name.as_str())
-            .collect();
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        let section = table.get("auth").and_then(|auth| auth.get("keys"));
-        let Some(section) = section else {
+        }
+        let Some(keys) = keys else {
             let message = format!(
                 "`{}` does not say where keys are kept; write `[auth.keys]` with `store = \"./keys.db\"` into it",
                 path.display()
             );
             return Err(Failed::new(Code::Configuration, message).into());
         };
-        let file: KeysFile = section.clone().try_into().map_err(|error: toml::de::Error| {
-            Failed::new(Code::Configuration, format!("`[auth.keys]`: {}", error.message()))
-        })?;
-        match file.resolve(folder, &postgres) {
-            Ok(keys) => {
-                let roles = table.get("roles").and_then(toml::Value::as_table);
-                let roles = roles.map(|roles| roles.keys().cloned().collect()).unwrap_or_default();
-                Ok(Some(Self { keys, roles, connectors: config.connectors }))
-            }
-            Err(found) => {
-                let place = |problem| Diagnostic::from_problem(problem, &document);
-                output::diagnostics(&found.into_iter().map(place).collect::<Vec<_>>(), &document);
-                Ok(None)
-            }
-        }
+        // As they stand there, whatever else is wrong with a role.
+        let table: Option<toml::Table> = document.text().parse().ok();
+        let roles = table.as_ref().and_then(|table| table.get("roles")).and_then(toml::Value::as_table);
+        let roles = roles.map(|roles| roles.keys().cloned().collect()).unwrap_or_default();
+        Ok(Some(Self { keys, roles, connectors }))
     }
 
     /// Opens the store; `None` when the connector that has it is wrong.
@@ -72,4 +56,19 @@ impl Settings {
             self.connectors.iter().find(|connector| connector.name == name)?.database.writer(within)
         })
     }
+}
+
+/// Whether a problem keeps keys from being looked after: what is wrong with a tool does not.
+fn concerns(problem: &Diagnostic, keys: Option<&Keys>) -> bool {
+    let is_under = |section: &str| {
+        problem.key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let in_store = match keys.map(|keys| &keys.store) {
+        Some(StoreChoice::Postgres(connector)) => is_under(&format!("connectors.{connector}")),
+        Some(_) => false,
+        // Nobody knows where they are; the reason is one of these, if there is one.
+        None => is_under("auth"),
+    };
+    // What has no key is about the whole text.
+    problem.severity == Severity::Wrong && (problem.key.is_empty() || is_under("auth.keys") || in_store)
 }

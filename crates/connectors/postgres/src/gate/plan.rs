@@ -14,6 +14,8 @@ pub(crate) struct Plan {
     pub(crate) cost: Option<f64>,
     /// Its expressions.
     pub(crate) expressions: Vec<String>,
+    /// Whether it reads what the program itself keeps in the database.
+    pub(crate) reads_own: bool,
 }
 
 impl Plan {
@@ -21,19 +23,20 @@ impl Plan {
     pub(crate) fn read(text: &str) -> Option<Self> {
         let document: Value = serde_json::from_str(text).ok()?;
         let cost = document.pointer("/0/Plan/Total Cost").and_then(Value::as_f64);
-        let mut expressions = Vec::new();
+        let (mut expressions, mut reads_own) = (Vec::new(), false);
         let mut open = vec![&document];
         while let Some(value) = open.pop() {
             match value {
                 Value::String(text) => expressions.push(text.clone()),
                 Value::Array(items) => open.extend(items),
                 Value::Object(members) => {
+                    reads_own |= members.get("Schema").and_then(Value::as_str) == Some(OWN_SCHEMA);
                     open.extend(members.iter().filter(|(key, _)| !is_name(key)).map(|(_, value)| value));
                 }
                 Value::Null | Value::Bool(_) | Value::Number(_) => {}
             }
         }
-        Some(Self { cost, expressions })
+        Some(Self { cost, expressions, reads_own })
     }
 
     /// Returns what all expressions name, each with the number of its expression; `Err` with the number of one that cannot
@@ -50,6 +53,9 @@ impl Plan {
         Ok(names)
     }
 }
+
+/// Where the program keeps its keys and its record.
+const OWN_SCHEMA: &str = "trunkline";
 
 /// Whether a key holds a bare name, which may look like anything.
 fn is_name(key: &str) -> bool {

@@ -111,3 +111,29 @@ async fn the_role_that_is_printed_can_do_what_the_tools_need_and_has_no_warning(
     assert!(run(&limited, &statement, vec![]).await.is_err());
     assert_eq!(limited.examine("shop").await, []);
 }
+
+#[tokio::test]
+async fn what_the_program_keeps_is_no_excess_and_no_callers_to_read() {
+    let database = postgres::database().await;
+    let outside = database.client().await;
+    let (_, url) = login(&database, &outside, "create schema trunkline authorization {role}").await;
+    let kept = open(&url, "").writer(std::time::Duration::from_secs(3));
+    kept.establish("create table if not exists trunkline.kept (secret text)").await.unwrap();
+    kept.run("insert into trunkline.kept values ('hidden')", &[]).await.unwrap();
+    outside.run("create view shown as select * from trunkline.kept; grant select on shown to public").await;
+    let connector = connector(&url, "");
+    assert_eq!(found(&connector).await, []);
+    for sql in [
+        "select * from trunkline.kept",
+        "select secret from shown",
+        "with a as (select 1 as n) select n, (select max(secret) from trunkline.kept) from a",
+        "explain analyze select * from trunkline.kept",
+        "table trunkline.kept",
+    ] {
+        let (is_error, told) = ask(&connector, sql).await;
+        assert!(is_error, "{sql}: {told}");
+        let told = told.as_str().unwrap();
+        assert!(told.contains("keeps keys and its record") && !told.contains("hidden"), "{sql}: {told}");
+    }
+    assert!(!ask(&connector, "select 'trunkline.kept' as schema").await.0);
+}

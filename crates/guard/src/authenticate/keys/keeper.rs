@@ -1,8 +1,8 @@
 //! The task that follows a store: what changed comes into memory, when keys were last used goes back, and a store that is
 //! silent for too long ends them all.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::Fuse;
@@ -43,7 +43,8 @@ impl Default for Pace {
 /// Follows a store.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    ring: Arc<Ring>,
+    /// Nobody follows a store for keys that nobody asks.
+    ring: Weak<Ring>,
     store: Arc<dyn KeyStore>,
     pace: Pace,
     version: Option<Version>,
@@ -65,18 +66,20 @@ enum Told {
 }
 
 /// However the task ends, nobody follows the store any more, and keys must not go on.
-struct Ended(Arc<Ring>);
+struct Ended(Weak<Ring>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.set_stale(true);
+        if let Some(ring) = self.0.upgrade() {
+            ring.set_stale(true);
+        }
     }
 }
 
 impl Keeper {
-    pub(super) fn new(ring: Arc<Ring>, store: Arc<dyn KeyStore>, pace: Pace) -> Self {
+    pub(super) fn new(ring: &Arc<Ring>, store: Arc<dyn KeyStore>, pace: Pace) -> Self {
         Self {
-            ring,
+            ring: Arc::downgrade(ring),
             store,
             pace,
             version: None,
@@ -87,9 +90,10 @@ impl Keeper {
         }
     }
 
-    /// Follows the store until it is told to stop; what was used last is written back then, if that takes no time.
+    /// Follows the store until it is told to stop, or nobody has the keys any more; when keys were last used is written back then,
+    /// if that takes no time.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let _ended = Ended(Arc::clone(&self.ring));
+        let _ended = Ended(Weak::clone(&self.ring));
         let mut write_at = Instant::now() + self.pace.write;
         // A write that takes long must not keep a revocation waiting.
         let writing = Fuse::terminated();
@@ -103,44 +107,46 @@ impl Keeper {
                     continue;
                 }
             }
-            self.look().await;
+            let Some(ring) = self.ring.upgrade() else { return };
+            self.look(&ring).await;
             if Instant::now() >= write_at {
                 write_at = Instant::now() + self.pace.write;
-                writing.set(write(Arc::clone(&self.store), self.unwritten()).fuse());
+                writing.set(write(Arc::clone(&self.store), self.unwritten(&ring)).fuse());
             }
         }
+        let Some(ring) = self.ring.upgrade() else { return };
         // What is lost is when a key was last used, to a minute.
-        let _ = timeout(LAST_WRITE, write(Arc::clone(&self.store), self.unwritten())).await;
+        let _ = timeout(LAST_WRITE, write(Arc::clone(&self.store), self.unwritten(&ring))).await;
     }
 
     /// Looks at the store once.
-    pub(super) async fn look(&mut self) {
+    pub(super) async fn look(&mut self, ring: &Ring) {
         let asked = Instant::now();
         match timeout(self.pace.patience, self.store.changes(self.version)).await {
             Ok(Ok(changes)) => {
                 if let Some(changes) = changes {
                     self.version = Some(changes.version);
-                    self.ring.apply(changes);
+                    ring.apply(changes);
                 }
-                self.note_answer(asked);
+                self.note_answer(ring, asked);
             }
-            Ok(Err(error)) => self.note_silence(&Chain(&error).to_string()),
-            Err(_) => self.note_silence(&format!("no answer within {:?}", self.pace.patience)),
+            Ok(Err(error)) => self.note_silence(ring, &Chain(&error).to_string()),
+            Err(_) => self.note_silence(ring, &format!("no answer within {:?}", self.pace.patience)),
         }
     }
 
-    fn note_answer(&mut self, asked: Instant) {
+    fn note_answer(&mut self, ring: &Ring, asked: Instant) {
         self.answered = Some(asked);
-        self.ring.set_stale(false);
+        ring.set_stale(false);
         if std::mem::replace(&mut self.told, Told::Nothing) != Told::Nothing {
             tracing::info!("the store of keys answers again");
         }
     }
 
-    fn note_silence(&mut self, why: &str) {
+    fn note_silence(&mut self, ring: &Ring, why: &str) {
         let is_over = self.answered.is_none_or(|answered| answered.elapsed() > self.pace.stale);
         if is_over {
-            self.ring.set_stale(true);
+            ring.set_stale(true);
         }
         let told = if is_over { Told::End } else { Told::Silence };
         if told <= self.told {
@@ -156,8 +162,8 @@ impl Keeper {
     }
 
     /// Returns when keys were used, as far as the store does not know.
-    fn unwritten(&self) -> Vec<(KeyId, u64)> {
-        let slots = self.ring.slots();
+    fn unwritten(&self, ring: &Ring) -> Vec<(KeyId, u64)> {
+        let slots = ring.slots();
         let uses = slots.values().filter_map(|slot| {
             let id = slot.entry.id;
             let last = slot.last_use.load(Ordering::Relaxed);

@@ -41,7 +41,8 @@ pub(super) struct Slot {
 }
 
 impl Ring {
-    /// Reads the keys of a store, waiting a few seconds at most, and has a task follow it until `stop`. Without an answer it
+    /// Reads the keys of a store, waiting a few seconds at most, and has a task follow it until `stop`, or until the ring
+    /// is dropped. Without an answer it
     /// begins without keys, and refuses all as not to be judged until there is one. When the store falls silent, the keys that
     /// are known go on for `stale`.
     pub async fn start(
@@ -65,8 +66,8 @@ impl Ring {
             is_stale: AtomicBool::new(true),
             changed: watch::Sender::new(()),
         });
-        let mut keeper = Keeper::new(Arc::clone(&ring), store, pace);
-        keeper.look().await;
+        let mut keeper = Keeper::new(&ring, store, pace);
+        keeper.look(&ring).await;
         tasks.spawn(keeper.run(stop));
         ring
     }

@@ -34,7 +34,7 @@ pub(super) fn of(file: &mut File, prover: &Prover) -> io::Result<Tail> {
 }
 
 /// The same of the bytes; `is_whole` tells that they begin with the first line of the file.
-fn read(text: &[u8], is_whole: bool, prover: &Prover) -> Tail {
+pub(super) fn read(text: &[u8], is_whole: bool, prover: &Prover) -> Tail {
     let mut ends: Vec<usize> = line_breaks(text).collect();
     if ends.is_empty() {
         return if is_whole { Tail::Empty(text.len() as u64) } else { Tail::Foreign };

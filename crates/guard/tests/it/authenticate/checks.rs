@@ -70,12 +70,13 @@ async fn a_key_is_used_for_nothing_but_what_it_says_it_is_for() {
         with("secret", json!({ "d": "AAAA" })),
         with("short", json!({ "n": b64([0xC1; 255]) })),
         with("even", json!({ "e": "AQAC" })),
+        with("one", json!({ "e": "AQ" })),
         with("good", json!({ "key_ops": ["verify"], "alg": "RS256" })),
         json!({ "kty": "EC", "kid": "off", "crv": "P-256", "x": b64([1; 32]), "y": b64([1; 32]) }),
     ]);
     let identity = identity(&format!("[jwt.company]\nissuer = '{}'", idp.issuer()));
     show(&identity, &token(&RSA, "good", &claims(&idp))).await.unwrap();
-    for kid in ["enc", "ops", "ps", "odd", "secret", "short", "even"] {
+    for kid in ["enc", "ops", "ps", "odd", "secret", "short", "even", "one"] {
         assert_refused(show(&identity, &token(&RSA, kid, &claims(&idp))).await, Fault::NoSuchKey, kid);
     }
     for (signer, kid) in [(&ES256, "off"), (&ES256, "good"), (&EDDSA, "good")] {

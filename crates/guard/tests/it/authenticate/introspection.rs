@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use trunkline_guard::authenticate::{Fault, Identity};
+use trunkline_service::Chain;
 use trunkline_service::authenticate::Authenticator as _;
 use trunkline_service::caller::Proof;
 
 use super::idp::Idp;
+use super::logged::Logged;
 use super::signer::ES256;
 use super::{
     RESOURCE, assert_refused, claims, claims_with, eventually, identity, is_remembered, now, show, token,
@@ -101,6 +103,8 @@ async fn answers_that_do_not_fit_are_refused() {
         r#"{"active":false,"active":true,"aud":"https://gw.example/mcp","sub":"x"}"#,
     );
     assert_refused(show(&identity, "twice").await, Fault::Repeated, "active stands twice");
+    idp.put_text("/introspect", 400, r#"{"error":"unsupported_token_type"}"#);
+    assert_refused(show(&identity, "unsupported").await, Fault::Inactive, "not a token to talk about");
     idp.put_text("/introspect", 401, "{}");
     assert_refused(show(&identity, "denied").await, Fault::NoAnswer, "the client is not known there");
     idp.redirect("/introspect", "/elsewhere");
@@ -206,4 +210,34 @@ async fn of_several_servers_the_one_that_knows_the_token_decides() {
     assert_refused(show(&both, "unknown-2").await, Fault::NoAnswer, "the first might have known it");
     two.knows("opaque-2", &answer(json!({})));
     show(&both, "opaque-2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_told_to_its_endpoint_and_to_nobody_else() {
+    let (logged, _guard) = Logged::listen();
+    let (idp, identity) = asked("cache = '1s'").await;
+    let token = "opaque-s3cr3t-0123456789";
+    let mut told = Vec::new();
+    for body in
+        [r#"{"active":false}"#, r#"{"active":true,"sub":"s3cr3t"}"#, r#"{"active":"s3cr3t"}"#, "s3cr3t", "{"]
+    {
+        idp.put_text("/introspect", 200, body);
+        let denied = show(&identity, &format!("{token}-{}", told.len())).await.unwrap_err();
+        told.push(format!("{denied:?} {}", Chain(&denied)));
+    }
+    for status in [302, 401, 500] {
+        idp.put_text("/introspect", status, "s3cr3t");
+        let denied = show(&identity, &format!("{token}-{status}")).await.unwrap_err();
+        told.push(format!("{denied:?} {}", Chain(&denied)));
+    }
+    drop(idp);
+    let denied = show(&identity, &format!("{token}-gone")).await.unwrap_err();
+    told.push(format!("{denied:?} {}", Chain(&denied)));
+    told.push(format!("{identity:?}"));
+    let log = logged.text();
+    assert!(log.contains("TRACE") && log.contains("introspection"), "nothing was captured");
+    for text in ["s3cr3t", "s/cret", "s%2Fcret", "Z2F0ZSt3YXk6cyUyRmNyZXQ"] {
+        assert!(!log.contains(text), "`{text}` was logged");
+        assert!(!told.iter().any(|told| told.contains(text)), "`{text}` is told in {told:?}");
+    }
 }

@@ -247,6 +247,15 @@ async fn a_store_that_never_answered_lets_nobody_in_and_one_that_is_not_followed
 }
 
 #[tokio::test]
+async fn nobody_follows_a_store_for_keys_that_nobody_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(&folder).await;
+    drop(node.ring);
+    node.tasks.close();
+    timeout(Duration::from_secs(2), node.tasks.wait()).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_last_use_is_written_back_seldom_and_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let pace = Pace { look: Duration::from_millis(20), write: Duration::from_millis(100), ..Pace::default() };
