@@ -3,23 +3,28 @@
 //! Exit codes: 0 when nothing is wrong, 1 when the record was changed, 2 for files that are not there, 69 when one cannot be
 //! read to its end, 78 when the config file does not say how the record is kept.
 
+mod paged;
 mod told;
 
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use tokio::sync::mpsc;
 use trunkline_guard::record::sink::file::files;
 use trunkline_guard::record::verify::{Heads, Report, Verifier};
 use trunkline_guard::record::{Audit, SinkChoice};
 
 use super::Output;
-use crate::config::{self, Edge, Loaded};
+use crate::audit::postgres::Pages;
+use crate::config::{self, Config, Edge, Loaded};
 use crate::exit::{Code, Failed};
 use crate::output;
+use paged::Paged;
 
 /// The arguments of `audit`.
 #[derive(Debug, Args)]
@@ -57,10 +62,18 @@ struct VerifyArgs {
 /// What kept it from looking at the record.
 pub(crate) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let Action::Verify(args) = args.action;
-    let Some(audit) = audit(&args.config)? else { return Ok(Code::Configuration.into()) };
+    let Some((audit, config)) = audit(&args.config)? else { return Ok(Code::Configuration.into()) };
     let form = args.output;
-    let checked = tokio::task::spawn_blocking(move || Checked::of(&args, &audit));
-    let checked = checked.await.context("the record was not looked at")??;
+    let checked = match &audit.sink {
+        SinkChoice::Postgres(name) if args.files.is_empty() => {
+            let pages = pages(name, &config)?;
+            Checked::of_database(&args, &audit, pages).await?
+        }
+        _ => {
+            let checked = tokio::task::spawn_blocking(move || Checked::of_files(&args, &audit));
+            checked.await.context("the record was not looked at")??
+        }
+    };
     match form {
         Output::Json => output::result(&told::json(&checked)),
         Output::Text => output::result(&told::text(&checked)),
@@ -69,12 +82,12 @@ pub(crate) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads how the record is kept; what is wrong with the file is told, and matters only where that is not known then.
-fn audit(path: &Path) -> anyhow::Result<Option<Audit>> {
+fn audit(path: &Path) -> anyhow::Result<Option<(Audit, Config)>> {
     let wrong = |message: String| Failed::new(Code::Configuration, message);
-    let Loaded { document, config, problems } =
+    let Loaded { document, mut config, problems } =
         config::load(path, Edge::Http(None)).map_err(|error| wrong(crate::exit::chain(&error)))?;
-    if let Some(recording) = config.guards.audit {
-        return Ok(Some(recording.audit));
+    if let Some(recording) = config.guards.audit.take() {
+        return Ok(Some((recording.audit, config)));
     }
     if problems.is_empty() {
         let text =
@@ -84,6 +97,18 @@ fn audit(path: &Path) -> anyhow::Result<Option<Audit>> {
     output::diagnostics(&problems, &document);
     Ok(None)
 }
+
+/// Makes what reads the record in the database of a connector.
+fn pages(name: &str, config: &Config) -> anyhow::Result<Pages> {
+    let connector = config.connectors.iter().find(|connector| connector.name == name);
+    let writer = connector.and_then(|connector| connector.database.writer(WITHIN));
+    let missing =
+        || Failed::new(Code::Configuration, format!("there is no connector `{name}` that has a record"));
+    Ok(Pages::new(writer.ok_or_else(missing)?))
+}
+
+/// How long a database may take for some thousand lines.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// A record that was looked at.
 #[derive(Debug)]
@@ -95,31 +120,60 @@ struct Checked {
 }
 
 impl Checked {
-    fn of(args: &VerifyArgs, audit: &Audit) -> anyhow::Result<Self> {
+    /// Looks at files.
+    fn of_files(args: &VerifyArgs, audit: &Audit) -> anyhow::Result<Self> {
         let is_complete = args.files.is_empty();
         let files = if is_complete { all_files(audit)? } else { args.files.clone() };
-        let mut verifier = Verifier::new(audit.key.clone(), is_complete);
+        let (mut verifier, heads) = begin(args, audit, is_complete)?;
         if audit.sink == SinkChoice::Syslog {
             verifier.pass_over_prefixes();
         }
-        let mut heads = Heads::default();
-        for log in &args.heads {
-            heads.read(open(log)?).map_err(|error| unreadable(log, error))?;
-        }
-        let count = (!args.heads.is_empty()).then_some(heads.len());
-        if count == Some(0) {
-            let text = "there is no `audit head` in the log; it is logged at the level `info`";
-            return Err(Failed::new(Code::Usage, text).into());
-        }
-        verifier.expect(heads);
         let mut names = Vec::new();
         for file in &files {
             let name = file.display().to_string();
             verifier.read(&name, open(file)?).map_err(|error| unreadable(file, error))?;
             names.push(name);
         }
-        Ok(Self { files: names, report: verifier.finish(), heads: count })
+        Ok(Self { files: names, report: verifier.finish(), heads })
     }
+
+    /// Looks at the table of a database.
+    async fn of_database(args: &VerifyArgs, audit: &Audit, mut pages: Pages) -> anyhow::Result<Self> {
+        let (mut verifier, heads) = begin(args, audit, true)?;
+        let (sender, received) = mpsc::channel(2);
+        let looked = tokio::task::spawn_blocking(move || {
+            let read = verifier.read(TABLE, Paged::new(received));
+            read.map(|()| verifier.finish())
+        });
+        loop {
+            let page = pages.next().await.context("the record cannot be read from the database")?;
+            if page.is_empty() || sender.send(page).await.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        let report = looked.await.context("the record was not looked at")??;
+        Ok(Self { files: vec![TABLE.to_owned()], report, heads })
+    }
+}
+
+/// The table of a record in a database.
+const TABLE: &str = "trunkline.audit";
+
+/// Makes a verifier that expects the heads of the logs.
+fn begin(args: &VerifyArgs, audit: &Audit, is_complete: bool) -> anyhow::Result<(Verifier, Option<usize>)> {
+    let mut verifier = Verifier::new(audit.key.clone(), is_complete);
+    let mut heads = Heads::default();
+    for log in &args.heads {
+        heads.read(open(log)?).map_err(|error| unreadable(log, error))?;
+    }
+    let count = (!args.heads.is_empty()).then_some(heads.len());
+    if count == Some(0) {
+        let text = "there is no `audit head` in the log; it is logged at the level `info`";
+        return Err(Failed::new(Code::Usage, text).into());
+    }
+    verifier.expect(heads);
+    Ok((verifier, count))
 }
 
 /// The files that the config file names.
