@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what helps tests may end them")]
 
 mod assistant;
+mod audit;
 mod cancel;
 mod check;
 mod demo;
