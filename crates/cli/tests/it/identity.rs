@@ -95,7 +95,12 @@ fn every_role_sees_its_own_tools_and_calls_no_others() {
     // All scopes that are needed are asked for at once.
     let (status, answer) = call(&server, &bob, "refund", json!({}));
     assert_eq!(status, 403);
-    assert!(answer.contains("www-authenticate: Bearer error=\"insufficient_scope\", scope=\"shop:read shop:write\""), "{answer}");
+    assert!(
+        answer.contains(
+            "www-authenticate: Bearer error=\"insufficient_scope\", scope=\"shop:read shop:write\""
+        ),
+        "{answer}"
+    );
 }
 
 #[test]
