@@ -1,5 +1,6 @@
 //! The command line: one subcommand each, with its arguments.
 
+mod audit;
 pub(crate) mod call;
 mod check;
 mod demo;
@@ -41,6 +42,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Try the roles of the config file on a table of expectations, or on a recorded day.
     Policy(policy::PolicyArgs),
+    /// Prove that the audit record is as it was written.
+    Audit(audit::AuditArgs),
     /// List the tools of an MCP server.
     Tools(tools::ToolsArgs),
     /// Call a tool of an MCP server.
@@ -70,6 +73,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => keys::run(args).await,
         Command::Explain(args) => explain::run(args).await,
         Command::Policy(args) => policy::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Tools(args) => Ok(tools::run(args).await),
         Command::Call(args) => Ok(call::run(args).await),
     }

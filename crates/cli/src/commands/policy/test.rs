@@ -70,8 +70,7 @@ fn to_text(failed: &[&Tried], all: usize) -> String {
         lines.push(format!("expectation {}: {} for {}", tried.number, tried.thing, tried.caller));
         lines.push(format!("  - expected {}", tried.expected.as_str()));
         lines.push(format!("  + found    {}", found(tried)));
-        lines
-            .extend(tried.found.changes.iter().take(3).map(|change| format!("    otherwise {change}")));
+        lines.extend(tried.found.changes.iter().take(3).map(|change| format!("    otherwise {change}")));
         lines.push(String::new());
     }
     let verdict = match failed.len() {
