@@ -281,7 +281,6 @@ def api_keys(hand):
     for key, how in ((made, {"X-API-Key": made}), (next_one, bearer(next_one))):
         yield from differs(f"the rows with {'the old' if key == made else 'the new'}", rows(hand.call(session | how)), ITEMS)
     hand.world.keys("revoke", name)
-    time.sleep(1)
     for key in (made, next_one):
         yield from refused("after the end", hand.call(session | bearer(key)))
 
@@ -374,7 +373,8 @@ def seldom(hand):
     for _ in range(FLOOD):
         hand.call(opaque)
     asked = hand.world.asked("/token/introspection") - before
-    if asked > (time.monotonic() - since) / CACHED_SECONDS + 1:
+    # One for the first, and one for a part of a second.
+    if asked > (time.monotonic() - since) / CACHED_SECONDS + 2:
         yield f"{FLOOD} calls asked {asked} times about one token"
 
 
