@@ -10,8 +10,8 @@
 // else they are signed; "3 s" is how long they live. Whoever the parameter `login_hint` names is logged in at once, and grants
 // everything that is asked for.
 //
-// `control` is for the tests alone: POST /rotate puts a new signing key first, /forget drops all but the first, and GET /counts
-// tells how often each path of the issuer was asked for.
+// `control` is for the tests alone: POST /rotate puts a new signing key first, /forget drops all but the first, /leave makes the
+// issuer answer 503 to everything until /return, and GET /counts tells how often each path of it was asked for.
 
 import { createServer } from "node:http";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
@@ -36,6 +36,7 @@ class Issuer {
   idKey = signingKey("id", FAMILIES[0]);
   keys = [];
   made = 0;
+  away = false;
   counts = {};
 
   async start() {
@@ -110,6 +111,7 @@ class Issuer {
   async answer(request, response) {
     const { pathname } = new URL(request.url, this.url);
     this.counts[pathname] = (this.counts[pathname] ?? 0) + 1;
+    if (this.away) return response.writeHead(503).end();
     if (!pathname.startsWith("/interaction/")) return this.callback(request, response);
     try {
       const { params } = await this.provider.interactionDetails(request, response);
@@ -147,6 +149,8 @@ const control = createServer((request, response) => {
   const asked = `${request.method} ${request.url}`;
   if (asked === "POST /rotate") issuer.rotate();
   else if (asked === "POST /forget") issuer.forget();
+  else if (asked === "POST /leave") issuer.away = true;
+  else if (asked === "POST /return") issuer.away = false;
   else if (asked !== "GET /counts") return response.writeHead(404).end();
   response.end(JSON.stringify(issuer.counts));
 });
