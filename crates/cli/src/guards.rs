@@ -15,6 +15,7 @@ use trunkline_guard::record::sink::syslog::Syslog;
 use trunkline_guard::record::sink::{Sink, SinkError};
 use trunkline_guard::record::{Audit, Recorder, SinkChoice, StartError};
 use trunkline_service::authenticate::{Access, Authenticator, ProtectedResource};
+use trunkline_service::file::Problem;
 
 use crate::assemble::Served;
 use crate::audit::postgres::PostgresSink;
@@ -168,6 +169,14 @@ async fn start_ring(keys: &Keys, served: &[Served]) -> (Option<Arc<dyn KeyCheck>
 
 fn writer(served: &[Served], name: &str, within: Duration) -> Option<trunkline_postgres::Writer> {
     served.iter().find(|served| served.name == name)?.source.writer(within)
+}
+
+/// Asks those whom the file has judge credentials whether they can, for `check`.
+pub(crate) async fn examine(said: &config::Guards) -> Vec<Problem> {
+    match &said.auth {
+        Some(Authentication { auth, .. }) => trunkline_guard::authenticate::examine(auth).await,
+        None => Vec::new(),
+    }
 }
 
 /// Starts the record that the file asks for.

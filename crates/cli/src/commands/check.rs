@@ -18,6 +18,7 @@ use super::Output;
 use crate::assemble::{self, Lasting, Served};
 use crate::config::{self, Config, Diagnostic, Document, Edge, Loaded};
 use crate::exit::{Code, chain};
+use crate::guards;
 use crate::output::{self, count};
 use crate::sources;
 
@@ -125,11 +126,11 @@ impl Checked {
         let lasting = Lasting::new(Arc::new(Sealer::random()?));
         let served = assemble::connectors(&mut config, &[], &lasting.sealer);
         if !offline {
-            let examined =
-                join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name))).await;
-            problems.extend(
-                examined.into_iter().flatten().map(|problem| Diagnostic::from_problem(problem, &document)),
-            );
+            let sources =
+                join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name)));
+            let (examined, issuers) = tokio::join!(sources, guards::examine(&config.guards));
+            let found = examined.into_iter().flatten().chain(issuers);
+            problems.extend(found.map(|problem| Diagnostic::from_problem(problem, &document)));
         }
         problems.extend(assemble::clashes(&config.tools, &served, &document));
         problems.sort_by_key(|problem| problem.span.start);
