@@ -306,6 +306,7 @@ def commands(hand):
     yield from differs("the list", sorted(tool["name"] for tool in told["tools"]), TOOLS["robot"])
     told = json.loads(world.command("call", world.url, "list_items", "--header", header, "--output", "json"))
     yield from differs("the rows", told["structuredContent"]["rows"], ITEMS)
+    world.command("check")
 
 
 def session_theft(hand):
@@ -403,6 +404,7 @@ def away(hand):
         reply = hand.first(bearer(opaque))
         yield from differs("one to ask about: the status", reply.status, 503)
         yield from differs("one to ask about: when to come again", reply.headers["retry-after"] is None, False)
+        world.command("check", code=69)
     finally:
         world.tell("return")
     yield from differs("one to ask about, later", rows(hand.call(hand.open(opaque))), ITEMS)
