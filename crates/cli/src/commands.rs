@@ -1,5 +1,6 @@
 //! The command line: one subcommand each, with its arguments.
 
+mod audit;
 pub(crate) mod call;
 mod check;
 mod demo;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make, list, replace and revoke API keys.
     Keys(keys::KeysArgs),
+    /// Prove that the audit record is as it was written.
+    Audit(audit::AuditArgs),
     /// List the tools of an MCP server.
     Tools(tools::ToolsArgs),
     /// Call a tool of an MCP server.
@@ -62,6 +65,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => Ok(schema::run()),
         Command::Demo(args) => demo::run(args).await,
         Command::Keys(args) => keys::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Tools(args) => Ok(tools::run(args).await),
         Command::Call(args) => Ok(call::run(args).await),
     }

@@ -9,7 +9,7 @@ use trunkline_service::{Chain, FailureKind};
 /// Why a command ends other than well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// The tool answered an error.
+    /// The tool answered an error; or what was looked at is not what it should be.
     Tool,
     /// The command line cannot be understood or carried out.
     Usage,

@@ -128,7 +128,7 @@ impl Checked {
         if !offline {
             let sources =
                 join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name)));
-            let (examined, issuers) = tokio::join!(sources, guards::examine(&config.guards));
+            let (examined, issuers) = tokio::join!(sources, guards::examine(&config.guards, &served));
             let found = examined.into_iter().flatten().chain(issuers);
             problems.extend(found.map(|problem| Diagnostic::from_problem(problem, &document)));
         }

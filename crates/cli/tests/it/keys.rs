@@ -167,6 +167,22 @@ fn a_file_or_a_store_that_has_to_be_seen_to_is_78() {
 }
 
 #[test]
+fn a_store_that_cannot_be_used_is_told_by_check_and_none_is_made() {
+    let check = |folder: &Folder| {
+        let output = folder.run(&["check", "--output", "json"]);
+        let told: Value = serde_json::from_str(&out(&output)).unwrap();
+        (code(&output), told["problems"].clone())
+    };
+    let folder = folder_with("./keys.db", &format!("{ROLES}{COUNT}"));
+    assert_eq!(check(&folder), (0, Value::Array(Vec::new())));
+    assert!(!folder.path().join("keys.db").exists());
+    let folder = folder_with("./none/keys.db", &format!("{ROLES}{COUNT}"));
+    let (code, problems) = check(&folder);
+    assert_eq!((code, &problems[0]["key"]), (78, &"auth.keys.store".into()), "{problems}");
+    assert!(problems[0]["message"].as_str().unwrap().contains("does not exist; make it"), "{problems}");
+}
+
+#[test]
 fn many_processes_make_keys_at_once() {
     let folder = folder();
     let made: Vec<_> = (0..12)

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what helps tests may end them")]
 
 mod assistant;
+mod audit;
 mod cancel;
 mod check;
 mod demo;
+mod identity;
 mod init;
 mod keys;
 mod outage;

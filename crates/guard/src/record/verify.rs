@@ -29,6 +29,8 @@ pub struct Verifier {
     heads: Heads,
     report: Report,
     is_complete: bool,
+    /// Lines have something in front, and other lines stand between them.
+    has_prefixes: bool,
     /// The oldest line each node's record is said to begin with since older files were removed.
     oldest: BTreeMap<String, u64>,
 }
@@ -59,8 +61,14 @@ impl Verifier {
             heads: Heads::default(),
             report: Report::default(),
             is_complete,
+            has_prefixes: false,
             oldest: BTreeMap::new(),
         }
+    }
+
+    /// Takes lines as a syslog daemon wrote them: what it put in front is passed over, and so are lines of others.
+    pub fn pass_over_prefixes(&mut self) {
+        self.has_prefixes = true;
     }
 
     /// Expects the lines whose heads were logged.
@@ -77,7 +85,10 @@ impl Verifier {
         let (mut text, mut broken) = (Vec::new(), None::<Broken>);
         while let Some(piece) = lines.next(&mut text)? {
             let at = Place { file, line: lines.number() };
-            match Sealed::parse(&text).filter(|_| piece.length == text.len() as u64) {
+            if self.has_prefixes && !drop_prefix(&mut text) {
+                continue;
+            }
+            match Sealed::parse(&text).filter(|_| self.has_prefixes || piece.length == text.len() as u64) {
                 Some(line) => {
                     let before = broken.take();
                     self.line(at, &line, &text, before);
@@ -191,6 +202,14 @@ impl Verifier {
         self.report.nodes = reports;
         self.report
     }
+}
+
+/// Drops what stands in front of a line; `false` when there is no line in it.
+fn drop_prefix(text: &mut Vec<u8>) -> bool {
+    const HEAD: &[u8] = br#"{"seq":"#;
+    let Some(at) = text.windows(HEAD.len()).position(|bytes| bytes == HEAD) else { return false };
+    text.drain(..at);
+    true
 }
 
 /// Where a line stands.

@@ -174,6 +174,26 @@ fn a_line_cut_by_a_crash_is_told_from_one_that_was_cut_by_hand() {
 }
 
 #[test]
+fn lines_of_a_syslog_daemon_are_read_behind_what_it_put_in_front() {
+    let record = Record::new("n", 4, 100);
+    let text: Vec<u8> = record.files[0]
+        .iter()
+        .flat_map(|line| {
+            [b"Nov 26 05:10:11 n trunkline[7]: ", line.as_slice(), b"Nov 26 05:10:12 n cron[9]: x\n"].concat()
+        })
+        .collect();
+    let verify = |text: &[u8]| {
+        let mut verifier = Verifier::new(AuditKey::new(&KEY), false);
+        verifier.pass_over_prefixes();
+        verifier.read("f", text).unwrap();
+        verifier.finish()
+    };
+    let report = verify(&text);
+    assert!(report.is_whole() && report.lines == 4, "{report:?}");
+    assert!(!verify(&text[200..]).is_whole());
+}
+
+#[test]
 fn heads_are_read_from_a_log_of_either_form() {
     let record = Record::new("n", 4, 100);
     let [second, last] = [record.heads[1], record.heads[3]];
