@@ -10,7 +10,7 @@ import time
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
-from auth_world import CACHED_SECONDS, ITEMS, METADATA, TOOLS, encoded, end, header, parameters, until_end
+from auth_world import CACHED_SECONDS, ITEMS, KEYS_SECONDS, METADATA, TOOLS, encoded, end, header, parameters, until_end
 from everything import differs
 from run import REVISIONS
 
@@ -289,6 +289,7 @@ def api_keys(hand):
     for key, how in ((made, {"X-API-Key": made}), (next_one, bearer(next_one))):
         yield from differs(f"the rows with {'the old' if key == made else 'the new'}", rows(hand.call(session | how)), ITEMS)
     hand.world.keys("revoke", name)
+    time.sleep(KEYS_SECONDS)
     for key in (made, next_one):
         yield from refused("after the end", hand.call(session | bearer(key)))
 

@@ -24,7 +24,7 @@ from run import INSTALLED, REVISIONS, ROOT, contents, node_binary, stop, tail, w
 ONE_ORDER_SECONDS = 60
 # How long the server may go on with what it was told: the life of key sets and of introspected tokens, in the file below.
 CACHED_SECONDS = 1
-# How long it may take until every server hears of a new key or of the end of one.
+# How long it may take until every server hears of the end of a key.
 KEYS_SECONDS = 1
 # The life of a token that is to end while it is used. Whole seconds count, so less would be too little for a slow machine.
 BRIEF_SECONDS = 4
@@ -231,7 +231,6 @@ class World:
     def keys(self, *words):
         made = json.loads(self.command("keys", *words, "--output", "json") or "null")
         self.secrets.update([made["key"]] if made and "key" in made else [])
-        time.sleep(KEYS_SECONDS)
         return made
 
     # What the driver asks of the OAuth server by itself.
