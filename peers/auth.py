@@ -278,9 +278,13 @@ def audit(world, subjects):
     yield from differs("kinds", sorted({"call", "denied"} - {line["kind"] for line in lines}), [])
     told = {line["caller"]["subject"] for line in lines if "caller" in line}
     yield from differs("callers that are missing", sorted(subjects - told), [])
-    world.command("audit", "verify")
-    file.write_text(file.read_text().replace('"tool":"sell_item"', '"tool":"list_items"', 1))
-    world.command("audit", "verify", code=AUDIT_BROKEN)
+    verify = ("audit", "verify", "--heads", "log")
+    world.command(*verify)
+    whole = file.read_text()
+    file.write_text(whole.replace('"tool":"sell_item"', '"tool":"list_items"', 1))
+    world.command(*verify, code=AUDIT_BROKEN)
+    file.write_text("".join(whole.splitlines(keepends=True)[:-3]))
+    world.command(*verify, code=AUDIT_BROKEN)
 
 
 # ---- how it is judged ----
