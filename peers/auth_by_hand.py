@@ -295,17 +295,14 @@ def api_keys(hand):
 
 
 def commands(hand):
-    """The program's own commands say what is the matter, and take a token from a file."""
+    """The program's own commands say what is the matter, and take a token from a pipe."""
     world, token = hand.world, hand.machine()
-    file = world.folder / f"token-{hand.era}"
-    file.write_text(token)
+    with_token = ("--header", "Authorization: @-", "--output", "json")
     world.command("tools", world.url, code=77)
-    header = f"Authorization: @{file}"
-    world.command("tools", world.url, "--header", header, code=77)
-    file.write_text(f"Bearer {token}")
-    told = json.loads(world.command("tools", world.url, "--header", header, "--output", "json"))
+    world.command("tools", world.url, *with_token, stdin=token, code=77)
+    told = json.loads(world.command("tools", world.url, *with_token, stdin=f"Bearer {token}"))
     yield from differs("the list", sorted(tool["name"] for tool in told["tools"]), TOOLS["robot"])
-    told = json.loads(world.command("call", world.url, "list_items", "--header", header, "--output", "json"))
+    told = json.loads(world.command("call", world.url, "list_items", *with_token, stdin=f"Bearer {token}"))
     yield from differs("the rows", told["structuredContent"]["rows"], ITEMS)
     world.command("check")
 

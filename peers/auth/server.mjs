@@ -1,14 +1,14 @@
-// Runs the certified OAuth server `oidc-provider` for tests: two issuers on free ports, all in memory, and nobody at the keyboard.
+// Runs the certified OAuth server `oidc-provider` for tests: two issuers on free ports, in memory, and nobody at the keyboard.
 //
 // Its plan is JSON in the first argument:
 //
 //     {"resources": [URL, ...], "scopes": [NAME, ...], "clients": [client metadata, ...], "claims": {SUBJECT: {...}, ...}}
 //
-// When it listens it prints one line, {"issuer": URL, "other": URL, "control": URL}, and it ends when its stdin does. `other` is a
-// second server with the same plan and keys of its own: what it issues is good in every respect but the issuer. How a client's
-// access tokens look is read from its name, because every SDK sends one when it registers: "opaque" makes them random strings,
-// else they are signed; "3 s" is how long they live. Whoever the parameter `login_hint` names is logged in at once, and grants
-// everything that is asked for.
+// When it listens it prints one line, {"issuer": URL, "other": URL, "control": URL}, and it ends when its stdin does. `other` is
+// a second server with the same plan and keys of its own: what it issues is good in every respect but the issuer. How a
+// client's access tokens look is read from its name, because every SDK sends one when it registers: "opaque" makes them random
+// strings, else they are signed; "3 s" is how long they live. Whoever the parameter `login_hint` names is logged in at once,
+// and grants everything that is asked for.
 //
 // `control` is for the tests alone: POST /rotate puts a new signing key first, /forget drops all but the first, /leave makes the
 // issuer answer 503 to everything until /return, and GET /counts tells how often each path of it was asked for.
@@ -85,7 +85,7 @@ class Issuer {
       features: {
         devInteractions: { enabled: false },
         registration: { enabled: true },
-        introspection: { enabled: true, allowedPolicy: (_, client) => client.clientName === "resource server" },
+        introspection: { enabled: true, allowedPolicy: (_, client) => client.clientId === "resource-server" },
         revocation: { enabled: true },
         clientCredentials: { enabled: true },
         resourceIndicators: {
