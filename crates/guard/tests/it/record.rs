@@ -1,5 +1,6 @@
 //! The audit record: what is in its lines, and that none is missing.
 
+mod faults;
 mod sinks;
 mod support;
 mod survives;
