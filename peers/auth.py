@@ -11,6 +11,7 @@ what is needed.
 """
 
 import argparse
+import json
 import sys
 import time
 import traceback
@@ -24,6 +25,9 @@ from auth_world import BRIEF_SECONDS, CACHED_SECONDS, ITEMS, METADATA, TOOLS, Wo
 from everything import differs
 from run import REVISIONS, TARGET, report
 
+# What `audit verify` exits with for a record that was changed.
+AUDIT_BROKEN = 1
+
 
 def main():
     options = parse_arguments()
@@ -34,8 +38,12 @@ def main():
             stack.enter_context(peer.started())
         hands = [Hand(world, era) for era in REVISIONS if options.only in f"by hand {era}"]
         checks = all_checks(world, peers, hands)
-    checks.append(("the server stopped when asked", world.stop_faults))
-    checks.append(("no token and no secret is in the server's log", world.leaks()))
+        world.serving.close()
+        checks.append(("the server stopped when asked", world.stop_faults))
+        checks.append(("no token and no secret is in what the server wrote", faults(world, World.leaks)))
+        subjects = {"alice", "mona", "bob"} if peers else set()
+        subjects |= {"robot", "forklift"} if hands else set()
+        checks.append(("the audit record holds together", faults(world, lambda world: audit(world, subjects))))
     sys.exit(report(checks))
 
 
@@ -67,9 +75,10 @@ def all_checks(world, peers, hands):
         world.tell("forget")
         time.sleep(CACHED_SECONDS + 0.5)
         all_go(OLD_KEYS, lambda _: BY_HAND_OLD_KEYS)
-    # One after the other, since it is counted what the OAuth server was asked.
-    for hand in hands:
-        go(hand, BY_HAND_ALONE)
+    # One after the other: what the OAuth server is asked is counted, and then it is not there for anybody.
+    for name, check in BY_HAND_ALONE.items():
+        for hand in hands:
+            go(hand, {name: check})
     return [check for user in users for check in checks[user]]
 
 
@@ -146,7 +155,7 @@ def roles(peer):
 
 def identity(peer):
     """Who asks is bound into the statement, from the token and not from the arguments."""
-    peer.log_in("seller", "mona")
+    peer.log_in("seller", "mona", refresh=peer.can_refresh)
     # Before and after: the other SDKs sell in her name at the same time.
     before = len(peer.rows("seller", "my_sales"))
     peer.call("seller", "sell_item", item=2)
@@ -174,9 +183,7 @@ def refresh(peer):
 
 def step_up(peer):
     """A tool that needs more than was granted: one challenge names all of it, and one more login is enough."""
-    # SDK 1.x for TypeScript answers the challenge with a refresh, if it can, which grants no more than before.
-    can_refresh = peer.name != "typescript 1.x"
-    opened = peer.log_in("climber", "alice", grants="shop:read", refresh=can_refresh)
+    opened = peer.log_in("climber", "alice", grants="shop:read", refresh=peer.can_refresh)
     yield from differs("the rows", peer.rows("climber"), ITEMS)
     answer = peer.call("climber", "sell_item", item=1)
     challenges = answer.challenges(403)
@@ -193,6 +200,17 @@ def step_up(peer):
     yield from differs("what came of the next call", after.fuss(), [])
     yield from same_session(peer, opened, answer, after)
     peer.do("close", client="climber")
+
+
+def api_key(peer):
+    """Without any OAuth: a key in a header, for those who cannot log in."""
+    name = f"{peer.name} {peer.era}".replace(" ", "-")
+    key = peer.world.keys("create", name, "--role", "machine", "--scope", "shop:read")["key"]
+    answer = peer.open("key", grant="key", key=key)
+    yield from differs("the tools", peer.tools("key"), TOOLS["robot"])
+    yield from differs("the rows", peer.rows("key"), ITEMS)
+    yield from differs("what else it took", answer.fuss(), [])
+    peer.do("close", client="key")
 
 
 def revoked(peer):
@@ -214,6 +232,7 @@ FEATURES = {
     "login": login,
     "registered client": registered,
     "client credentials": machine,
+    "API key": api_key,
     "roles": roles,
     "identity": identity,
     "refresh": refresh,
@@ -247,6 +266,25 @@ def old_keys(peer):
 
 NEW_KEYS = {"new keys": new_keys}
 OLD_KEYS = {"old keys": old_keys}
+
+
+# ---- what the server wrote ----
+
+
+def audit(world, subjects):
+    """The record is whole, tells of calls and refusals and of these callers, and shows when a word of it is another."""
+    file = world.folder / "audit.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    yield from differs("kinds", sorted({"call", "denied"} - {line["kind"] for line in lines}), [])
+    told = {line["caller"]["subject"] for line in lines if "caller" in line}
+    yield from differs("callers that are missing", sorted(subjects - told), [])
+    verify = ("audit", "verify", "--heads", "log")
+    world.command(*verify)
+    whole = file.read_text()
+    file.write_text(whole.replace('"tool":"sell_item"', '"tool":"list_items"', 1))
+    world.command(*verify, code=AUDIT_BROKEN)
+    file.write_text("".join(whole.splitlines(keepends=True)[:-3]))
+    world.command(*verify, code=AUDIT_BROKEN)
 
 
 # ---- how it is judged ----

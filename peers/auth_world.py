@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from run import INSTALLED, REVISIONS, ROOT, contents, node_binary, stop, tail, wait_for
@@ -24,6 +24,8 @@ from run import INSTALLED, REVISIONS, ROOT, contents, node_binary, stop, tail, w
 ONE_ORDER_SECONDS = 60
 # How long the server may go on with what it was told: the life of key sets and of introspected tokens, in the file below.
 CACHED_SECONDS = 1
+# How long it may take until every server hears of the end of a key.
+KEYS_SECONDS = 1
 # The life of a token that is to end while it is used. Whole seconds count, so less would be too little for a slow machine.
 BRIEF_SECONDS = 4
 METADATA = "/.well-known/oauth-protected-resource/mcp"
@@ -84,16 +86,26 @@ connector = "shop"
 description = "Shows what is earned"
 sql = "select name, price / 2 as margin from items order by id"
 
+[auth]
+login-scopes = ["shop:read"]
+
 [auth.jwt.company]
 issuer = "{issuer}"
 leeway = "0s"
 jwks-ttl = "{cached}s"
 
-[auth.introspection.company]
+[auth.introspection.asked]
 url = "{issuer}/token/introspection"
 client-id = "resource-server"
 client-secret = "${{INTROSPECTION_SECRET}}"
 cache = "{cached}s"
+
+[auth.keys]
+store = "keys.db"
+
+[audit]
+sink = "file:audit.jsonl"
+key = "${{AUDIT_KEY}}"
 
 [roles.clerk]
 match = {{ claim = "groups", has = "clerks" }}
@@ -133,14 +145,24 @@ class World:
         self.stop_faults = []
         self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-auth-")))
         self.passwords = {name: os.urandom(12).hex() for name in ("robot", "forklift", "brief", "quiet", "resource-server")}
-        self.secrets.update(self.passwords.values())
+        audit_key = os.urandom(32).hex()
+        self.secrets.update([*self.passwords.values(), audit_key])
+        self.trunkline, self.env = trunkline, {
+            **os.environ,
+            # The finest level, of the libraries too: what must not be written must not be written at any.
+            "TRUNKLINE_LOG": "trunkline=trace,trace",
+            "INTROSPECTION_SECRET": self.passwords["resource-server"],
+            "AUDIT_KEY": audit_key,
+        }
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.origin}/mcp"
         # The second and third are somebody else's, as audiences that must not pass for ours.
         self.resources = [self.url, f"{self.url}2", "https://elsewhere.example/mcp"]
         self.__dict__.update(stack.enter_context(self.oauth_server()))
-        stack.enter_context(self.server(trunkline))
+        # So that it can end before the folder does.
+        self.serving = stack.enter_context(ExitStack())
+        self.serving.enter_context(self.server())
 
     @contextmanager
     def oauth_server(self):
@@ -159,6 +181,7 @@ class World:
                 started.wait(15)
 
     def clients(self):
+        """Those that do not register."""
         desk = {
             "client_id": "desk",
             "client_name": "desk",
@@ -169,32 +192,22 @@ class World:
         }
         shown = {"brief": f"{BRIEF_SECONDS} s", "quiet": "opaque"}
         machines = [machine(name, secret, shown.get(name, "")) for name, secret in self.passwords.items()]
-        for one in machines:
-            if one["client_id"] == "resource-server":
-                one |= {"client_name": "resource server", "grant_types": []}
         return [desk, *machines]
 
     @contextmanager
-    def server(self, trunkline):
+    def server(self):
         self.make_shop()
         file = self.folder / "trunkline.toml"
         file.write_text(CONFIG.format(url=self.url, issuer=self.issuer, cached=CACHED_SECONDS))
-        # At the finest level, of the libraries too: what must not be written must not be written at any.
-        env = {
-            **os.environ,
-            "TRUNKLINE_LOG": "trunkline=trace,trace",
-            "INTROSPECTION_SECRET": self.passwords["resource-server"],
-        }
-        command = [trunkline, "serve", "-c", str(file), "--listen", f"127.0.0.1:{self.port}"]
+        command = [self.trunkline, "serve", "-c", str(file), "--listen", f"127.0.0.1:{self.port}"]
         with open(self.folder / "log", "w+b") as log:
-            server = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            server = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
                 wait_for(server, self.port, log)
                 yield
             finally:
                 if fault := stop(server):
                     self.stop_faults.append(f"it {fault}; stderr: {contents(log)}")
-                self.log = (self.folder / "log").read_bytes()
 
     def make_shop(self):
         with sqlite3.connect(self.folder / "shop.db") as database:
@@ -204,6 +217,19 @@ class World:
             )
             rows = [tuple(item.values()) for item in ITEMS]
             database.executemany("insert into items values (?, ?, ?)", rows)
+
+    def command(self, *words, stdin=None, code=0):
+        """Runs another command of the program in the server's folder, and returns what it prints."""
+        options = {"cwd": self.folder, "env": self.env | {"TRUNKLINE_LOG": "info"}, "capture_output": True, "text": True}
+        done = subprocess.run([self.trunkline, *words], input=stdin, timeout=60, **options)
+        if done.returncode != code:
+            raise AssertionError(f"`{' '.join(words)}` exits with {done.returncode} and not {code}: {tail(done.stderr)}")
+        return done.stdout
+
+    def keys(self, *words):
+        made = json.loads(self.command("keys", *words, "--output", "json") or "null")
+        self.secrets.update([made["key"]] if made and "key" in made else [])
+        return made
 
     # What the driver asks of the OAuth server by itself.
 
@@ -238,17 +264,19 @@ class World:
             return json.load(answer).get(path, 0)
 
     def leaks(self):
-        """Looks for every secret in the log; of a token, also for each part that is its own."""
-        wrong = [] if len(self.log) > 10_000 and self.secrets else [f"the log has only {len(self.log)} bytes"]
-        for secret in self.secrets:
-            parts = secret.split(".")[1:] if secret.count(".") == 2 else [secret]
-            # A signature may be missing or cut, and too little of it to look for.
-            for part in filter(lambda part: len(part) >= 16, parts):
-                at = self.log.find(part.encode())
-                if at >= 0:
-                    line = self.log[self.log.rfind(b"\n", 0, at) + 1 : at].decode(errors="replace")
-                    wrong.append(f"{part[:6]}... follows on: {tail(line, 300)}")
-        return wrong
+        """Looks for every secret in what the server wrote; of a token, also for each part that is its own."""
+        for file in sorted(self.folder.iterdir()):
+            text = file.read_bytes()
+            if len(text) < 10_000 and file.name in ("log", "audit.jsonl"):
+                yield f"`{file.name}` has only {len(text)} bytes"
+            for secret in self.secrets:
+                parts = secret.split(".")[1:] if secret.count(".") == 2 else [secret]
+                # A signature may be missing or cut, and too little of it to look for.
+                for part in filter(lambda part: len(part) >= 16, parts):
+                    at = text.find(part.encode())
+                    if at >= 0:
+                        line = text[text.rfind(b"\n", 0, at) + 1 : at]
+                        yield f"in `{file.name}`, {part[:6]}... follows on: {tail(line, 300)}"
 
 
 def install(folder, program):
@@ -304,6 +332,8 @@ class Peer:
         self.title = f"{name:<14} {era:<7}"
         self.name, self.era, self.program = name, era, program
         self.revision = REVISIONS[era]
+        # SDK 1.x for TypeScript answers a challenge for more scopes with a refresh, if it can, which grants no more than before.
+        self.can_refresh = name != "typescript 1.x"
 
     @contextmanager
     def started(self):

@@ -6,7 +6,7 @@ import { ClientCredentialsProvider } from "@modelcontextprotocol/sdk/client/auth
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { NO_STREAM_AGAIN, Provider, loggingIn, run, telling } from "./oauth.mjs";
+import { NO_STREAM_AGAIN, Provider, credentials, loggingIn, run } from "./oauth.mjs";
 
 class Peer {
   about = {};
@@ -15,17 +15,18 @@ class Peer {
     if (plan.era !== "legacy") throw new Error("this SDK does not speak 2026-07-28");
     this.plan = plan;
     this.told = told;
-    this.provider = plan.grant === "credentials" ? this.credentials() : new Provider(plan, told);
-  }
-
-  credentials() {
-    const { id, secret, scope, issuer } = this.plan;
-    return telling(new ClientCredentialsProvider({ clientId: id, clientSecret: secret, scope, expectedIssuer: issuer }), this.told);
+    if (plan.grant === "credentials") this.provider = credentials(ClientCredentialsProvider, plan, told);
+    if (plan.grant === "code") this.provider = new Provider(plan, told);
   }
 
   async connect() {
     this.client = new Client({ name: "trunkline-peers", version: "1" });
-    const options = { authProvider: this.provider, fetch: this.told.fetch, reconnectionOptions: NO_STREAM_AGAIN };
+    const options = {
+      authProvider: this.provider,
+      requestInit: this.plan.key && { headers: { "X-API-Key": this.plan.key } },
+      fetch: this.told.fetch,
+      reconnectionOptions: NO_STREAM_AGAIN,
+    };
     this.transport = new StreamableHTTPClientTransport(new URL(this.plan.url), options);
     // The client of this SDK tells its transport which revision was agreed on, and nobody else.
     const tell = this.transport.setProtocolVersion.bind(this.transport);

@@ -17,6 +17,8 @@ from oauth import Person, Program, Storage, plain
 
 
 def provider(plan, told):
+    if plan.grant == "key":
+        return None
     if plan.grant == "credentials":
         storage = Storage(told, None)
         return ClientCredentialsOAuthProvider(
@@ -50,7 +52,8 @@ async def connect(plan, told):
     if plan.era != "legacy":
         raise ValueError("this SDK does not speak 2026-07-28")
     hooks = {"response": [told.response]}
-    async with httpx.AsyncClient(auth=provider(plan, told), event_hooks=hooks, timeout=30) as http:
+    options = {"auth": provider(plan, told), "headers": plan.headers(), "event_hooks": hooks, "timeout": 30}
+    async with httpx.AsyncClient(**options) as http:
         async with streamable_http_client(plan.url, http_client=http) as (read, write, _session_id):
             async with ClientSession(read, write, read_timeout_seconds=timedelta(seconds=15)) as session:
                 yield Peer(session, await session.initialize())

@@ -13,6 +13,8 @@ from oauth import Person, Program, Storage, plain
 
 
 def provider(plan, told):
+    if plan.grant == "key":
+        return None
     if plan.grant == "credentials":
         storage = Storage(told, None)
         return ClientCredentialsOAuthProvider(
@@ -47,7 +49,8 @@ async def connect(plan, told):
     # "auto" probes with server/discover, as hosts do; which revision came of it is for the driver to judge.
     mode = {"modern": "auto", "legacy": "legacy"}[plan.era]
     hooks = {"response": [told.response]}
-    async with httpx2.AsyncClient(auth=provider(plan, told), event_hooks=hooks, timeout=30) as http:
+    options = {"auth": provider(plan, told), "headers": plan.headers(), "event_hooks": hooks, "timeout": 30}
+    async with httpx2.AsyncClient(**options) as http:
         transport = streamable_http_client(plan.url, http_client=http)
         async with Client(transport, mode=mode, read_timeout_seconds=15) as client:
             yield Peer(client)

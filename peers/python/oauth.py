@@ -25,16 +25,19 @@ REDIRECT = "http://127.0.0.1:1/callback"
 class Plan:
     """How a client logs in, from an order to open one.
 
-    `url` is the server and `era` the protocol's. `grant` is "code" or "credentials". With "code" the client registers under
-    `name` and `person` logs in, who grants no more than the scopes in `grants`, the first time, where that is given; `refresh`
-    tells whether it asks for refresh tokens; `registered` is the metadata of a client that need not register. With "credentials"
-    it is `id`, `secret` and `scope`. `issuer` is the OAuth server's.
+    `url` is the server and `era` the protocol's. `grant` is "code", "credentials" or "key". With "code" the client registers
+    under `name` and `person` logs in, who grants no more than the scopes in `grants`, the first time, where that is given;
+    `refresh` tells whether it asks for refresh tokens; `registered` is the metadata of a client that need not register. With
+    "credentials" it is `id`, `secret` and `scope`. `issuer` is the OAuth server's. With "key" there is no OAuth, but `key`.
     """
 
     def __init__(self, order):
-        self.__dict__.update(
-            {"person": None, "grants": None, "refresh": True, "registered": None, "name": "peer", "scope": None} | order
-        )
+        self.person = self.grants = self.registered = self.scope = self.key = None
+        self.name, self.refresh = "peer", True
+        self.__dict__.update(order)
+
+    def headers(self):
+        return {"X-API-Key": self.key} if self.key else {}
 
     def metadata(self):
         return {

@@ -1,4 +1,5 @@
-//! The admin listener: whether the process lives, and whether every connector can serve. It serves no MCP.
+//! The admin listener: whether the process lives, whether every connector can serve, and what the record came to. It serves no
+//! MCP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures_util::future::join_all;
-use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::server::conn::http1;
@@ -21,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trunkline_guard::record::Recorder;
 use trunkline_postgres::NodeState;
 use trunkline_protocol::header::Allowed;
 
@@ -52,6 +54,8 @@ pub(crate) struct Admin {
     pub(crate) token: Option<String>,
     /// What was found of the connectors, and when.
     pub(crate) looked: Looked,
+    /// Who keeps the record; `None` when none is kept.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// When the connectors were last looked at, and what was found.
@@ -119,6 +123,7 @@ fn pages(admin: Admin, on_loopback: bool) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), check))
         .with_state(admin)
 }
@@ -178,6 +183,32 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
     scheme.eq_ignore_ascii_case("bearer") && equal.is_ok()
 }
 
+/// What the record came to, in the text format of Prometheus. The head is told here too: whoever keeps what was scraped can tell
+/// later that the end of a record was cut off.
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut text = String::new();
+    if let Some(recorder) = &admin.recorder {
+        let (counts, head) = (recorder.counts(), recorder.head());
+        let mut add = |name: &str, kind: &str, help: &str, labels: &str, value: u64| {
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{labels} {value}\n"));
+        };
+        let working = u64::from(recorder.is_working());
+        add("trunkline_audit_working", "gauge", "Whether lines of the record can be written.", "", working);
+        let help = "Lines of the record that are written.";
+        add("trunkline_audit_lines_total", "counter", help, "", counts.lines);
+        let help = "Lines of the record that were lost.";
+        add("trunkline_audit_lost_total", "counter", help, "", counts.lost);
+        let help = "Times that writing the record failed.";
+        add("trunkline_audit_failures_total", "counter", help, "", counts.failures);
+        let help = "Requests refused since the record could not be written.";
+        add("trunkline_audit_refused_total", "counter", help, "", counts.refused);
+        let labels = format!("{{mac=\"{}\"}}", head.mac);
+        let help = "The number of the last line of the record, and its MAC.";
+        add("trunkline_audit_head_seq", "gauge", help, &labels, head.seq);
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     // One look at a time: who asks meanwhile gets what it finds.
     let mut looked = admin.looked.lock().await;
@@ -190,7 +221,10 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
         }
     };
     drop(looked);
-    let Found { waiting, notes } = found;
+    let Found { mut waiting, notes } = found;
+    if admin.recorder.as_ref().is_some_and(Recorder::stops_serving) {
+        waiting.push_str("audit: the record cannot be written, and without it nothing is served\n");
+    }
     if waiting.is_empty() {
         return format!("ok\n{notes}").into_response();
     }

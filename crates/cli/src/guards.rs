@@ -15,11 +15,13 @@ use trunkline_guard::record::sink::syslog::Syslog;
 use trunkline_guard::record::sink::{Sink, SinkError};
 use trunkline_guard::record::{Audit, Recorder, SinkChoice, StartError};
 use trunkline_service::authenticate::{Access, Authenticator, ProtectedResource};
+use trunkline_service::file::Problem;
 
 use crate::assemble::Served;
 use crate::audit::postgres::PostgresSink;
 use crate::config::{self, Authentication, Server};
-use crate::keys::open_store;
+use crate::keys::{self, open_store};
+use crate::sources;
 
 /// How long the end waits for the last use of keys to be written.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -157,7 +159,7 @@ fn store_print(keys: &Keys, served: &[Served]) -> Option<config::Fingerprint> {
 }
 
 async fn start_ring(keys: &Keys, served: &[Served]) -> (Option<Arc<dyn KeyCheck>>, Option<KeyRing>) {
-    let store = open_store(keys, Absent::Create, |name, within| writer(served, name, within));
+    let store = open_store(keys, Absent::Create, |name, within| sources::writer(served, name, within));
     // The file was checked: a connector that keeps keys is one of those that can.
     let Some(store) = store else { return (None, None) };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -166,8 +168,16 @@ async fn start_ring(keys: &Keys, served: &[Served]) -> (Option<Arc<dyn KeyCheck>
     (Some(ring), Some(KeyRing { tasks, stop }))
 }
 
-fn writer(served: &[Served], name: &str, within: Duration) -> Option<trunkline_postgres::Writer> {
-    served.iter().find(|served| served.name == name)?.source.writer(within)
+/// Asks those whom the file has judge credentials whether they can, and looks at the store of keys, for `check`. Nothing is made.
+pub(crate) async fn examine(said: &config::Guards, served: &[Served]) -> Vec<Problem> {
+    let Some(Authentication { auth, keys, .. }) = &said.auth else { return Vec::new() };
+    let store = async {
+        let keys = keys.as_ref()?;
+        keys::examine(keys, |name, within| sources::writer(served, name, within)).await
+    };
+    let (mut found, store) = tokio::join!(trunkline_guard::authenticate::examine(auth), store);
+    found.extend(store);
+    found
 }
 
 /// Starts the record that the file asks for.
@@ -183,7 +193,7 @@ pub(crate) async fn start_record(audit: &Audit, served: &[Served]) -> Result<Rec
         ),
         SinkChoice::Syslog => Box::new(Syslog::default()),
         SinkChoice::Postgres(name) => {
-            let writer = writer(served, name, RECORD_WITHIN).ok_or_else(|| {
+            let writer = sources::writer(served, name, RECORD_WITHIN).ok_or_else(|| {
                 SinkError::wrong(format!("the connector `{name}` cannot keep the audit record"))
             })?;
             Box::new(PostgresSink::new(name, writer))

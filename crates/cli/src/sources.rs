@@ -177,6 +177,11 @@ pub(crate) fn make(config: Connector, sealer: &Arc<Sealer>) -> Arc<dyn Source> {
     }
 }
 
+/// Makes a connection for what the program itself keeps in the database of the connector of that name; `None` where there is none.
+pub(crate) fn writer(served: &[crate::assemble::Served], name: &str, within: Duration) -> Option<Writer> {
+    served.iter().find(|served| served.name == name)?.source.writer(within)
+}
+
 /// How long a connector may take to answer when it is examined. Each of its statements has a bound of its own.
 const EXAMINATION: Duration = Duration::from_secs(15);
 

@@ -18,6 +18,7 @@ use super::Output;
 use crate::assemble::{self, Lasting, Served};
 use crate::config::{self, Config, Diagnostic, Document, Edge, Loaded};
 use crate::exit::{Code, chain};
+use crate::guards;
 use crate::output::{self, count};
 use crate::sources;
 
@@ -125,15 +126,24 @@ impl Checked {
         let lasting = Lasting::new(Arc::new(Sealer::random()?));
         let served = assemble::connectors(&mut config, &[], &lasting.sealer);
         if !offline {
-            let examined =
-                join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name))).await;
-            problems.extend(
-                examined.into_iter().flatten().map(|problem| Diagnostic::from_problem(problem, &document)),
-            );
+            let sources =
+                join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name)));
+            let (examined, issuers) = tokio::join!(sources, guards::examine(&config.guards, &served));
+            let found = examined.into_iter().flatten().chain(issuers);
+            problems.extend(found.map(|problem| Diagnostic::from_problem(problem, &document)));
         }
         problems.extend(assemble::clashes(&config.tools, &served, &document));
+        if let Ok(catalog) = assemble::catalog(&config.tools, &served, &lasting.sealer) {
+            let wrong = config.guards.policy.problems(&catalog);
+            problems.extend(wrong.into_iter().map(|problem| Diagnostic::from_problem(problem, &document)));
+        }
         problems.sort_by_key(|problem| problem.span.start);
         Ok(Self { document, problems, config, served, lasting })
+    }
+
+    /// Returns what the file says, and its connectors.
+    pub(super) fn into_parts(self) -> (Config, Vec<Served>, Arc<Sealer>) {
+        (self.config, self.served, self.lasting.sealer)
     }
 
     /// Returns what the command ends with.

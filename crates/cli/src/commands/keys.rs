@@ -116,6 +116,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
     let store = open(&settings, Absent::Create)?;
     let order = Order { name, roles: roles.clone(), scopes, expires };
     let issued = issue(&*store, order).await.map_err(failed)?;
+    tokio::time::sleep(SEEN_AFTER).await;
     if roles.is_empty() && !settings.roles.is_empty() {
         output::line(&format!(
             "warning: the key has no role, so it has only those of the file whose `match` fits, like `match = {{ key = \"{}\" }}`",
@@ -153,6 +154,7 @@ async fn rotate(args: RotateArgs) -> anyhow::Result<ExitCode> {
     let Some(old) = active.or(entries.first()) else { return Ok(Code::Usage.into()) };
     let issued = renew(&*store, old, overlap, expires).await.map_err(failed)?;
     let until = now().saturating_add(overlap.as_secs());
+    tokio::time::sleep(SEEN_AFTER).await;
     let until = old.expires.map_or(until, |end| end.min(until));
     words::made(&issued, Some((old, until)), common.output);
     Ok(ExitCode::SUCCESS)
@@ -230,5 +232,8 @@ fn failed(error: IssueError) -> anyhow::Error {
     };
     Failed::new(code, Chain(&error).to_string()).into()
 }
+
+/// Servers look at their store four times a second: whoever uses a new key at once should find that they know it.
+const SEEN_AFTER: Duration = Duration::from_millis(400);
 
 const MOST_ROLES_TOLD: usize = 20;

@@ -241,6 +241,7 @@ impl Site {
                         allowed,
                         token,
                         looked: Default::default(),
+                        recorder: supervisor.recorder(),
                     };
                     let cancel = cancel.clone();
                     tasks.spawn(admin::serve(pages, listener, cancel));

@@ -73,8 +73,12 @@ fn what_comes_later_is_refused_by_name() {
 [auth.keys]
 store = "./keys.db"
 
+[limits]
+caller = "100/min"
+
 [roles.support]
 allow = ["tools:*"]
+limit = "10/min"
 
 [connectors.docs]
 type = "files"
@@ -217,6 +221,71 @@ fn the_reference_file_parses_and_says_the_defaults() {
     assert_eq!(loaded.config.server, Server::default());
     assert_eq!(loaded.config.admin, Admin::default());
     assert_eq!(loaded.config.log.format, LogFormat::default());
+}
+
+#[test]
+fn what_lets_nobody_in_or_tokens_out_is_refused() {
+    insta::assert_snapshot!(told(
+        r#"
+[server]
+listen = "0.0.0.0:3000"
+url = "http://mcp.example.com/mcp"
+
+[auth]
+login-scopes = ["read"]
+
+[audit]
+sink = "postgres:shop"
+key = "not a key"
+"#
+    ));
+}
+
+#[test]
+fn mistakes_in_who_may_do_what_are_shown_in_place() {
+    insta::assert_snapshot!(told(
+        r#"
+[auth.jwt.company]
+issuer = "http://login.example.com"
+leeway = "1h"
+
+[auth.keys]
+store = "postgres:shop"
+
+[roles.support]
+match = { claim = "groups" }
+allow = ["tool:search_*", "tools:*"]
+when = "caller.clams.region == 'eu'"
+limit = "10/min"
+
+[connectors.shop]
+type = "sqlite"
+path = "shop.db"
+
+[tools.find]
+connector = "shop"
+sql = "select 1 as one"
+scopes = ["has space"]
+"#
+    ));
+}
+
+#[test]
+fn an_audit_on_the_standard_output_is_not_for_stdio() {
+    let text = format!("[audit]\nsink = \"stdout\"\nkey = \"{}\"\n", "ab".repeat(32));
+    assert_eq!(load_with(&text, Edge::Http(None)).problems, []);
+    let problems = load_with(&text, Edge::Stdio).problems;
+    assert_eq!(problems.iter().map(|problem| &*problem.key).collect::<Vec<_>>(), ["audit.sink"]);
+}
+
+#[test]
+fn keys_of_the_record_and_secrets_of_clients_are_not_shown() {
+    let key = "cd".repeat(32);
+    let text = format!(
+        "[audit]\nsnk = \"stdout\"\nkey = \"{key}\"\n[auth.introspection.a]\nurl = 5\nclient-secret = \"hidden-secret\"\n"
+    );
+    let shown = told(&text);
+    assert!(!shown.contains(&key) && !shown.contains("hidden-secret"), "{shown}");
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use trunkline_testkit::postgres::{PrivatePostgres, database};
 
-use crate::support::{Folder, config, trunkline, wait};
+use crate::support::{COUNT, Folder, Server, config, eventually, http, pause, trunkline, wait};
 
 const ROLES: &str = "[roles.support]\nallow = [\"tools:*\"]\n[roles.billing]\nallow = [\"tools:*\"]\n";
 
@@ -164,6 +167,22 @@ fn a_file_or_a_store_that_has_to_be_seen_to_is_78() {
 }
 
 #[test]
+fn a_store_that_cannot_be_used_is_told_by_check_and_none_is_made() {
+    let check = |folder: &Folder| {
+        let output = folder.run(&["check", "--output", "json"]);
+        let told: Value = serde_json::from_str(&out(&output)).unwrap();
+        (code(&output), told["problems"].clone())
+    };
+    let folder = folder_with("./keys.db", &format!("{ROLES}{COUNT}"));
+    assert_eq!(check(&folder), (0, Value::Array(Vec::new())));
+    assert!(!folder.path().join("keys.db").exists());
+    let folder = folder_with("./none/keys.db", &format!("{ROLES}{COUNT}"));
+    let (code, problems) = check(&folder);
+    assert_eq!((code, &problems[0]["key"]), (78, &"auth.keys.store".into()), "{problems}");
+    assert!(problems[0]["message"].as_str().unwrap().contains("does not exist; make it"), "{problems}");
+}
+
+#[test]
 fn many_processes_make_keys_at_once() {
     let folder = folder();
     let made: Vec<_> = (0..12)
@@ -206,4 +225,100 @@ async fn a_database_that_does_not_answer_is_69() {
     for words in [&["list"][..], &["create", "ci"], &["revoke", "ci"]] {
         assert!(refused(&folder, 69, words).contains("does not answer"));
     }
+}
+
+/// Calls the tool with that header; the status.
+fn status(address: SocketAddr, header: &str) -> u16 {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"count_customers","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let head = format!(
+        "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n\
+         Mcp-Method: tools/call\r\nMcp-Name: count_customers\r\n{header}"
+    );
+    http(address, "POST /mcp", &head, body).0
+}
+
+fn with(key: &Value) -> [String; 2] {
+    let key = key["key"].as_str().unwrap();
+    [format!("X-API-Key: {key}\r\n"), format!("Authorization: Bearer {key}\r\n")]
+}
+
+/// Two servers that share a store: a key made while they run is taken, and one that is revoked is refused by both within a second.
+fn two_nodes(folders: [&Folder; 2]) {
+    let mut servers = folders.map(Server::start);
+    let statuses = |header: &str| [status(servers[0].address, header), status(servers[1].address, header)];
+    assert_eq!(statuses(""), [401, 401]);
+    let key = json(folders[0], &["create", "ci", "--role", "support"]);
+    let headers = with(&key);
+    eventually("the key is not taken", || statuses(&headers[0]) == [200, 200]);
+    assert_eq!(statuses(&headers[1]), [200, 200]);
+    assert_eq!(
+        statuses(&format!("X-API-Key: {}\r\n", key["key"].as_str().unwrap().to_uppercase())),
+        [401, 401]
+    );
+    let new = with(&json(folders[1], &["rotate", "ci"]));
+    eventually("the new key is not taken", || statuses(&new[0]) == [200, 200]);
+    assert_eq!(statuses(&headers[0]), [200, 200]);
+    let id = key["id"].as_str().unwrap();
+    json(folders[1], &["revoke", id]);
+    let revoked = Instant::now();
+    while statuses(&headers[0]) != [401, 401] {
+        assert!(revoked.elapsed() < Duration::from_secs(1), "a revoked key goes on");
+        pause();
+    }
+    assert_eq!(statuses(&new[1]), [200, 200]);
+    for server in &mut servers {
+        server.signal("TERM");
+        server.wait();
+    }
+    // The last use is written at the end at the latest.
+    let list = json(folders[0], &["list"]);
+    assert!(list["keys"].as_array().unwrap().iter().all(|key| key["lastUse"].is_string()), "{list}");
+    let secret = &key["key"].as_str().unwrap()[17..];
+    assert!(servers.iter().all(|server| !server.said().contains(secret)));
+}
+
+#[test]
+fn servers_that_share_a_file_take_and_refuse_the_same_keys() {
+    let folder = folder_with("./keys.db", &format!("{ROLES}{COUNT}"));
+    let second = Folder::new();
+    let store = folder.path().join("keys.db");
+    second.write(&config(&format!("[auth.keys]\nstore = \"{}\"\n{ROLES}{COUNT}", store.display())));
+    two_nodes([&folder, &second]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_share_a_database_take_and_refuse_the_same_keys() {
+    let database = database().await;
+    let rest =
+        format!("[connectors.central]\ntype = \"postgres\"\nurl = \"{}\"\n{ROLES}{COUNT}", database.url);
+    let folders = [folder_with("postgres:central", &rest), folder_with("postgres:central", &rest)];
+    tokio::task::block_in_place(|| two_nodes([&folders[0], &folders[1]]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_kept_in_postgresql() {
+    let database = database().await;
+    let rest = format!(
+        "[connectors.central]\ntype = \"postgres\"\nurl = \"{}\"\n{ROLES}{COUNT}\
+         [audit]\nsink = \"postgres:central\"\nkey = \"{}\"\nnode = \"web-1\"\n",
+        database.url,
+        "ab".repeat(32)
+    );
+    let folder = folder_with("./keys.db", &rest);
+    let key = json(&folder, &["create", "ci", "--role", "support"]);
+    let mut server = Server::start(&folder);
+    assert_eq!(status(server.address, ""), 401);
+    assert_eq!(status(server.address, &with(&key)[0]), 200);
+    // In strict mode an answer comes after its line.
+    let client = database.client().await;
+    let count =
+        client.value("select count(*) from trunkline.audit where line like '%\"count_customers\"%'").await;
+    assert!(count.as_deref() >= Some("1"), "{count:?}");
+    server.signal("TERM");
+    server.wait();
+    let last = client.value("select line from trunkline.audit order by seq desc limit 1").await.unwrap();
+    assert!(last.contains(r#""kind":"stop""#), "{last}");
+    let id = key["id"].as_str().unwrap();
+    let told = client.value(&format!("select count(*) from trunkline.audit where line like '%{id}%'")).await;
+    assert_eq!(told.as_deref(), Some("1"));
 }

@@ -20,7 +20,7 @@ use super::fault::Fault;
 use super::file::Auth;
 use super::generation::Generation;
 use super::memory::{Digest, Held, Memory, digest_of};
-use super::presented::Presented;
+use super::presented::{Located, Presented};
 use super::sections::{Introspected, Signed, introspected_sections, signed_sections};
 use super::token::SignedToken;
 
@@ -96,28 +96,30 @@ impl Identity {
     }
 
     fn recall(&self, credentials: &Credentials<'_>) -> Option<Arc<Caller>> {
-        let presented = Presented::read(credentials).ok()?;
-        let found = self.memory.find(&digest_of(presented.text), self.generation(), now())?;
+        // What equals a credential that was accepted is made of the same characters.
+        let located = Located::find(credentials).ok()?;
+        let found = self.memory.find(&digest_of(located.bytes), self.generation(), now())?;
         let held = found.as_ref()?;
         // A token is none of the keys, whatever was shown elsewhere.
         let is_key = matches!(held.caller.proof, Proof::Key { .. });
-        (is_key || !presented.is_key_only).then(|| Arc::clone(&held.caller))
+        (is_key || !located.is_key_only).then(|| Arc::clone(&held.caller))
     }
 
     async fn judge(&self, credentials: Credentials<'_>) -> Result<Arc<Caller>, Denied> {
         let presented = Presented::read(&credentials).map_err(|fault| fault.denied(None))?;
         // Read before judging: what changes meanwhile makes the verdict one of the past.
         let (generation, digest) = (self.generation(), digest_of(presented.text));
+        let length = presented.text.len();
         if let Some(keys) = self.keys.as_ref().filter(|keys| keys.looks_like_key(presented.text)) {
             let verified = keys.check(presented.text)?;
-            return Ok(self.accept(Judged { verified, token: None }, digest, generation));
+            return Ok(self.accept(Judged { verified, token: None }, digest, length, generation));
         }
         if presented.is_key_only {
             return Err(Fault::NoKey.denied(None));
         }
         let judged = self.judge_token(presented.text, digest).await;
         let judged = judged.map_err(|(fault, section)| fault.denied(section))?;
-        Ok(self.accept(judged, digest, generation))
+        Ok(self.accept(judged, digest, length, generation))
     }
 
     /// Has a token judged by those it is for.
@@ -167,7 +169,7 @@ impl Identity {
         Err(refusal)
     }
 
-    fn accept(&self, judged: Judged, digest: Digest, generation: u64) -> Arc<Caller> {
+    fn accept(&self, judged: Judged, digest: Digest, length: usize, generation: u64) -> Arc<Caller> {
         let Verified { caller, last_use } = judged.verified;
         let caller = self.assign.load().assign(caller);
         let now = now();
@@ -181,6 +183,7 @@ impl Identity {
             last_use,
             token: judged.token,
             used: AtomicU64::new(now),
+            length,
         };
         self.memory.keep(held, now);
         caller

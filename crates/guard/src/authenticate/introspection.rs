@@ -22,6 +22,8 @@ use super::token::object;
 
 /// How long a no is believed, at most. It must be short: a token that is not valid yet may be soon.
 const NO_LASTS: Duration = Duration::from_secs(5);
+/// How far apart complaints about an endpoint are.
+const COMPLAINTS_APART: Duration = Duration::from_secs(10);
 /// Most refused tokens remembered.
 const MAX_NOES: usize = 10_000;
 /// Most questions asked at once.
@@ -40,7 +42,9 @@ pub(crate) struct Introspector {
     fetch: Fetch,
     permits: Semaphore,
     asked: Mutex<FxHashMap<Digest, watch::Receiver<Option<Outcome>>>>,
-    noes: Mutex<FxHashMap<Digest, Instant>>,
+    noes: Mutex<FxHashMap<Digest, (Instant, Fault)>>,
+    /// When it was last told that no answer came.
+    complained: Mutex<Option<Instant>>,
     tasks: TaskTracker,
 }
 
@@ -61,6 +65,7 @@ impl Introspector {
             permits: Semaphore::new(AT_ONCE),
             asked: Mutex::default(),
             noes: Mutex::default(),
+            complained: Mutex::default(),
             tasks,
         }
     }
@@ -73,8 +78,8 @@ impl Introspector {
     /// # Cancel safety
     /// The question is asked all the same.
     pub(crate) async fn ask(self: &Arc<Self>, token: &str, digest: Digest) -> Outcome {
-        if self.said_no(&digest) {
-            return Err(Fault::Inactive);
+        if let Some(fault) = self.said_no(&digest) {
+            return Err(fault);
         }
         let mut answer = self.join(token, digest);
         let waiting = answer.wait_for(Option::is_some);
@@ -96,7 +101,7 @@ impl Introspector {
         self.tasks.spawn(async move {
             let outcome = timeout(PATIENCE, asker.question(&token)).await.unwrap_or(Err(Fault::NoAnswer));
             if matches!(outcome, Err(Fault::Inactive)) {
-                asker.note_no(digest);
+                asker.refuse(digest, Fault::Inactive);
             }
             asker.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
             sender.send_replace(Some(outcome));
@@ -112,8 +117,7 @@ impl Introspector {
             if matches!(error, FetchError::Status { status: 400, .. }) {
                 return Fault::Inactive;
             }
-            let chain = trunkline_service::Chain(&error);
-            tracing::warn!(error = %chain, "the introspection endpoint gave no answer");
+            self.complain(&error);
             Fault::NoAnswer
         })?;
         let mut answer = object(&answer)?;
@@ -124,19 +128,32 @@ impl Introspector {
         }
     }
 
-    fn said_no(&self, digest: &Digest) -> bool {
+    fn said_no(&self, digest: &Digest) -> Option<Fault> {
         let noes = self.noes.lock().unwrap_or_else(PoisonError::into_inner);
-        noes.get(digest).is_some_and(|until| Instant::now() < *until)
+        noes.get(digest).filter(|(until, _)| Instant::now() < *until).map(|(_, fault)| *fault)
     }
 
-    fn note_no(&self, digest: Digest) {
+    /// Has nobody asked about a token for a while that was refused for that reason.
+    pub(crate) fn refuse(&self, digest: Digest, fault: Fault) {
         let now = Instant::now();
         let mut noes = self.noes.lock().unwrap_or_else(PoisonError::into_inner);
         if noes.len() >= MAX_NOES {
-            noes.retain(|_, until| now < *until);
+            noes.retain(|_, (until, _)| now < *until);
         }
         if noes.len() < MAX_NOES {
-            noes.insert(digest, now + self.cache.min(NO_LASTS));
+            noes.insert(digest, (now + self.cache.min(NO_LASTS), fault));
+        }
+    }
+
+    /// Tells the operator, but not for every token that comes meanwhile.
+    fn complain(&self, error: &FetchError) {
+        let (chain, now) = (trunkline_service::Chain(error), Instant::now());
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_some_and(|last| now < last + COMPLAINTS_APART) {
+            tracing::debug!(error = %chain, "the introspection endpoint gave no answer");
+        } else {
+            *complained = Some(now);
+            tracing::warn!(error = %chain, "the introspection endpoint gave no answer");
         }
     }
 }

@@ -5,23 +5,29 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 use aws_lc_rs::digest::{SHA256, digest};
 use trunkline_service::caller::Caller;
 
-/// Most proofs remembered.
+/// Most proofs remembered, row by row.
 const ROWS: u64 = 2500;
 const ROW: usize = 4;
+/// The most bytes that all of them take, about.
+const MAX_WEIGHT: usize = 64 * 1024 * 1024;
+/// What a proof takes besides its claims.
+const LEAST_WEIGHT: usize = 1024;
+/// How many bytes the claims of a token take for each byte of it.
+const GROWS_BY: usize = 4;
 
 /// The digest a credential is known by.
 pub(crate) type Digest = [u8; 32];
 
 /// Digests a credential.
-pub(crate) fn digest_of(credential: &str) -> Digest {
+pub(crate) fn digest_of(credential: impl AsRef<[u8]>) -> Digest {
     let mut made = [0; 32];
-    made.copy_from_slice(digest(&SHA256, credential.as_bytes()).as_ref());
+    made.copy_from_slice(digest(&SHA256, credential.as_ref()).as_ref());
     made
 }
 
@@ -37,6 +43,14 @@ pub(crate) struct Held {
     pub(crate) token: Option<Box<str>>,
     /// The second of the last use.
     pub(crate) used: AtomicU64,
+    /// How long the credential is, in bytes, from which is told how much all of this takes.
+    pub(crate) length: usize,
+}
+
+impl Held {
+    fn weight(&self) -> usize {
+        LEAST_WEIGHT.saturating_add(self.length.saturating_mul(GROWS_BY))
+    }
 }
 
 /// The table.
@@ -44,6 +58,10 @@ pub(crate) struct Memory {
     places: Box<[ArcSwapOption<Held>]>,
     /// Mixed into the row number, so that nobody can choose tokens that fall into one row.
     secret: u64,
+    /// What all proofs take.
+    weight: AtomicUsize,
+    /// The place to be emptied next when they take too much.
+    hand: AtomicUsize,
 }
 
 impl fmt::Debug for Memory {
@@ -57,7 +75,12 @@ impl Memory {
     pub(crate) fn new() -> Self {
         let places = ROWS.saturating_mul(ROW as u64);
         let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), places);
-        Self { places: (0..places).map(|_| ArcSwapOption::empty()).collect(), secret: seed | 1 }
+        Self {
+            places: (0..places).map(|_| ArcSwapOption::empty()).collect(),
+            secret: seed | 1,
+            weight: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
+        }
     }
 
     /// Finds a proof of this generation that has not ended, and notes its use. `now` is in seconds since 1970.
@@ -83,6 +106,7 @@ impl Memory {
 
     /// Remembers a proof, in the place of one that is over, else of the one used longest ago in its row.
     pub(crate) fn keep(&self, held: Held, now: u64) {
+        self.make_room(held.weight());
         let row = self.row(&held.digest);
         let worth = |place: &ArcSwapOption<Held>| match &*place.load() {
             None => 0,
@@ -95,7 +119,26 @@ impl Memory {
             |place: &&ArcSwapOption<Held>| place.load().as_ref().is_some_and(|old| old.digest == held.digest);
         let place = row.iter().find(same).or_else(|| row.iter().min_by_key(|place| worth(place)));
         if let Some(place) = place {
-            place.store(Some(Arc::new(held)));
+            self.put(place, Some(Arc::new(held)));
+        }
+    }
+
+    fn put(&self, place: &ArcSwapOption<Held>, held: Option<Arc<Held>>) {
+        self.weight.fetch_add(held.as_ref().map_or(0, |held| held.weight()), Ordering::Relaxed);
+        let old = place.swap(held);
+        self.weight.fetch_sub(old.map_or(0, |old| old.weight()), Ordering::Relaxed);
+    }
+
+    /// Empties places, one after the other, until what is left and `more` take no more than they may.
+    fn make_room(&self, more: usize) {
+        for _ in 0..self.places.len() {
+            if self.weight.load(Ordering::Relaxed).saturating_add(more) <= MAX_WEIGHT {
+                return;
+            }
+            let at = self.hand.fetch_add(1, Ordering::Relaxed) % self.places.len().max(1);
+            if let Some(place) = self.places.get(at) {
+                self.put(place, None);
+            }
         }
     }
 
@@ -138,6 +181,7 @@ mod tests {
             last_use: None,
             token: None,
             used: AtomicU64::new(0),
+            length: name.len(),
         }
     }
 
@@ -181,5 +225,19 @@ mod tests {
         let known =
             (0..40_000_u64).filter(|round| subject(&memory, &round.to_string(), 1, 1).is_some()).count();
         assert!((5_000..=10_000).contains(&known), "{known}");
+    }
+
+    #[test]
+    fn long_tokens_take_the_place_of_others_before_they_take_too_much() {
+        let memory = Memory::new();
+        for round in 0..10_000_u64 {
+            let name = round.to_string();
+            memory.keep(Held { length: 16 * 1024, ..held(&name, 1, None) }, round);
+            assert!(subject(&memory, &name, 1, round).is_some(), "the newest is gone");
+            assert!(memory.weight.load(Ordering::Relaxed) <= MAX_WEIGHT);
+        }
+        let held: usize =
+            memory.places.iter().filter_map(|place| place.load().as_ref().map(|held| held.weight())).sum();
+        assert_eq!(held, memory.weight.load(Ordering::Relaxed));
     }
 }

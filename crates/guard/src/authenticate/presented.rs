@@ -19,13 +19,20 @@ pub(crate) struct Presented<'c> {
     pub(crate) is_key_only: bool,
 }
 
-impl<'c> Presented<'c> {
-    /// Takes the credential out. It costs nothing that grows with the number of callers, and allocates nothing.
+/// The same before anybody looked at its characters: enough to compare it with what was accepted before.
+#[derive(Clone, Copy)]
+pub(crate) struct Located<'c> {
+    pub(crate) bytes: &'c [u8],
+    pub(crate) is_key_only: bool,
+}
+
+impl<'c> Located<'c> {
+    /// Finds the credential, in the time that a few bytes of it take.
     ///
     /// # Errors
-    /// [`Fault`] when there is none, more than one, or one that cannot be.
-    pub(crate) fn read(credentials: &Credentials<'c>) -> Result<Self, Fault> {
-        let (text, is_key_only) = match (credentials.authorization, credentials.api_key) {
+    /// [`Fault`] when there is none, or more than one.
+    pub(crate) fn find(credentials: &Credentials<'c>) -> Result<Self, Fault> {
+        let (bytes, is_key_only) = match (credentials.authorization, credentials.api_key) {
             (None, None) => return Err(Fault::Missing),
             (Some(value), None) => (bearer(value)?, false),
             (None, Some(key)) => (bounded(key)?, true),
@@ -34,10 +41,22 @@ impl<'c> Presented<'c> {
                 _ => return Err(Fault::Two),
             },
         };
-        if !is_token68(text) {
-            return Err(Fault::Character);
+        Ok(Self { bytes, is_key_only })
+    }
+}
+
+impl<'c> Presented<'c> {
+    /// Takes the credential out. It costs nothing that grows with the number of callers, and allocates nothing.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is none, more than one, or one that cannot be.
+    pub(crate) fn read(credentials: &Credentials<'c>) -> Result<Self, Fault> {
+        let Located { bytes, is_key_only } = Located::find(credentials)?;
+        if !is_token68(bytes) {
+            let is_list = !is_key_only && bytes.iter().any(|byte| matches!(byte, b' ' | b'\t' | b','));
+            return Err(if is_list { Fault::Header } else { Fault::Character });
         }
-        let text = std::str::from_utf8(text).map_err(|_| Fault::Character)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| Fault::Character)?;
         Ok(Self { text, is_key_only })
     }
 }
@@ -56,10 +75,7 @@ fn bearer(value: &[u8]) -> Result<&[u8], Fault> {
     // One space or more, says the grammar.
     let spaces = token.iter().take_while(|byte| **byte == b' ').count();
     let token = token.get(spaces..).unwrap_or_default();
-    if token.is_empty() || token.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) {
-        return Err(Fault::Header);
-    }
-    Ok(token)
+    if token.is_empty() { Err(Fault::Header) } else { Ok(token) }
 }
 
 fn bounded(value: &[u8]) -> Result<&[u8], Fault> {

@@ -131,6 +131,14 @@ impl Introspected {
     /// Asks about a token and judges the answer.
     pub(crate) async fn judge(&self, token: &str, digest: Digest, now: u64) -> Result<Caller, Fault> {
         let answer = self.introspector.ask(token, digest).await?;
+        let judged = self.judge_answer(&answer, now);
+        if let Err(fault) = judged {
+            self.introspector.refuse(digest, fault);
+        }
+        judged
+    }
+
+    fn judge_answer(&self, answer: &Map<String, Value>, now: u64) -> Result<Caller, Fault> {
         let text = |issuer: &'_ Value| issuer.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let said_issuer = answer.get("iss").map(|issuer| text(issuer).ok_or(Fault::Issuer)).transpose()?;
         let issuer = match (said_issuer.as_deref(), self.section.issuer.as_deref()) {
@@ -151,16 +159,16 @@ impl Introspected {
             leeway: self.section.leeway.as_secs(),
             may_last: true,
         };
-        let mut said = check(&answer, &expected, now)?;
+        let mut said = check(answer, &expected, now)?;
         // An answer about a client without a user often has no `sub`.
-        let subject = match subject(&answer, "sub")? {
+        let subject = match subject(answer, "sub")? {
             Some(subject) => subject,
-            None => subject(&answer, "client_id")?.ok_or(Fault::Subject)?,
+            None => subject(answer, "client_id")?.ok_or(Fault::Subject)?,
         };
         // Believed for so long; then somebody is asked again.
         let asked_again = now.saturating_add(self.section.cache.as_secs().max(1));
         said.ends = Some(said.ends.map_or(asked_again, |ends| ends.min(asked_again)));
-        Ok(caller(issuer.into(), subject, &answer, said, &self.section.name))
+        Ok(caller(issuer.into(), subject, answer, said, &self.section.name))
     }
 }
 

@@ -151,6 +151,12 @@ impl Recorder {
         !self.0.state.is_broken.load(Ordering::Relaxed)
     }
 
+    /// Tells whether requests are refused, since lines cannot be written and the rule is to stop.
+    #[must_use]
+    pub fn stops_serving(&self) -> bool {
+        !self.is_working() && self.0.on_failure == OnFailure::Stop
+    }
+
     /// Refuses a request before it runs, when its line could not be written and the rule is to stop.
     pub(super) fn refuse(&self) -> Result<(), Failure> {
         if self.is_working() || self.0.on_failure == OnFailure::Continue {

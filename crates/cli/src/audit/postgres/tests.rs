@@ -1,3 +1,5 @@
+//! The record in a real PostgreSQL, written by the recorder and read back by the verifier.
+
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};

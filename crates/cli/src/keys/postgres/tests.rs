@@ -1,3 +1,5 @@
+//! The store in a real PostgreSQL, shared by several nodes.
+
 use std::sync::Arc;
 use std::time::Duration;
 

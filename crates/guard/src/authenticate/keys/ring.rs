@@ -224,7 +224,7 @@ fn time_until(end: u64) -> Duration {
 static NOBODY: KeyHash = KeyHash::nobody();
 
 /// The same for every reason: which one it was is the operator's to know.
-const REFUSED: &str = "the credentials are not accepted";
+const REFUSED: &str = "the token or key was not accepted";
 
 const UNAVAILABLE: &str = "keys cannot be judged at the moment; try again";
 

@@ -94,3 +94,14 @@ async fn an_issuer_that_never_answers_holds_nobody_for_long() {
     assert_refused(show(&identity, &token(&ES256, "k1", &claims(&idp))).await, Fault::NoKeys, "silent");
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 }
+
+#[tokio::test]
+async fn an_issuer_that_should_be_encrypted_and_is_not_is_not_talked_to() {
+    let idp = Idp::start().await;
+    idp.publish(&[ES256.jwk(Some("k1"))]);
+    let issuer = idp.issuer().replace("http:", "https:");
+    let identity = identity(&format!("[jwt.company]\nissuer = '{issuer}'"));
+    let token = token(&ES256, "k1", &claims_with(&idp, json!({ "iss": issuer })));
+    assert_refused(show(&identity, &token).await, Fault::NoKeys, "no TLS");
+    assert!(idp.asked().is_empty());
+}

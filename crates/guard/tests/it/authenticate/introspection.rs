@@ -96,6 +96,11 @@ async fn answers_that_do_not_fit_are_refused() {
         idp.knows(&token, &answer(other.clone()));
         assert_refused(show(&identity, &token).await, fault, &other.to_string());
         assert!(!is_remembered(&identity, &token));
+        if fault != Fault::NoAnswer {
+            let asked = idp.hits("/introspect");
+            assert_refused(show(&identity, &token).await, fault, &other.to_string());
+            assert_eq!(idp.hits("/introspect"), asked, "asked again within a moment: {other}");
+        }
     }
     idp.put_text(
         "/introspect",

@@ -1,3 +1,5 @@
+//! Keys in memory, followed from a real store: what is accepted, for how long, and what is told of it.
+
 use std::future::Future;
 use std::io::Write;
 use std::sync::Mutex;

@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -12,6 +13,9 @@ use super::{Absent, BUSY_TIMEOUT, Failed, Opened, failed, identity};
 
 /// Opens the file with its tables, which are made when there is nothing in it.
 pub(super) fn open(path: &Path, absent: Absent) -> Result<Opened, Failed> {
+    // A file that is closed takes with it the locks of its process, those of a connection on the same file too.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     prepare(path, absent)?;
     let before = identity(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

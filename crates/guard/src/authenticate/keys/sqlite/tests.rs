@@ -1,3 +1,5 @@
+//! The store in a file, used by several at once and put in other places.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
