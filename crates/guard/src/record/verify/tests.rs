@@ -1,3 +1,5 @@
+//! Records that were changed in every way, and what is told of them.
+
 use proptest::prelude::*;
 
 use super::*;
