@@ -4,8 +4,10 @@ mod audit;
 pub(crate) mod call;
 mod check;
 mod demo;
+mod explain;
 mod init;
 mod keys;
+pub(crate) mod policy;
 mod schema;
 mod serve;
 pub(crate) mod tools;
@@ -36,6 +38,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make, list, replace and revoke API keys.
     Keys(keys::KeysArgs),
+    /// Tell which rule of the config file allows or denies something, and what would change the answer.
+    Explain(explain::ExplainArgs),
+    /// Try the roles of the config file on a table of expectations, or on a recorded day.
+    Policy(policy::PolicyArgs),
     /// Prove that the audit record is as it was written.
     Audit(audit::AuditArgs),
     /// List the tools of an MCP server.
@@ -65,6 +71,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => Ok(schema::run()),
         Command::Demo(args) => demo::run(args).await,
         Command::Keys(args) => keys::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
+        Command::Policy(args) => policy::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Tools(args) => Ok(tools::run(args).await),
         Command::Call(args) => Ok(call::run(args).await),

@@ -9,6 +9,7 @@
 mod arguments;
 mod claim;
 mod condition;
+mod explain;
 mod file;
 mod gate;
 mod glob;
@@ -16,12 +17,16 @@ mod guard;
 mod overlap;
 mod pattern;
 mod policy;
+mod problems;
+mod replay;
 mod resolve;
 mod rules;
 mod sets;
 mod uri;
 
+pub use explain::{Explainer, Explanation, HeldRole, Looked, NamedRule, Scopes, Thing, Verdict};
 pub use file::{MatchFile, MatchesFile, RoleFile, Scalar, ScopesFile, WhenFile};
 pub use guard::Authorize;
 pub use policy::Policy;
+pub use replay::{Replay, Replayed};
 pub use resolve::{PolicyFile, Surroundings};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -184,6 +184,8 @@ pub struct Live(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     endpoint: ArcSwap<Endpoint>,
+    /// What was served before under the rules that are still in force: streams that were begun there go on.
+    earlier: Mutex<Vec<Weak<dyn Views>>>,
     shared: Arc<dyn Shared>,
 }
 
@@ -197,7 +199,7 @@ impl Live {
     /// Serves an endpoint as one of the nodes that share `shared`.
     #[must_use]
     pub fn with_shared(endpoint: Endpoint, shared: Arc<dyn Shared>) -> Self {
-        Self(Arc::new(Inner { endpoint: ArcSwap::from_pointee(endpoint), shared }))
+        Self(Arc::new(Inner { endpoint: ArcSwap::from_pointee(endpoint), earlier: Mutex::default(), shared }))
     }
 
     /// Returns a guard on the endpoint, cheaper than a counted reference.
@@ -224,8 +226,8 @@ impl Live {
         let new = Arc::new(endpoint);
         let old = self.0.endpoint.swap(Arc::clone(&new));
         let has_other_rules = old.rules() != new.rules();
-        if let Some(views) = old.views.as_ref().filter(|_| has_other_rules) {
-            views.retire();
+        if let Some(views) = &old.views {
+            self.leave(views, has_other_rules);
         }
         let lists = [Change::Tools, Change::Prompts, Change::Resources];
         for (list, (before, after)) in
@@ -234,6 +236,16 @@ impl Live {
             if has_other_rules || before != &after {
                 self.announce(list);
             }
+        }
+    }
+
+    /// Remembers what is served no longer, or ends its streams and those of all before it.
+    fn leave(&self, views: &Arc<dyn Views>, has_other_rules: bool) {
+        let mut earlier = self.0.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|views| views.strong_count() > 0);
+        earlier.push(Arc::downgrade(views));
+        if has_other_rules {
+            earlier.drain(..).filter_map(|views| views.upgrade()).for_each(|views| views.retire());
         }
     }
 

@@ -1,6 +1,6 @@
 //! `trunkline call`: calls one tool of any MCP server and shows what it answers.
 
-mod arguments;
+pub(super) mod arguments;
 mod show;
 
 use std::process::ExitCode;

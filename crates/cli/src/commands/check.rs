@@ -133,8 +133,17 @@ impl Checked {
             problems.extend(found.map(|problem| Diagnostic::from_problem(problem, &document)));
         }
         problems.extend(assemble::clashes(&config.tools, &served, &document));
+        if let Ok(catalog) = assemble::catalog(&config.tools, &served, &lasting.sealer) {
+            let wrong = config.guards.policy.problems(&catalog);
+            problems.extend(wrong.into_iter().map(|problem| Diagnostic::from_problem(problem, &document)));
+        }
         problems.sort_by_key(|problem| problem.span.start);
         Ok(Self { document, problems, config, served, lasting })
+    }
+
+    /// Returns what the file says, and its connectors.
+    pub(super) fn into_parts(self) -> (Config, Vec<Served>, Arc<Sealer>) {
+        (self.config, self.served, self.lasting.sealer)
     }
 
     /// Returns what the command ends with.

@@ -12,6 +12,7 @@ mod init;
 mod keys;
 mod outage;
 mod pages;
+mod policy;
 mod reload;
 mod replicas;
 mod safety;

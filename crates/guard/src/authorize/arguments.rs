@@ -210,11 +210,6 @@ impl Taken {
         self.0.iter().map(|(name, argument)| (name.clone(), argument.form.arg_type())).collect()
     }
 
-    /// Returns the names.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
     /// Reads the arguments of a request, those that were left out with their defaults.
     ///
     /// # Errors

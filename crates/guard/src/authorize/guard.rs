@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::Method;
 use trunkline_service::endpoint::Views;
+use trunkline_service::file::Severity;
 use trunkline_service::{
     Answer, Authenticator, CacheScope, Caller, Catalog, Decided, Outcome, Request, Router, RouterOptions,
     ServerInfo, Service,
@@ -55,6 +56,14 @@ impl Authorize {
         options: RouterOptions,
     ) -> Self {
         let local = policy.local();
+        for wrong in policy.problems(&catalog).iter().filter(|problem| problem.severity == Severity::Wrong) {
+            // It is told by `check` with its place. Here it only never holds.
+            tracing::warn!(
+                condition = wrong.path.join("."),
+                "a condition of a role does not fit, so that it refuses every call: {}",
+                wrong.message
+            );
+        }
         let rules = Rules::new(policy, catalog);
         let mut options = options;
         let open = if rules.policy.has_roles() {

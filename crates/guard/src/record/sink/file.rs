@@ -132,15 +132,17 @@ impl FileSink {
             None => return Err(SinkError::unavailable("the audit record is not open").into()),
         };
         let gone = || {
-            let text = format!("the audit record `{}` was moved or removed", self.path.display());
+            let text = format!("the audit record `{}` was moved, removed or changed", self.path.display());
             WriteError::from(SinkError::unavailable(text))
         };
-        if !is_at(file, &self.path) {
+        if !is_at(file, &self.path) || length_of(file) != Some(*length) {
             return Err(gone());
         }
         if let Err(error) = file.write_all(batch.text()) {
             // What was written of it goes away again; where it does not, it is found when the file is opened again.
-            let _ = file.set_len(*length);
+            if length_of(file).is_some_and(|now| now > *length) {
+                let _ = file.set_len(*length);
+            }
             let text = format!("the audit record `{}` cannot be written", self.path.display());
             return Err(SinkError::unavailable(text).with_source(error).into());
         }
@@ -278,6 +280,10 @@ fn options() -> OpenOptions {
         options.mode(0o600);
     }
     options
+}
+
+fn length_of(file: &File) -> Option<u64> {
+    file.metadata().ok().map(|metadata| metadata.len())
 }
 
 /// Makes the name of a new file outlive the machine, where the system can.
