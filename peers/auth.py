@@ -44,6 +44,7 @@ def main():
         subjects = {"alice", "mona", "bob"} if peers else set()
         subjects |= {"robot", "forklift"} if hands else set()
         checks.append(("the audit record holds together", faults(world, lambda world: audit(world, subjects))))
+        checks.append(("the audit record is decided again", faults(world, lambda world: replay(world, len(hands)))))
     sys.exit(report(checks))
 
 
@@ -285,6 +286,17 @@ def audit(world, subjects):
     world.command(*verify, code=AUDIT_BROKEN)
     file.write_text("".join(whole.splitlines(keepends=True)[:-3]))
     world.command(*verify, code=AUDIT_BROKEN)
+    file.write_text(whole)
+
+
+def replay(world, hands):
+    """Under the roles of the file as it is now, all would be as it was but the calls that other roles had allowed."""
+    words = ("policy", "replay", "audit.jsonl", "--output", "json")
+    told = json.loads(world.command(*words, code=1 if hands else 0))
+    differing = [[group["thing"], group["calls"], group["after"]] for group in told["groups"]]
+    yield from differs("what differs", differing, [["tool `show_margins`", hands, "not there"]] if hands else [])
+    counts = {name: told[name] for name in ("undecided", "unreadable", "differing")}
+    yield from differs("the counts", counts, {"undecided": 0, "unreadable": 0, "differing": hands})
 
 
 # ---- how it is judged ----

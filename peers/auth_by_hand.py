@@ -305,6 +305,9 @@ def commands(hand):
     told = json.loads(world.command("call", world.url, "list_items", *with_token, stdin=f"Bearer {token}"))
     yield from differs("the rows", told["structuredContent"]["rows"], ITEMS)
     world.command("check")
+    explain = ("explain", "--token-file", "-", "--output", "json")
+    world.command(*explain, "list_items", stdin=token)
+    world.command(*explain, "show_margins", stdin=token, code=77)
 
 
 def session_theft(hand):
