@@ -33,8 +33,8 @@ const TICK: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The wait before a sink is tried again, at first; it doubles each time.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often a sink is tried again at the end.
-const LAST_TRIES: u32 = 10;
+/// How long the last lines may take.
+const LAST_WORD: Duration = Duration::from_secs(3);
 /// The longest wait before a sink is tried again.
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
@@ -259,8 +259,20 @@ impl Writer {
         tracing::info!(node = self.prover.node(), seq = head.seq, mac = %head.mac, "audit head");
     }
 
-    /// Writes what is left, and the last line.
+    /// Writes what is left and the last line, as far as that is possible within a few seconds.
     async fn end(mut self) {
+        let ended = tokio::time::timeout(LAST_WORD, self.last_lines()).await;
+        if ended.is_err() || !self.backlog.is_empty() {
+            self.state.lost.fetch_add(self.backlog.len() as u64, Ordering::Relaxed);
+            tracing::error!(
+                lines = self.backlog.len(),
+                "the end of the audit record is lost: it cannot be written"
+            );
+        }
+        self.tell_head();
+    }
+
+    async fn last_lines(&mut self) {
         self.queue.close();
         let mut lines = Vec::new();
         while let Some(line) = self.queue.recv().await {
@@ -271,26 +283,15 @@ impl Writer {
             done: None,
         });
         self.take(lines).await;
-        for _ in 0..LAST_TRIES {
-            if self.broken.is_none() {
-                break;
-            }
+        while self.broken.is_some() {
             tokio::time::sleep(RETRY).await;
             self.retry().await;
         }
-        if self.broken.is_none()
-            && self.fsync != Fsync::Never
+        if self.fsync != Fsync::Never
             && let Err(error) = self.sink.sync().await
         {
             self.broke(&error);
         }
-        if !self.backlog.is_empty() {
-            tracing::error!(
-                lines = self.backlog.len(),
-                "the end of the audit record is lost: it cannot be written"
-            );
-        }
-        self.tell_head();
     }
 }
 
