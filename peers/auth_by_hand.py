@@ -387,6 +387,34 @@ def seldom(hand):
 
 BY_HAND_NEW_KEYS = {"new keys": new_keys}
 BY_HAND_OLD_KEYS = {"old keys": old_keys}
+def new_roles(hand):
+    """The file says something else of a role: that holds at once for those who are there, in the sessions they have."""
+    file, token = hand.world.file, hand.machine()
+    headers, before = hand.open(token), file.read_text()
+    more = [*TOOLS["robot"], "show_margins"]
+    allow = 'allow = ["tools:list_items"]'
+    try:
+        with hand.listening(headers) as ended:
+            file.write_text(before.replace(allow, 'allow = ["tools:list_items", "tools:show_margins"]'))
+            since = time.time()
+            yield from differs("the list with more", eventually(lambda: listed(hand, headers), sorted(more)), sorted(more))
+            yield from differs("the call", hand.call(headers, "show_margins").status, 200)
+            yield from ended("its stream", since)
+    finally:
+        file.write_text(before)
+    yield from differs("the list as before", eventually(lambda: listed(hand, headers), TOOLS["robot"]), TOOLS["robot"])
+    told = hand.call(headers, "show_margins").message()
+    yield from differs("the call of what was taken away", "error" in told, True)
+
+
+def eventually(look, expected):
+    """Returns what is seen at last: the server looks at its file now and then."""
+    late = time.monotonic() + 5
+    while (found := look()) != expected and time.monotonic() < late:
+        time.sleep(0.05)
+    return found
+
+
 def away(hand):
     """The OAuth server does not answer: whoever it vouched for goes on, and who cannot be judged is told to come later."""
     world, known, opaque = hand.world, hand.machine(), hand.machine("quiet")
@@ -408,4 +436,4 @@ def away(hand):
     yield from differs("one to ask about, later", rows(hand.call(hand.open(opaque))), ITEMS)
 
 
-BY_HAND_ALONE = {"asked seldom": seldom, "OAuth server away": away}
+BY_HAND_ALONE = {"asked seldom": seldom, "new roles": new_roles, "OAuth server away": away}

@@ -197,9 +197,9 @@ class World:
     @contextmanager
     def server(self):
         self.make_shop()
-        file = self.folder / "trunkline.toml"
-        file.write_text(CONFIG.format(url=self.url, issuer=self.issuer, cached=CACHED_SECONDS))
-        command = [self.trunkline, "serve", "-c", str(file), "--listen", f"127.0.0.1:{self.port}"]
+        self.file = self.folder / "trunkline.toml"
+        self.file.write_text(CONFIG.format(url=self.url, issuer=self.issuer, cached=CACHED_SECONDS))
+        command = [self.trunkline, "serve", "-c", str(self.file), "--listen", f"127.0.0.1:{self.port}"]
         with open(self.folder / "log", "w+b") as log:
             server = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:

@@ -120,8 +120,11 @@ struct Whole {
     prompts: FxHashMap<Box<str>, u32>,
     resources: FxHashMap<Box<str>, u32>,
     /// What restrictions write their lists from: the texts of each list, by revision.
-    texts: [[OnceLock<Box<[Box<str>]>>; 4]; 4],
+    texts: [Texts; 4],
 }
+
+/// The texts of one list, by revision in the order of [`Revision::ALL`].
+type Texts = [OnceLock<Box<[Box<str>]>>; 4];
 
 /// Tools on one page of `tools/list`. Not every host asks for a second page.
 pub const PAGE_SIZE: usize = 250;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use trunkline_protocol::{Kind, Token, each, member};
+use trunkline_protocol::{Kind, Method, Token, each, member};
 use trunkline_service::PromptDefinition;
 use trunkline_service::expression::ArgType;
 use trunkline_service::request::Request;
@@ -39,9 +39,14 @@ enum Form {
     Any,
 }
 
-/// An argument that cannot be judged, by its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Misfit(pub(crate) String);
+/// The arguments of one call.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Read {
+    /// Those that could be read, with the defaults of those that were left out.
+    pub(crate) args: Map<String, Value>,
+    /// Those that are not what the schema says, or that conditions could not compare exactly: nothing is judged by them.
+    pub(crate) misfits: Vec<String>,
+}
 
 impl Form {
     /// Reads what a schema says, as far as it says it plainly.
@@ -210,68 +215,59 @@ impl Taken {
         self.0.iter().map(|(name, argument)| (name.clone(), argument.form.arg_type())).collect()
     }
 
-    /// Reads the arguments of a request, those that were left out with their defaults.
-    ///
-    /// # Errors
-    /// [`Misfit`] names the first one that is not what the schema says, or cannot be compared exactly.
-    pub(crate) fn read(&self, request: &Request) -> Result<Map<String, Value>, Misfit> {
-        if request.method() == trunkline_protocol::Method::CompletionComplete {
+    /// Returns the same for those arguments alone that conditions read.
+    pub(crate) fn only(mut self, read: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|name, _| read(name));
+        self
+    }
+
+    /// Reads the arguments of a request.
+    pub(crate) fn read(&self, request: &Request) -> Read {
+        if request.method() == Method::CompletionComplete {
             return self.completing(request);
         }
         self.read_raw(request.arguments())
     }
 
     /// Reads the arguments in a JSON object.
-    ///
-    /// # Errors
-    /// [`Misfit`], as of [`read`](Self::read).
-    pub(crate) fn read_raw(&self, object: &[u8]) -> Result<Map<String, Value>, Misfit> {
-        let mut args = Map::new();
-        let mut misfit = None;
-        each(object, |name, token| match self.value(name, token, object) {
-            Ok(Some(value)) => {
-                args.insert(name.to_owned(), value);
-            }
-            Ok(None) => {}
-            Err(wrong) => misfit = misfit.take().or(Some(wrong)),
-        });
-        match misfit {
-            Some(misfit) => Err(misfit),
-            None => Ok(self.with_defaults(args)),
-        }
-    }
-
-    fn value(&self, name: &str, token: Token, object: &[u8]) -> Result<Option<Value>, Misfit> {
-        // One that the schema does not have is none that a condition could name.
-        let Some(argument) = self.0.get(name) else { return Ok(None) };
-        if token.kind == Kind::Null {
-            return Ok(argument.nullable.then_some(Value::Null));
-        }
-        let raw = std::str::from_utf8(token.raw(object)).ok();
-        let value = raw.and_then(|raw| argument.form.read(raw));
-        value.map(Some).ok_or_else(|| Misfit(name.to_owned()))
-    }
-
-    fn with_defaults(&self, mut args: Map<String, Value>) -> Map<String, Value> {
+    pub(crate) fn read_raw(&self, object: &[u8]) -> Read {
+        let mut read = Read::default();
+        each(object, |name, token| self.take(name, token, object, &mut read));
         for (name, argument) in &self.0 {
-            if let Some(default) = argument.default.as_ref().filter(|_| !args.contains_key(name)) {
-                args.insert(name.clone(), default.clone());
+            let is_left_out = !read.args.contains_key(name) && !read.misfits.contains(name);
+            if let Some(default) = argument.default.as_ref().filter(|_| is_left_out) {
+                read.args.insert(name.clone(), default.clone());
             }
         }
-        args
+        read
+    }
+
+    fn take(&self, name: &str, token: Token, object: &[u8], read: &mut Read) {
+        // One that the schema does not have is none that a condition could name.
+        let Some(argument) = self.0.get(name) else { return };
+        let value = match token.kind {
+            // Where `null` is no value, it says the same as leaving the argument out.
+            Kind::Null if !argument.nullable => return,
+            Kind::Null => Some(Value::Null),
+            _ => std::str::from_utf8(token.raw(object)).ok().and_then(|raw| argument.form.read(raw)),
+        };
+        match value {
+            Some(value) => {
+                read.args.insert(name.to_owned(), value);
+            }
+            None => read.misfits.push(name.to_owned()),
+        }
     }
 
     /// What is known of the arguments while one of them is being completed.
-    fn completing(&self, request: &Request) -> Result<Map<String, Value>, Misfit> {
+    fn completing(&self, request: &Request) -> Read {
         let body = request.body();
         let context = request.param("context").raw(body);
-        let mut args = self.read_raw(member(context, "arguments").raw(context))?;
+        let mut read = self.read_raw(member(context, "arguments").raw(context));
         let argument = request.param("argument").raw(body);
         let name = member(argument, "name").text(argument).unwrap_or_default();
-        if let Some(value) = self.value(&name, member(argument, "value"), argument)? {
-            args.insert(name.into_owned(), value);
-        }
-        Ok(args)
+        self.take(&name, member(argument, "value"), argument, &mut read);
+        read
     }
 }
 
@@ -298,8 +294,11 @@ mod tests {
     }
 
     fn read(object: &str) -> Result<Value, String> {
-        let read = taken().read_raw(object.as_bytes()).map_err(|misfit| misfit.0)?;
-        Ok(Value::Object(read.into_iter().filter(|(name, _)| object.contains(name.as_str())).collect()))
+        let read = taken().read_raw(object.as_bytes());
+        match read.misfits.into_iter().next() {
+            Some(misfit) => Err(misfit),
+            None => Ok(read.args.into_iter().filter(|(name, _)| object.contains(name.as_str())).collect()),
+        }
     }
 
     #[test]
@@ -322,15 +321,15 @@ mod tests {
         ] {
             assert_eq!(read(sent), Ok(read_as), "{sent}");
         }
-        let escaped = taken().read_raw(br#"{"am\u006funt": 5}"#).unwrap();
-        assert_eq!(escaped["amount"], json!(5.0));
+        let escaped = taken().read_raw(br#"{"am\u006funt": 5}"#);
+        assert_eq!(escaped.args["amount"], json!(5.0));
     }
 
     #[test]
     fn what_is_left_out_has_its_default_and_so_has_null_where_it_says_the_same() {
-        assert_eq!(Value::Object(taken().read_raw(b"{}").unwrap()), json!({ "count": 10, "note": "x" }));
-        let null = taken().read_raw(br#"{"count":null,"name":null,"note":null}"#).unwrap();
-        assert_eq!(Value::Object(null), json!({ "note": null, "count": 10 }));
+        assert_eq!(Value::Object(taken().read_raw(b"{}").args), json!({ "count": 10, "note": "x" }));
+        let null = taken().read_raw(br#"{"count":null,"name":null,"note":null}"#);
+        assert_eq!(Value::Object(null.args), json!({ "note": null, "count": 10 }));
     }
 
     #[test]

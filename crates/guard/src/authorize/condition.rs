@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use trunkline_service::Caller;
 use trunkline_service::expression::{ArgType, Expected, Expression, ExpressionError, Scope};
 
+use super::arguments::Read;
 use super::policy::ConditionText;
 
 /// The conditions of one role, all of which must hold.
@@ -43,21 +44,11 @@ impl Conditions {
     }
 
     /// Tells whether all hold, and adds how each came out to `outcomes`; without them, it ends at the first that does not.
-    pub(crate) fn hold(
-        &self,
-        args: &Map<String, Value>,
-        caller: &Caller,
-        mut outcomes: Option<&mut Outcomes>,
-    ) -> bool {
+    pub(crate) fn hold(&self, read: &Read, caller: &Caller, mut outcomes: Option<&mut Outcomes>) -> bool {
         let mut all = true;
         for condition in &self.0 {
-            let outcome = condition.expression.as_ref().and_then(|expression| {
-                match expression.evaluate(args, caller) {
-                    Ok(Value::Bool(truth)) => Some(truth),
-                    // `null` is no answer either.
-                    Ok(_) | Err(_) => None,
-                }
-            });
+            let outcome =
+                condition.expression.as_ref().and_then(|expression| evaluate(expression, read, caller).ok());
             all &= outcome == Some(true);
             match &mut outcomes {
                 Some(outcomes) => outcomes.push((Arc::clone(&condition.id), outcome)),
@@ -68,8 +59,28 @@ impl Conditions {
         all
     }
 
-    /// Says of each that it could not be evaluated.
-    pub(crate) fn unknown(&self, outcomes: &mut Outcomes) {
-        outcomes.extend(self.0.iter().map(|condition| (Arc::clone(&condition.id), None)));
+    /// Tells whether one of them reads that argument.
+    pub(crate) fn read(&self, name: &str) -> bool {
+        self.0.iter().filter_map(|condition| condition.expression.as_ref()).any(|one| reads(one, name))
+    }
+}
+
+fn reads(expression: &Expression, name: &str) -> bool {
+    expression.uses_args().any(|used| used == name)
+}
+
+/// Evaluates a condition.
+///
+/// # Errors
+/// Why it comes to no truth value, without any value.
+pub(crate) fn evaluate(expression: &Expression, read: &Read, caller: &Caller) -> Result<bool, String> {
+    if let Some(misfit) = read.misfits.iter().find(|misfit| reads(expression, misfit)) {
+        return Err(format!("`{misfit}` is not of the kind that the schema says, or has too many digits"));
+    }
+    match expression.evaluate(&read.args, caller) {
+        Ok(Value::Bool(truth)) => Ok(truth),
+        // `null` is no answer either.
+        Ok(_) => Err("it comes to no truth value".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }

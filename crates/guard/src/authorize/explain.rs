@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 use trunkline_service::catalog::{PromptDefinition, ToolDefinition};
 use trunkline_service::{Caller, Catalog, Proof, nearest};
 
-use super::arguments::{Misfit, Taken};
-use super::condition::compile;
+use super::arguments::{Read, Taken};
+use super::condition::{compile, evaluate};
 use super::gate::missing;
 use super::pattern::Kind;
 use super::policy::{Match, Policy, Role, Rule};
@@ -234,7 +233,7 @@ impl Explainer {
         let near = nearest(name, names).map(|near| format!("`{near}` exists; did you mean that?"));
         let roles = self.policy().roles_of(caller);
         let found = Found { kind: thing.kind(), name, template: None, taken: Taken::default() };
-        let args = Ok(Map::new());
+        let args = Read::default();
         Explanation {
             verdict: Verdict::Unknown,
             rule: String::new(),
@@ -374,9 +373,7 @@ impl Found<'_> {
     }
 }
 
-type Args = Result<Map<String, Value>, Misfit>;
-
-fn held(rules: &Rules, role: &Role, caller: &Caller, found: &Found<'_>, args: &Args) -> HeldRole {
+fn held(rules: &Rules, role: &Role, caller: &Caller, found: &Found<'_>, args: &Read) -> HeldRole {
     let (allow, deny) = found.first(rules, role);
     let (allow, deny) = (allow.map(named), deny.map(named));
     let conditions = match &allow {
@@ -393,18 +390,14 @@ fn held(rules: &Rules, role: &Role, caller: &Caller, found: &Found<'_>, args: &A
     HeldRole { name: role.name.to_string(), from: from(role, caller), allow, deny, conditions }
 }
 
-fn look(text: &str, caller: &Caller, found: &Found<'_>, args: &Args) -> (Option<bool>, Option<String>) {
+fn look(text: &str, caller: &Caller, found: &Found<'_>, args: &Read) -> (Option<bool>, Option<String>) {
     let expression = match compile(text, &found.taken.types()) {
         Ok(expression) => expression,
         Err(error) => return (None, Some(error.message)),
     };
-    match args.as_ref().map(|args| expression.evaluate(args, caller)) {
-        Ok(Ok(Value::Bool(truth))) => (Some(truth), None),
-        Ok(Ok(_)) => (None, Some("it comes to no truth value".to_owned())),
-        Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(Misfit(name)) => {
-            (None, Some(format!("`{name}` is not of the kind that the schema says, or has too many digits")))
-        }
+    match evaluate(&expression, args, caller) {
+        Ok(truth) => (Some(truth), None),
+        Err(error) => (None, Some(error)),
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
 use trunkline_protocol::Method;
 use trunkline_service::catalog::Gate;
 use trunkline_service::{Caller, Decided, Failure, FailureKind, Outcome, Reply, Request};
 
-use super::arguments::{Misfit, Taken};
+use super::arguments::{Read, Taken};
 use super::condition::{Conditions, Outcomes};
 
 /// One rule that allows a thing.
@@ -44,8 +43,8 @@ pub(crate) fn missing(scopes: &[Box<str>], caller: &Caller) -> Vec<Box<str>> {
 enum Judged<'g> {
     /// This rule allows it.
     By(&'g Arc<str>),
-    /// No rule does.
-    No(Option<Misfit>),
+    /// No rule does; an argument was not what the schema says.
+    No(Option<String>),
 }
 
 impl RoleGate {
@@ -58,36 +57,17 @@ impl RoleGate {
         if let Some(way) = self.free() {
             return Judged::By(&way.rule);
         }
-        let args = match &self.taken {
-            Some(taken) => taken.read(request),
-            None => Ok(Map::new()),
-        };
-        match args {
-            Ok(args) => match self.held(&args, request.caller(), outcomes) {
-                Some(way) => Judged::By(&way.rule),
-                None => Judged::No(None),
-            },
-            Err(misfit) => {
-                if let Some(outcomes) = outcomes {
-                    self.ways
-                        .iter()
-                        .filter_map(|way| way.conditions.as_ref())
-                        .for_each(|all| all.unknown(outcomes));
-                }
-                Judged::No(Some(misfit))
-            }
+        let read = self.taken.as_ref().map(|taken| taken.read(request)).unwrap_or_default();
+        match self.held(&read, request.caller(), outcomes) {
+            Some(way) => Judged::By(&way.rule),
+            None => Judged::No(read.misfits.into_iter().next()),
         }
     }
 
     /// The first rule whose conditions hold.
-    fn held(
-        &self,
-        args: &Map<String, Value>,
-        caller: &Caller,
-        mut outcomes: Option<&mut Outcomes>,
-    ) -> Option<&Way> {
+    fn held(&self, read: &Read, caller: &Caller, mut outcomes: Option<&mut Outcomes>) -> Option<&Way> {
         self.ways.iter().find(|way| {
-            way.conditions.as_ref().is_none_or(|all| all.hold(args, caller, outcomes.as_deref_mut()))
+            way.conditions.as_ref().is_none_or(|all| all.hold(read, caller, outcomes.as_deref_mut()))
         })
     }
 
@@ -103,9 +83,9 @@ impl RoleGate {
     }
 
     /// What a caller reads whom conditions refused.
-    fn refusal(&self, method: Method, misfit: Option<Misfit>) -> Outcome {
+    fn refusal(&self, method: Method, misfit: Option<String>) -> Outcome {
         let text = match misfit {
-            Some(Misfit(name)) => format!(
+            Some(name) => format!(
                 "whether this is allowed depends on `{name}`, whose value is not of the kind that the schema says, or has too \
                  many digits; send it as the schema says"
             ),
@@ -164,6 +144,6 @@ impl Gate for RoleGate {
 
     fn tells(&self, caller: &Caller) -> bool {
         let scoped = self.scopes.as_ref().is_none_or(|scopes| missing(scopes, caller).is_empty());
-        scoped && (self.ways.is_empty() || self.held(&Map::new(), caller, None).is_some())
+        scoped && (self.ways.is_empty() || self.held(&Read::default(), caller, None).is_some())
     }
 }

@@ -127,7 +127,7 @@ impl Search {
     /// Adds the states that one symbol leads to.
     fn follow(&self, state: &State, at: At, symbol: &str, all: &mut Vec<State>) {
         // A rule denies whatever query or fragment follows what it denies.
-        if matches!(symbol, "?" | "#") && self.is_denied(state) {
+        if state.spelling.ends_before(symbol) && self.is_denied(state) {
             return;
         }
         let Some((spelling, loosely)) = state.spelling.read(symbol) else { return };
@@ -344,6 +344,7 @@ enum Spelling {
     /// In a segment of the path, behind a slash or not.
     Path(Dots, bool),
     Query,
+    Fragment,
 }
 
 /// What a segment is so far.
@@ -373,8 +374,17 @@ impl Spelling {
     fn may_end(self) -> bool {
         match self {
             Self::Scheme { .. } => false,
-            Self::Start(_) | Self::Query => true,
+            Self::Start(_) | Self::Query | Self::Fragment => true,
             Self::Authority(dots) | Self::Path(dots, _) => dots.is_segment(),
+        }
+    }
+
+    /// Tells whether the path, or the query, ends before that symbol.
+    fn ends_before(self, symbol: &str) -> bool {
+        match symbol {
+            "?" => !matches!(self, Self::Query | Self::Fragment),
+            "#" => self != Self::Fragment,
+            _ => false,
         }
     }
 
@@ -382,7 +392,8 @@ impl Spelling {
     fn read(self, symbol: &str) -> Option<(Self, &str)> {
         let is_slash = matches!(symbol, "/" | "%2F" | "%5C");
         let path = |dots: Dots, behind_slash: bool| match symbol {
-            "?" | "#" => dots.is_segment().then_some((Self::Query, symbol)),
+            "?" => dots.is_segment().then_some((Self::Query, symbol)),
+            "#" => dots.is_segment().then_some((Self::Fragment, symbol)),
             _ if is_slash => {
                 let loosely = if behind_slash && dots == Dots::Empty { "" } else { "/" };
                 dots.is_segment().then_some((Self::Path(Dots::Empty, true), loosely))
@@ -405,12 +416,14 @@ impl Spelling {
             Self::Start(_) => path(Dots::Empty, true),
             Self::Authority(dots) => match symbol {
                 "/" => dots.is_segment().then_some((Self::Path(Dots::Empty, true), symbol)),
-                "?" | "#" => dots.is_segment().then_some((Self::Query, symbol)),
+                "?" => dots.is_segment().then_some((Self::Query, symbol)),
+                "#" => dots.is_segment().then_some((Self::Fragment, symbol)),
                 _ if is_slash => dots.is_segment().then_some((Self::Authority(Dots::Empty), "/")),
                 _ => Some((Self::Authority(dots.and(symbol)), symbol)),
             },
             Self::Path(dots, behind_slash) => path(dots, behind_slash),
-            Self::Query => Some((Self::Query, symbol)),
+            Self::Query if symbol == "#" => Some((Self::Fragment, symbol)),
+            Self::Query | Self::Fragment => Some((self, symbol)),
         }
     }
 }

@@ -22,8 +22,11 @@ use super::uri;
 pub(crate) struct Rules {
     pub(crate) policy: Arc<Policy>,
     pub(crate) catalog: Arc<Catalog>,
-    compiled: Mutex<FxHashMap<(Box<str>, Types), Arc<Conditions>>>,
+    compiled: Mutex<Compiled>,
 }
+
+/// Conditions by their role and the types of the arguments that they are compiled for.
+type Compiled = FxHashMap<(Box<str>, Types), Arc<Conditions>>;
 
 /// The types of arguments, as a key.
 type Types = Vec<(String, String)>;
@@ -47,6 +50,11 @@ impl Rules {
     /// Returns the roles of those names that the file declares, in its order.
     pub(crate) fn roles(&self, names: &[Box<str>]) -> Vec<&Role> {
         self.policy.roles().iter().filter(|role| names.contains(&role.name)).collect()
+    }
+
+    fn numbers(&self, names: &[Box<str>]) -> Box<[usize]> {
+        let roles = self.policy.roles().iter().enumerate();
+        roles.filter(|(_, role)| names.contains(&role.name)).map(|(number, _)| number).collect()
     }
 
     /// Returns what stands before each thing where the file declares no roles; `None` when nothing does.
@@ -95,7 +103,7 @@ impl Rules {
             self.admission(&said, None, &Taken::default, &mut shared)
         });
         let templates = templates.collect();
-        let judge = UriJudge { rules: Arc::clone(self), names: names.into() };
+        let judge = UriJudge { rules: Arc::clone(self), roles: self.numbers(names) };
         Restriction { tools, prompts, resources, templates, uris: Some(Arc::new(judge)) }
     }
 
@@ -133,11 +141,15 @@ impl Rules {
                 .then(|| self.compiled(role, &types)),
             message: role.message.clone(),
         };
-        let ways = match free {
+        let ways: Box<[Way]> = match free {
             Some(free) => [way(free)].into(),
             None => rules.iter().map(way).collect(),
         };
-        Admission::Guarded(Arc::new(RoleGate { scopes, ways, taken: taken.map(Arc::new) }))
+        let read = |name: &str| {
+            ways.iter().filter_map(|way| way.conditions.as_ref()).any(|conditions| conditions.read(name))
+        };
+        let taken = taken.map(|taken| Arc::new(taken.only(read)));
+        Admission::Guarded(Arc::new(RoleGate { scopes, ways, taken }))
     }
 
     /// Returns the conditions of a role for arguments of those types, compiled once.
@@ -175,9 +187,7 @@ pub(crate) fn said<'r>(roles: &[&'r Role], kind: Kind, name: &str) -> Said<'r> {
 pub(crate) fn said_of_uri<'r>(roles: &[&'r Role], canonical: &str) -> Said<'r> {
     let loose = uri::loosely_read(canonical);
     for reading in [Some(canonical), loose.as_deref()].into_iter().flatten() {
-        let ends = reading.char_indices().filter(|(_, letter)| matches!(letter, '?' | '#')).map(|(at, _)| at);
-        for end in ends.chain([reading.len()]) {
-            let part = reading.get(..end).unwrap_or_default();
+        for part in uri::parts_of(reading) {
             if let Some(rule) = roles.iter().find_map(|role| Role::first(&role.deny, Kind::Resources, part)) {
                 return Said::Denied(rule);
             }
@@ -190,7 +200,8 @@ pub(crate) fn said_of_uri<'r>(roles: &[&'r Role], canonical: &str) -> Said<'r> {
 #[derive(Debug)]
 struct UriJudge {
     rules: Arc<Rules>,
-    names: Box<[Box<str>]>,
+    /// By their numbers in the policy.
+    roles: Box<[usize]>,
 }
 
 impl Uris for UriJudge {
@@ -199,7 +210,9 @@ impl Uris for UriJudge {
     }
 
     fn admission(&self, canonical: &str) -> Admission {
-        let said = said_of_uri(&self.rules.roles(&self.names), canonical);
+        let all = self.rules.policy.roles();
+        let roles: Vec<&Role> = self.roles.iter().filter_map(|number| all.get(*number)).collect();
+        let said = said_of_uri(&roles, canonical);
         self.rules.admission(&said, None, &Taken::default, &mut FxHashMap::default())
     }
 }

@@ -10,7 +10,10 @@ pub(crate) const MAX_SETS: u32 = 4096;
 /// The number of every set that came when all numbers were taken: it says nothing, the names are looked at.
 pub(crate) const UNNUMBERED: u32 = u32::MAX;
 
-static SETS: LazyLock<Mutex<FxHashMap<Box<[Box<str>]>, u32>>> = LazyLock::new(Mutex::default);
+static SETS: LazyLock<Mutex<Sets>> = LazyLock::new(Mutex::default);
+
+/// The number of each set.
+type Sets = FxHashMap<Box<[Box<str>]>, u32>;
 
 /// Returns the number of a set of roles, given in one order always; 0 for the empty one.
 pub(crate) fn number(roles: &[Box<str>]) -> u32 {

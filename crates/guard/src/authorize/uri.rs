@@ -144,6 +144,14 @@ pub(crate) fn loosely_read(canonical: &str) -> Option<String> {
     Some(out)
 }
 
+/// Returns a URI, and what of it stands before its query and before its fragment.
+pub(crate) fn parts_of(uri: &str) -> impl Iterator<Item = &str> {
+    let fragment = uri.find('#');
+    let before_fragment = fragment.map_or(uri, |at| uri.get(..at).unwrap_or_default());
+    let query = before_fragment.find('?').and_then(|at| before_fragment.get(..at));
+    [Some(uri), fragment.map(|_| before_fragment), query].into_iter().flatten()
+}
+
 /// Where the path begins: behind the authority, if there is one.
 fn path_start(path: &str) -> usize {
     let Some((scheme, rest)) = path.split_once(':') else { return 0 };
@@ -229,6 +237,15 @@ mod tests {
             let once = canonical(uri).unwrap().into_owned();
             assert_eq!(canonical(&once).as_deref(), Some(&*once), "{uri}");
         }
+    }
+
+    #[test]
+    fn a_uri_is_looked_at_with_and_without_what_follows_its_path() {
+        let parts = |uri| parts_of(uri).collect::<Vec<_>>().join(" ");
+        assert_eq!(parts("x://a"), "x://a");
+        assert_eq!(parts("x://a?b?c"), "x://a?b?c x://a");
+        assert_eq!(parts("x://a#b?c#d"), "x://a#b?c#d x://a");
+        assert_eq!(parts("x://a?b#c"), "x://a?b#c x://a?b x://a");
     }
 
     #[test]

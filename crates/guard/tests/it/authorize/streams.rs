@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use trunkline_guard::authorize::Authorize;
 use trunkline_protocol::Method;
 use trunkline_service::authenticate::{Authenticator, Credentials, Denied, DeniedKind};
@@ -50,10 +51,8 @@ async fn nothing_is_told_of_what_is_denied_also_where_it_stands_under_what_was_a
     let (request, mut events, closing) =
         streamed(&ann, Method::SubscriptionsListen, json!({ "notifications": filter }));
     let guard = Arc::clone(&world.guard);
-    let stream =
-        tokio_util::task::AbortOnDropHandle::new(tokio::task::spawn(
-            async move { guard.call(request).await },
-        ));
+    let mut streams = JoinSet::new();
+    streams.spawn(async move { guard.call(request).await });
     let agreed = next(&mut events).await;
     assert_eq!(
         agreed["params"]["notifications"],
@@ -67,7 +66,7 @@ async fn nothing_is_told_of_what_is_denied_also_where_it_stands_under_what_was_a
     assert_eq!(next(&mut events).await["params"]["uri"], "x://dir/open");
     assert_eq!(next(&mut events).await["params"]["uri"], "x://t/7");
     closing.cancel();
-    assert!(stream.await.unwrap().is_ok());
+    assert!(streams.join_next().await.unwrap().unwrap().is_ok());
 }
 
 /// Ends every proof when it is told to.
