@@ -113,7 +113,7 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// Makes a prover; `node` has only characters that JSON does not escape.
+    /// Makes a prover; `node` is 1 to 64 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`.
     #[must_use]
     pub fn new(key: AuditKey, node: &str) -> Self {
         Self { key, node: node.into() }
@@ -201,7 +201,7 @@ impl<'a> Sealed<'a> {
         let seq = std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()?;
         let rest = rest.get(digits..)?.strip_prefix(br#","node":""#)?;
         let end = rest.iter().position(|byte| *byte == b'"')?;
-        let node = std::str::from_utf8(rest.get(..end)?).ok()?;
+        let node = std::str::from_utf8(rest.get(..end)?).ok().filter(|node| is_node(node))?;
         Some(Self { text, seq, node, mac })
     }
 
@@ -222,6 +222,12 @@ impl<'a> Sealed<'a> {
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         rest.get(digits + br#","node":"""#.len() + self.node.len() + 1..)
     }
+}
+
+/// Tells whether a text is the name of a node: 1 to 64 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`.
+pub(super) fn is_node(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
 use trunkline_service::file::{DurationText, Problem, SizeText};
 
-use super::chain::AuditKey;
+use super::chain::{AuditKey, is_node};
 use super::sink::file::Rotation;
 
 /// `[audit]` as written in the file.
@@ -242,11 +242,6 @@ impl AuditFile {
 
 /// The least size of a file, in bytes.
 const MIN_ROTATE: u64 = 64 * 1024;
-
-fn is_node(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=64).contains(&text.len()) && text.bytes().all(fits)
-}
 
 /// The name of the machine; `local` where it has none that fits.
 fn host_name() -> Box<str> {

@@ -93,9 +93,10 @@ impl Recorder {
         let (state, stopping) = (Arc::<State>::default(), CancellationToken::new());
         let (opened, is_open) = oneshot::channel();
         let writer = Writer::new(audit, sink, queue, Arc::clone(&state), stopping.clone());
+        let ended = Ended(Arc::clone(&state));
         let thread = std::thread::Builder::new()
             .name("trunkline-audit".to_owned())
-            .spawn(move || run(writer, opened))
+            .spawn(move || run(writer, opened, ended))
             .map_err(|error| StartError::Thread(Some(error)))?;
         match is_open.await {
             Ok(Ok(())) => {}
@@ -277,8 +278,17 @@ impl fmt::Debug for Recorder {
     }
 }
 
+/// Notes that nothing is written any more when the thread ends, be it by a panic.
+struct Ended(Arc<State>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.is_broken.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The writer's thread: a runtime of its own, so that sinks may wait for sockets and nothing else waits for them.
-fn run(mut writer: Writer, opened: oneshot::Sender<Result<(), StartError>>) {
+fn run(mut writer: Writer, opened: oneshot::Sender<Result<(), StartError>>, _ended: Ended) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -166,16 +166,16 @@ impl Verifier {
 
     fn line(&mut self, at: Place<'_>, line: &Sealed<'_>, text: &[u8], broken: Option<Broken>) {
         self.report.lines += 1;
-        let is_known = self.nodes.contains_key(line.node);
-        if !is_known && self.nodes.len() >= MAX_NODES {
-            return self.not_lines(at.file, Some(Broken { line: at.line, count: 1, ..Broken::default() }));
+        if !self.nodes.contains_key(line.node) {
+            if self.nodes.len() >= MAX_NODES {
+                return self
+                    .not_lines(at.file, Some(Broken { line: at.line, count: 1, ..Broken::default() }));
+            }
+            let prover = Prover::new(self.key.clone(), line.node);
+            let node = Node { prover, chain: ChainState::default(), report: NodeReport::new(line.node) };
+            self.nodes.insert(line.node.into(), node);
         }
-        let key = &self.key;
-        let node = self.nodes.entry(line.node.into()).or_insert_with(|| Node {
-            prover: Prover::new(key.clone(), line.node),
-            chain: ChainState::default(),
-            report: NodeReport::new(line.node),
-        });
+        let Some(node) = self.nodes.get_mut(line.node) else { return };
         let found = node.chain.follow(&node.prover, line);
         if self.last.0 != line.node {
             line.node.clone_into(&mut self.last.0);

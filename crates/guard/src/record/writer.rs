@@ -23,6 +23,8 @@ use super::time;
 const MAX_LINES: usize = 4096;
 /// Most lines that are kept while the sink takes none.
 const MAX_BACKLOG: usize = 8192;
+/// Most bytes of them.
+const MAX_HELD: usize = 16 * 1024 * 1024;
 /// How long lines of the fast mode are gathered; with the write they are out within 100 ms.
 const GATHER: Duration = Duration::from_millis(40);
 /// How often is looked at what is due.
@@ -31,8 +33,8 @@ const TICK: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The wait before a sink is tried again, at first; it doubles each time.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often a sink is tried again at the end.
-const LAST_TRIES: u32 = 10;
+/// How long the last lines may take.
+const LAST_WORD: Duration = Duration::from_secs(3);
 /// The longest wait before a sink is tried again.
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
@@ -66,6 +68,8 @@ pub(super) struct Writer {
     news: Option<News>,
     /// Lines that are not surely written.
     backlog: Vec<Pending>,
+    /// How many bytes of them were added while nothing could be written.
+    held: usize,
     broken: Option<Broken>,
     /// Something was written since the last synchronisation, which is due then.
     unsynced: Option<Instant>,
@@ -119,6 +123,7 @@ impl Writer {
             sure: 0,
             news: None,
             backlog: Vec::new(),
+            held: 0,
             broken: None,
             unsynced: None,
             next_head: now + MINUTE,
@@ -172,10 +177,10 @@ impl Writer {
     }
 
     async fn take(&mut self, lines: Vec<Pending>) {
-        self.backlog.extend(lines);
         if self.broken.is_some() {
-            return self.hold();
+            return lines.into_iter().for_each(|line| self.hold(line));
         }
+        self.backlog.extend(lines);
         if self.backlog.is_empty() && self.news.is_none() {
             return;
         }
@@ -189,15 +194,18 @@ impl Writer {
         }
     }
 
-    /// Lets callers know that their lines are not written, and keeps as many of those as there is room for.
-    fn hold(&mut self) {
-        for pending in &mut self.backlog {
+    /// Keeps a line that cannot be written now, if there is room, and lets its caller know.
+    fn hold(&mut self, mut pending: Pending) {
+        if let Some(done) = pending.done.take() {
             // A caller that has left needs no answer.
-            let _ = pending.done.take().map(|done| done.send(false));
+            let _ = done.send(false);
         }
-        let lost = self.backlog.len().saturating_sub(MAX_BACKLOG);
-        self.backlog.truncate(MAX_BACKLOG);
-        self.state.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        if self.backlog.len() < MAX_BACKLOG && self.held < MAX_HELD {
+            self.held += pending.line.len();
+            self.backlog.push(pending);
+        } else {
+            self.state.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     async fn tick(&mut self) {
@@ -251,8 +259,20 @@ impl Writer {
         tracing::info!(node = self.prover.node(), seq = head.seq, mac = %head.mac, "audit head");
     }
 
-    /// Writes what is left, and the last line.
+    /// Writes what is left and the last line, as far as that is possible within a few seconds.
     async fn end(mut self) {
+        let ended = tokio::time::timeout(LAST_WORD, self.last_lines()).await;
+        if ended.is_err() || !self.backlog.is_empty() {
+            self.state.lost.fetch_add(self.backlog.len() as u64, Ordering::Relaxed);
+            tracing::error!(
+                lines = self.backlog.len(),
+                "the end of the audit record is lost: it cannot be written"
+            );
+        }
+        self.tell_head();
+    }
+
+    async fn last_lines(&mut self) {
         self.queue.close();
         let mut lines = Vec::new();
         while let Some(line) = self.queue.recv().await {
@@ -263,27 +283,15 @@ impl Writer {
             done: None,
         });
         self.take(lines).await;
-        for _ in 0..LAST_TRIES {
-            if self.broken.is_none() {
-                break;
-            }
+        while self.broken.is_some() {
             tokio::time::sleep(RETRY).await;
             self.retry().await;
         }
-        if self.broken.is_none()
-            && self.fsync != Fsync::Never
+        if self.fsync != Fsync::Never
             && let Err(error) = self.sink.sync().await
         {
             self.broke(&error);
         }
-        self.hold();
-        if !self.backlog.is_empty() {
-            tracing::error!(
-                lines = self.backlog.len(),
-                "the end of the audit record is lost: it cannot be written"
-            );
-        }
-        self.tell_head();
     }
 }
 
@@ -425,7 +433,11 @@ impl Writer {
         tracing::error!("the audit record cannot be written: {}", Chain(error));
         let since = SystemTime::now();
         self.broken = Some(Broken { since, retry: now + RETRY, wait: RETRY, next_log: now + MINUTE });
-        self.hold();
+        self.held = 0;
+        // The first of them may be written already, so that their order stays.
+        for pending in std::mem::take(&mut self.backlog) {
+            self.hold(pending);
+        }
     }
 
     /// Tries whether the sink takes lines again.

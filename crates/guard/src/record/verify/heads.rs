@@ -11,8 +11,8 @@ use crate::record::read::BoundedLines;
 
 /// What the log says in front of a head.
 const MESSAGE: &str = "audit head";
-/// Most heads that are kept, the latest ones: one a minute for some years.
-const MAX_HEADS: usize = 2_000_000;
+/// Most heads that are kept, of each node the latest: one a minute for two years.
+const MAX_HEADS: usize = 1_000_000;
 
 /// Lines that a record must have, as a log shows them.
 #[derive(Debug, Default)]
@@ -70,10 +70,13 @@ impl Heads {
 
     /// Expects that line.
     pub fn add(&mut self, node: &str, seq: u64, mac: Mac) {
-        if self.count >= MAX_HEADS {
-            return;
+        let heads = self.nodes.entry(node.into()).or_default();
+        if self.count >= MAX_HEADS
+            && let Some((_, oldest)) = heads.pop_first()
+        {
+            self.count -= oldest.len();
         }
-        let expected = self.nodes.entry(node.into()).or_default().entry(seq).or_default();
+        let expected = heads.entry(seq).or_default();
         if expected.iter().all(|known| known.mac != mac) {
             expected.push(Expected { mac, is_there: false });
             self.count += 1;

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Write as _};
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use trunkline_guard::record::sink::file::{FileSink, Rotation, files};
+use trunkline_guard::record::sink::stream::Stream;
 use trunkline_guard::record::sink::{Batch, Found, Sink, SinkError, WriteError};
 use trunkline_guard::record::verify::{FindingKind, Verifier};
 use trunkline_guard::record::{Audit, AuditKey, Mode, OnFailure, Prover, Recorder};
@@ -116,6 +117,57 @@ async fn whatever_fails_an_answered_call_has_one_line_and_the_record_is_whole() 
         }
     }
     assert!(torn > 0, "no write was cut short");
+}
+
+/// An output that takes half of what it is given, or nothing at all, one time of five.
+#[derive(Clone, Default)]
+struct Choppy {
+    out: Arc<Mutex<Vec<u8>>>,
+    dice: u64,
+}
+
+impl Write for Choppy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let part = match (self.dice >> 33) % 10 {
+            0 => return Err(io::ErrorKind::BrokenPipe.into()),
+            1..4 => usize::try_from(self.dice >> 35).unwrap() % bytes.len(),
+            // All but the line break at the end.
+            4 => bytes.len() - 1,
+            _ => bytes.len(),
+        };
+        self.out.lock().unwrap().extend_from_slice(&bytes[..part]);
+        if part == 0 { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(part) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stream_that_takes_only_parts_is_a_whole_record_too() {
+    for seed in 1..4 {
+        let folder = Folder::new();
+        let out = Choppy { dice: seed, ..Choppy::default() };
+        let sink = Box::new(Stream::new(out.clone()));
+        let recorder = Recorder::start(&folder.audit(), sink).await.unwrap();
+        let answered = call_until_done(&recorder).await;
+        super::support::eventually("it works", || recorder.is_working()).await;
+        recorder.stop().await;
+        let text = out.out.lock().unwrap().clone();
+        let mut verifier = Verifier::new(AuditKey::new(&KEY), true);
+        verifier.read("out", text.as_slice()).unwrap();
+        let report = verifier.finish();
+        assert!(report.is_whole(), "seed {seed}: {:#?}", report.problems);
+        let text = String::from_utf8(text).unwrap();
+        let whole = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let ids: Vec<_> = whole.filter_map(|line| line["request"].as_str().map(str::to_owned)).collect();
+        for id in answered {
+            let id = format!("{id:016x}");
+            assert_eq!(ids.iter().filter(|known| **known == id).count(), 1, "seed {seed}: {id}");
+        }
+    }
 }
 
 /// Makes calls from several callers, as long as it takes; the numbers of those that were answered.
