@@ -78,7 +78,7 @@ impl Supervisor {
         let mut lasting = Lasting::new(sealer);
         let audit = said.audit.as_ref().map(|recording| recording.print.clone());
         if let Some(recording) = &said.audit {
-            match guards::start_record(&recording.audit, &served).await {
+            match Box::pin(guards::start_record(&recording.audit, &served)).await {
                 Ok(recorder) => lasting.recorder = Some(recorder),
                 Err(error) => {
                     return Err((
@@ -89,7 +89,7 @@ impl Supervisor {
             }
         }
         let guards = match edge {
-            Edge::Http(_) => Guards::new(said, &server, &served, None).await,
+            Edge::Http(_) => Box::pin(Guards::new(said, &server, &served, None)).await,
             // Over stdio it is the local user who asks.
             Edge::Stdio => Guards::local(said.policy),
         };
@@ -246,7 +246,7 @@ impl Supervisor {
         self.keep_what_needs_a_restart(&mut server, &config.admin, config.guards.audit.as_ref());
         let said = std::mem::take(&mut config.guards);
         let guards = match self.edge {
-            Edge::Http(_) => Guards::new(said, &server, &served, Some(&self.guards)).await,
+            Edge::Http(_) => Box::pin(Guards::new(said, &server, &served, Some(&self.guards))).await,
             Edge::Stdio => Guards::local(said.policy),
         };
         // Before the definitions are read: a change between the two is then seen as one.

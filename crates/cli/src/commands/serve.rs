@@ -281,7 +281,7 @@ async fn start(
 ) -> anyhow::Result<Option<(Supervisor, Arc<Sealer>)>> {
     logging::start(&loaded.config.log, edge);
     let sealer = assemble::sealer(&loaded.config.server).context("no randomness for session ids")?;
-    match Supervisor::start(loaded, edge, voice, Arc::clone(&sealer)).await {
+    match Box::pin(Supervisor::start(loaded, edge, voice, Arc::clone(&sealer))).await {
         Ok(supervisor) => Ok(Some((supervisor, sealer))),
         Err((problems, document)) => {
             output::diagnostics(&problems, &document);
