@@ -41,7 +41,10 @@ def main():
         world.serving.close()
         checks.append(("the server stopped when asked", world.stop_faults))
         checks.append(("no token and no secret is in what the server wrote", faults(world, World.leaks)))
-        checks.append(("the audit record holds together", faults(world, audit)))
+        subjects = {"alice", "mona", "bob"} if peers else set()
+        subjects |= {"robot", "forklift"} if hands else set()
+        checks.append(("the audit record holds together", faults(world, lambda world: audit(world, subjects))))
+        checks.append(("the audit record is decided again", faults(world, lambda world: replay(world, len(hands)))))
     sys.exit(report(checks))
 
 
@@ -73,9 +76,10 @@ def all_checks(world, peers, hands):
         world.tell("forget")
         time.sleep(CACHED_SECONDS + 0.5)
         all_go(OLD_KEYS, lambda _: BY_HAND_OLD_KEYS)
-    # One after the other, since it is counted what the OAuth server was asked.
-    for hand in hands:
-        go(hand, BY_HAND_ALONE)
+    # One after the other: what the OAuth server is asked is counted, and then it is not there for anybody.
+    for name, check in BY_HAND_ALONE.items():
+        for hand in hands:
+            go(hand, {name: check})
     return [check for user in users for check in checks[user]]
 
 
@@ -268,16 +272,31 @@ OLD_KEYS = {"old keys": old_keys}
 # ---- what the server wrote ----
 
 
-def audit(world):
-    """The record is whole, tells calls and refusals, and shows when a single letter of it is another."""
+def audit(world, subjects):
+    """The record is whole, tells of calls and refusals and of these callers, and shows when a word of it is another."""
     file = world.folder / "audit.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     yield from differs("kinds", sorted({"call", "denied"} - {line["kind"] for line in lines}), [])
-    subjects = {line["caller"]["subject"] for line in lines if "caller" in line}
-    yield from differs("callers that are missing", sorted({"alice", "mona", "bob", "robot", "forklift"} - subjects), [])
-    world.command("audit", "verify")
-    file.write_text(file.read_text().replace('"tool":"sell_item"', '"tool":"list_items"', 1))
-    world.command("audit", "verify", code=AUDIT_BROKEN)
+    told = {line["caller"]["subject"] for line in lines if "caller" in line}
+    yield from differs("callers that are missing", sorted(subjects - told), [])
+    verify = ("audit", "verify", "--heads", "log")
+    world.command(*verify)
+    whole = file.read_text()
+    file.write_text(whole.replace('"tool":"sell_item"', '"tool":"list_items"', 1))
+    world.command(*verify, code=AUDIT_BROKEN)
+    file.write_text("".join(whole.splitlines(keepends=True)[:-3]))
+    world.command(*verify, code=AUDIT_BROKEN)
+    file.write_text(whole)
+
+
+def replay(world, hands):
+    """Under the roles of the file as it is now, all would be as it was but the calls that other roles had allowed."""
+    words = ("policy", "replay", "audit.jsonl", "--output", "json")
+    told = json.loads(world.command(*words, code=1 if hands else 0))
+    differing = [[group["thing"], group["calls"], group["after"]] for group in told["groups"]]
+    yield from differs("what differs", differing, [["tool `show_margins`", hands, "not there"]] if hands else [])
+    counts = {name: told[name] for name in ("undecided", "unreadable", "differing")}
+    yield from differs("the counts", counts, {"undecided": 0, "unreadable": 0, "differing": hands})
 
 
 # ---- how it is judged ----

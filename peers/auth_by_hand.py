@@ -7,10 +7,10 @@ import base64
 import json
 import os
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
-from auth_world import CACHED_SECONDS, ITEMS, METADATA, TOOLS, encoded, end, header, parameters, until_end
+from auth_world import CACHED_SECONDS, ITEMS, KEYS_SECONDS, METADATA, TOOLS, encoded, end, header, parameters, until_end
 from everything import differs
 from run import REVISIONS
 
@@ -80,15 +80,26 @@ class Hand:
         body = {"jsonrpc": "2.0", "id": 1, "method": rpc, "params": params} | members
         return sent, json.dumps(body)
 
-    def listen(self, headers):
-        """Opens the stream of the era that has no end of its own, and returns it with its connection."""
-        connection = HTTPConnection("127.0.0.1", self.world.port, timeout=30)
-        if self.era == "legacy":
-            connection.request("GET", "/mcp", None, headers | {"Accept": "text/event-stream"})
-        else:
-            sent, body = self.request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
-            connection.request("POST", "/mcp", body, sent | headers)
-        return connection, connection.getresponse()
+    @contextmanager
+    def listening(self, headers):
+        """Opens the stream of the era that has no end of its own, and yields a check that it ends at a time of the epoch."""
+        with closing(HTTPConnection("127.0.0.1", self.world.port, timeout=30)) as connection:
+            if self.era == "legacy":
+                connection.request("GET", "/mcp", None, headers | {"Accept": "text/event-stream"})
+            else:
+                sent, body = self.request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+                connection.request("POST", "/mcp", body, sent | headers)
+            response = connection.getresponse()
+
+            def ended(what, due):
+                yield from differs(f"{what}: the status", response.status, 200)
+                # What comes to keep it open is a line as well.
+                while time.time() < due + 5 and response.readline():
+                    pass
+                yield from differs(f"{what} ended before its token", time.time() < due, False)
+                yield from differs(f"{what} ended in time", time.time() < due + 2, True)
+
+            yield ended
 
     def open(self, token):
         return self.opened(bearer(token))
@@ -214,15 +225,8 @@ def expiry(hand):
 def streams(hand):
     """A stream that would go on for ever ends with the token it was opened with."""
     token = hand.machine("brief")
-    headers = hand.open(token)
-    connection, response = hand.listen(headers)
-    with closing(connection):
-        yield from differs("the status", response.status, 200)
-        # What comes to keep it open is a line as well.
-        while time.time() < end(token) + 5 and response.readline():
-            pass
-    yield from differs("it ended before the token", time.time() < end(token), False)
-    yield from differs("it ended in time", time.time() < end(token) + 2, True)
+    with hand.listening(hand.open(token)) as ended:
+        yield from ended("it", end(token))
 
 
 def scopes(hand):
@@ -263,9 +267,13 @@ def revocation(hand):
     headers = hand.open(token)
     for _ in range(20):
         yield from differs("before", rows(hand.call(headers)), ITEMS)
-    hand.world.revoke(token, "quiet")
-    time.sleep(CACHED_SECONDS + 0.2)
-    yield from refused("after", hand.call(headers))
+    with hand.listening(headers) as ended:
+        hand.world.revoke(token, "quiet")
+        due = time.time() + CACHED_SECONDS
+        time.sleep(CACHED_SECONDS + 0.2)
+        yield from refused("after", hand.call(headers))
+        # It may have asked just before.
+        yield from ended("its stream", due - CACHED_SECONDS)
 
 
 def api_keys(hand):
@@ -281,24 +289,25 @@ def api_keys(hand):
     for key, how in ((made, {"X-API-Key": made}), (next_one, bearer(next_one))):
         yield from differs(f"the rows with {'the old' if key == made else 'the new'}", rows(hand.call(session | how)), ITEMS)
     hand.world.keys("revoke", name)
-    time.sleep(1)
+    time.sleep(KEYS_SECONDS)
     for key in (made, next_one):
         yield from refused("after the end", hand.call(session | bearer(key)))
 
 
 def commands(hand):
-    """The program's own commands say what is the matter, and take a token from a file."""
+    """The program's own commands say what is the matter, and take a token from a pipe."""
     world, token = hand.world, hand.machine()
-    file = world.folder / f"token-{hand.era}"
-    file.write_text(token)
+    with_token = ("--header", "Authorization: @-", "--output", "json")
     world.command("tools", world.url, code=77)
-    header = f"Authorization: @{file}"
-    world.command("tools", world.url, "--header", header, code=77)
-    file.write_text(f"Bearer {token}")
-    told = json.loads(world.command("tools", world.url, "--header", header, "--output", "json"))
+    world.command("tools", world.url, *with_token, stdin=token, code=77)
+    told = json.loads(world.command("tools", world.url, *with_token, stdin=f"Bearer {token}"))
     yield from differs("the list", sorted(tool["name"] for tool in told["tools"]), TOOLS["robot"])
-    told = json.loads(world.command("call", world.url, "list_items", "--header", header, "--output", "json"))
+    told = json.loads(world.command("call", world.url, "list_items", *with_token, stdin=f"Bearer {token}"))
     yield from differs("the rows", told["structuredContent"]["rows"], ITEMS)
+    world.command("check")
+    explain = ("explain", "--token-file", "-", "--output", "json")
+    world.command(*explain, "list_items", stdin=token)
+    world.command(*explain, "show_margins", stdin=token, code=77)
 
 
 def session_theft(hand):
@@ -359,12 +368,12 @@ def seldom(hand):
     """What the OAuth server is asked does not grow with what the server is asked: for keys not with tokens that name unknown
     ones, for opaque tokens not with calls."""
     good = hand.open(hand.machine())
-    before = hand.world.asked("/jwks")
+    before, statuses = hand.world.asked("/jwks"), set()
     for _ in range(FLOOD):
         unknown = encoded(header(good["Authorization"][7:]) | {"kid": os.urandom(9).hex()})
         forged = ".".join([unknown, *good["Authorization"].split(".")[1:]])
-        if (status := hand.first(bearer(forged)).status) != 401:
-            yield f"a token of an unknown key: {status}"
+        statuses.add(hand.first(bearer(forged)).status)
+    yield from differs("tokens of unknown keys", sorted(statuses), [401])
     yield from differs("the good token meanwhile", rows(hand.call(good)), ITEMS)
     fetches = hand.world.asked("/jwks") - before
     if fetches > FLOOD // 10:
@@ -374,10 +383,60 @@ def seldom(hand):
     for _ in range(FLOOD):
         hand.call(opaque)
     asked = hand.world.asked("/token/introspection") - before
-    if asked > (time.monotonic() - since) / CACHED_SECONDS + 1:
+    # One for the first, and one for a part of a second.
+    if asked > (time.monotonic() - since) / CACHED_SECONDS + 2:
         yield f"{FLOOD} calls asked {asked} times about one token"
 
 
 BY_HAND_NEW_KEYS = {"new keys": new_keys}
 BY_HAND_OLD_KEYS = {"old keys": old_keys}
-BY_HAND_ALONE = {"asked seldom": seldom}
+def new_roles(hand):
+    """The file says something else of a role: that holds at once for those who are there, in the sessions they have."""
+    file, token = hand.world.file, hand.machine()
+    headers, before = hand.open(token), file.read_text()
+    more = [*TOOLS["robot"], "show_margins"]
+    allow = 'allow = ["tools:list_items"]'
+    try:
+        with hand.listening(headers) as ended:
+            file.write_text(before.replace(allow, 'allow = ["tools:list_items", "tools:show_margins"]'))
+            since = time.time()
+            yield from differs("the list with more", eventually(lambda: listed(hand, headers), sorted(more)), sorted(more))
+            yield from differs("the call", hand.call(headers, "show_margins").status, 200)
+            yield from ended("its stream", since)
+    finally:
+        file.write_text(before)
+    yield from differs("the list as before", eventually(lambda: listed(hand, headers), TOOLS["robot"]), TOOLS["robot"])
+    told = hand.call(headers, "show_margins").message()
+    yield from differs("the call of what was taken away", "error" in told, True)
+
+
+def eventually(look, expected):
+    """Returns what is seen at last: the server looks at its file now and then."""
+    late = time.monotonic() + 5
+    while (found := look()) != expected and time.monotonic() < late:
+        time.sleep(0.05)
+    return found
+
+
+def away(hand):
+    """The OAuth server does not answer: whoever it vouched for goes on, and who cannot be judged is told to come later."""
+    world, known, opaque = hand.world, hand.machine(), hand.machine("quiet")
+    opened = hand.open(known)
+    unseen = hand.machine()
+    world.tell("leave")
+    try:
+        yield from differs("a known token", rows(hand.call(opened)), ITEMS)
+        # Longer than its keys are fresh.
+        time.sleep(CACHED_SECONDS + 0.5)
+        yield from differs("a known token, later", rows(hand.call(opened)), ITEMS)
+        yield from differs("a new one of a known key", rows(hand.call(opened | bearer(unseen))), ITEMS)
+        reply = hand.first(bearer(opaque))
+        yield from differs("one to ask about: the status", reply.status, 503)
+        yield from differs("one to ask about: when to come again", reply.headers["retry-after"] is None, False)
+        world.command("check", code=69)
+    finally:
+        world.tell("return")
+    yield from differs("one to ask about, later", rows(hand.call(hand.open(opaque))), ITEMS)
+
+
+BY_HAND_ALONE = {"asked seldom": seldom, "new roles": new_roles, "OAuth server away": away}

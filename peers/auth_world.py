@@ -24,6 +24,8 @@ from run import INSTALLED, REVISIONS, ROOT, contents, node_binary, stop, tail, w
 ONE_ORDER_SECONDS = 60
 # How long the server may go on with what it was told: the life of key sets and of introspected tokens, in the file below.
 CACHED_SECONDS = 1
+# How long it may take until every server hears of the end of a key.
+KEYS_SECONDS = 1
 # The life of a token that is to end while it is used. Whole seconds count, so less would be too little for a slow machine.
 BRIEF_SECONDS = 4
 METADATA = "/.well-known/oauth-protected-resource/mcp"
@@ -179,6 +181,7 @@ class World:
                 started.wait(15)
 
     def clients(self):
+        """Those that do not register."""
         desk = {
             "client_id": "desk",
             "client_name": "desk",
@@ -189,17 +192,14 @@ class World:
         }
         shown = {"brief": f"{BRIEF_SECONDS} s", "quiet": "opaque"}
         machines = [machine(name, secret, shown.get(name, "")) for name, secret in self.passwords.items()]
-        for one in machines:
-            if one["client_id"] == "resource-server":
-                one |= {"client_name": "resource server", "grant_types": []}
         return [desk, *machines]
 
     @contextmanager
     def server(self):
         self.make_shop()
-        file = self.folder / "trunkline.toml"
-        file.write_text(CONFIG.format(url=self.url, issuer=self.issuer, cached=CACHED_SECONDS))
-        command = [self.trunkline, "serve", "-c", str(file), "--listen", f"127.0.0.1:{self.port}"]
+        self.file = self.folder / "trunkline.toml"
+        self.file.write_text(CONFIG.format(url=self.url, issuer=self.issuer, cached=CACHED_SECONDS))
+        command = [self.trunkline, "serve", "-c", str(self.file), "--listen", f"127.0.0.1:{self.port}"]
         with open(self.folder / "log", "w+b") as log:
             server = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
@@ -218,10 +218,10 @@ class World:
             rows = [tuple(item.values()) for item in ITEMS]
             database.executemany("insert into items values (?, ?, ?)", rows)
 
-    def command(self, *words, code=0):
+    def command(self, *words, stdin=None, code=0):
         """Runs another command of the program in the server's folder, and returns what it prints."""
-        env = self.env | {"TRUNKLINE_LOG": "info"}
-        done = subprocess.run([self.trunkline, *words], cwd=self.folder, env=env, capture_output=True, text=True, timeout=60)
+        options = {"cwd": self.folder, "env": self.env | {"TRUNKLINE_LOG": "info"}, "capture_output": True, "text": True}
+        done = subprocess.run([self.trunkline, *words], input=stdin, timeout=60, **options)
         if done.returncode != code:
             raise AssertionError(f"`{' '.join(words)}` exits with {done.returncode} and not {code}: {tail(done.stderr)}")
         return done.stdout
@@ -265,10 +265,10 @@ class World:
 
     def leaks(self):
         """Looks for every secret in what the server wrote; of a token, also for each part that is its own."""
-        for file in ("log", "audit.jsonl", "keys.db", "shop.db"):
-            text = (self.folder / file).read_bytes()
-            if len(text) < 10_000 and file in ("log", "audit.jsonl"):
-                yield f"`{file}` has only {len(text)} bytes"
+        for file in sorted(self.folder.iterdir()):
+            text = file.read_bytes()
+            if len(text) < 10_000 and file.name in ("log", "audit.jsonl"):
+                yield f"`{file.name}` has only {len(text)} bytes"
             for secret in self.secrets:
                 parts = secret.split(".")[1:] if secret.count(".") == 2 else [secret]
                 # A signature may be missing or cut, and too little of it to look for.
@@ -276,7 +276,7 @@ class World:
                     at = text.find(part.encode())
                     if at >= 0:
                         line = text[text.rfind(b"\n", 0, at) + 1 : at]
-                        yield f"in `{file}`, {part[:6]}... follows on: {tail(line, 300)}"
+                        yield f"in `{file.name}`, {part[:6]}... follows on: {tail(line, 300)}"
 
 
 def install(folder, program):

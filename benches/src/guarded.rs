@@ -87,13 +87,10 @@ fn mint(folder: &Path) -> anyhow::Result<()> {
 
 /// Makes `keys.db` with so many keys, and writes the last one to `key`.
 async fn make_keys(folder: &Path, count: usize) -> anyhow::Result<()> {
-    let store = SqliteKeys::new(&folder.join("keys.db"), Absent::Create);
+    let store = SqliteKeys::new(folder.join("keys.db"), Absent::Create);
     for number in 0..count {
-        let order = Order {
-            name: format!("holder-{number}"),
-            roles: vec!["role-0".to_owned()],
-            ..Order::default()
-        };
+        let order =
+            Order { name: format!("holder-{number}"), roles: vec!["role-0".to_owned()], ..Order::default() };
         let issued = issue(&store, order).await?;
         if number + 1 == count {
             std::fs::write(folder.join("key"), issued.key.reveal())?;
@@ -114,7 +111,7 @@ async fn serve() -> anyhow::Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let identity = match std::env::var("WITH").as_deref() {
         Ok("keys") => {
-            let store = Arc::new(SqliteKeys::new(&folder.join("keys.db"), Absent::Create));
+            let store = Arc::new(SqliteKeys::new(folder.join("keys.db"), Absent::Create));
             let ring = Ring::start(store, std::time::Duration::from_secs(300), &tasks, stop.clone()).await;
             identity(&json!({}), Some(ring), &policy)?
         }
@@ -126,7 +123,11 @@ async fn serve() -> anyhow::Result<()> {
                 while let Ok((mut stream, _)) = listener.accept().await {
                     let _ = stream.read(&mut [0; 4096]).await;
                     let mut answer = String::from("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n");
-                    let _ = write!(answer, "connection: close\r\ncontent-length: {}\r\n\r\n{document}", document.len());
+                    let _ = write!(
+                        answer,
+                        "connection: close\r\ncontent-length: {}\r\n\r\n{document}",
+                        document.len()
+                    );
                     let _ = stream.write_all(answer.as_bytes()).await;
                 }
             });
@@ -154,11 +155,7 @@ async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn identity(
-    jwt: &Value,
-    keys: Option<Arc<Ring>>,
-    policy: &Arc<Policy>,
-) -> anyhow::Result<Arc<Identity>> {
+fn identity(jwt: &Value, keys: Option<Arc<Ring>>, policy: &Arc<Policy>) -> anyhow::Result<Arc<Identity>> {
     let file: AuthFile = serde_json::from_value(json!({ "jwt": jwt }))?;
     let (auth, problems) = file.resolve(None);
     anyhow::ensure!(problems.is_empty(), "{problems:?}");

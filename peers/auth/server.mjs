@@ -1,17 +1,17 @@
-// Runs the certified OAuth server `oidc-provider` for tests: two issuers on free ports, all in memory, and nobody at the keyboard.
+// Runs the certified OAuth server `oidc-provider` for tests: two issuers on free ports, in memory, and nobody at the keyboard.
 //
 // Its plan is JSON in the first argument:
 //
 //     {"resources": [URL, ...], "scopes": [NAME, ...], "clients": [client metadata, ...], "claims": {SUBJECT: {...}, ...}}
 //
-// When it listens it prints one line, {"issuer": URL, "other": URL, "control": URL}, and it ends when its stdin does. `other` is a
-// second server with the same plan and keys of its own: what it issues is good in every respect but the issuer. How a client's
-// access tokens look is read from its name, because every SDK sends one when it registers: "opaque" makes them random strings,
-// else they are signed; "3 s" is how long they live. Whoever the parameter `login_hint` names is logged in at once, and grants
-// everything that is asked for.
+// When it listens it prints one line, {"issuer": URL, "other": URL, "control": URL}, and it ends when its stdin does. `other` is
+// a second server with the same plan and keys of its own: what it issues is good in every respect but the issuer. How a
+// client's access tokens look is read from its name, because every SDK sends one when it registers: "opaque" makes them random
+// strings, else they are signed; "3 s" is how long they live. Whoever the parameter `login_hint` names is logged in at once,
+// and grants everything that is asked for.
 //
-// `control` is for the tests alone: POST /rotate puts a new signing key first, /forget drops all but the first, and GET /counts
-// tells how often each path of the issuer was asked for.
+// `control` is for the tests alone: POST /rotate puts a new signing key first, /forget drops all but the first, /leave makes the
+// issuer answer 503 to everything until /return, and GET /counts tells how often each path of it was asked for.
 
 import { createServer } from "node:http";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
@@ -36,6 +36,7 @@ class Issuer {
   idKey = signingKey("id", FAMILIES[0]);
   keys = [];
   made = 0;
+  away = false;
   counts = {};
 
   async start() {
@@ -84,7 +85,7 @@ class Issuer {
       features: {
         devInteractions: { enabled: false },
         registration: { enabled: true },
-        introspection: { enabled: true, allowedPolicy: (_, client) => client.clientName === "resource server" },
+        introspection: { enabled: true, allowedPolicy: (_, client) => client.clientId === "resource-server" },
         revocation: { enabled: true },
         clientCredentials: { enabled: true },
         resourceIndicators: {
@@ -110,6 +111,7 @@ class Issuer {
   async answer(request, response) {
     const { pathname } = new URL(request.url, this.url);
     this.counts[pathname] = (this.counts[pathname] ?? 0) + 1;
+    if (this.away) return response.writeHead(503).end();
     if (!pathname.startsWith("/interaction/")) return this.callback(request, response);
     try {
       const { params } = await this.provider.interactionDetails(request, response);
@@ -147,6 +149,8 @@ const control = createServer((request, response) => {
   const asked = `${request.method} ${request.url}`;
   if (asked === "POST /rotate") issuer.rotate();
   else if (asked === "POST /forget") issuer.forget();
+  else if (asked === "POST /leave") issuer.away = true;
+  else if (asked === "POST /return") issuer.away = false;
   else if (asked !== "GET /counts") return response.writeHead(404).end();
   response.end(JSON.stringify(issuer.counts));
 });

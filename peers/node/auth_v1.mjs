@@ -6,7 +6,7 @@ import { ClientCredentialsProvider } from "@modelcontextprotocol/sdk/client/auth
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { NO_STREAM_AGAIN, Provider, loggingIn, run, telling } from "./oauth.mjs";
+import { NO_STREAM_AGAIN, Provider, credentials, loggingIn, run } from "./oauth.mjs";
 
 class Peer {
   about = {};
@@ -15,13 +15,8 @@ class Peer {
     if (plan.era !== "legacy") throw new Error("this SDK does not speak 2026-07-28");
     this.plan = plan;
     this.told = told;
-    if (plan.grant === "credentials") this.provider = this.credentials();
+    if (plan.grant === "credentials") this.provider = credentials(ClientCredentialsProvider, plan, told);
     if (plan.grant === "code") this.provider = new Provider(plan, told);
-  }
-
-  credentials() {
-    const { id, secret, scope, issuer } = this.plan;
-    return telling(new ClientCredentialsProvider({ clientId: id, clientSecret: secret, scope, expectedIssuer: issuer }), this.told);
   }
 
   async connect() {

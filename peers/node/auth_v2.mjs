@@ -1,19 +1,19 @@
 // Logs in to a server and uses it, with the official TypeScript SDK, 2.x; `oauth.mjs` says what orders it takes.
 
-import { Client, ClientCredentialsProvider, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
-import { NO_STREAM_AGAIN, Provider, loggingIn, run, telling } from "./oauth.mjs";
+import {
+  Client,
+  ClientCredentialsProvider,
+  StreamableHTTPClientTransport,
+  UnauthorizedError,
+} from "@modelcontextprotocol/client";
+import { NO_STREAM_AGAIN, Provider, credentials, loggingIn, run } from "./oauth.mjs";
 
 class Peer {
   constructor(plan, told) {
     this.plan = plan;
     this.told = told;
-    if (plan.grant === "credentials") this.provider = this.credentials();
+    if (plan.grant === "credentials") this.provider = credentials(ClientCredentialsProvider, plan, told);
     if (plan.grant === "code") this.provider = new Provider(plan, told);
-  }
-
-  credentials() {
-    const { id, secret, scope, issuer } = this.plan;
-    return telling(new ClientCredentialsProvider({ clientId: id, clientSecret: secret, scope, expectedIssuer: issuer }), this.told);
   }
 
   async connect() {

@@ -100,11 +100,17 @@ async function browse(url) {
   return url.searchParams;
 }
 
-// A stream of the server's that ended would be opened again with a login of its own, at the same time as the one that is looked at.
-export const NO_STREAM_AGAIN = { initialReconnectionDelay: 1000, maxReconnectionDelay: 1000, reconnectionDelayGrowFactor: 1, maxRetries: 0 };
+// A stream of the server's that ended would be opened again with a login of its own, while another login is looked at.
+export const NO_STREAM_AGAIN = {
+  initialReconnectionDelay: 1000,
+  maxReconnectionDelay: 1000,
+  reconnectionDelayGrowFactor: 1,
+  maxRetries: 0,
+};
 
-/** Makes an SDK's own provider for client credentials tell which tokens it was given. */
-export function telling(provider, told) {
+/** Makes a provider for client credentials with an SDK's own class, and has it tell which tokens it was given. */
+export function credentials(Sdk, { id, secret, scope, issuer }, told) {
+  const provider = new Sdk({ clientId: id, clientSecret: secret, scope, expectedIssuer: issuer });
   const save = provider.saveTokens.bind(provider);
   provider.saveTokens = (tokens) => {
     told.tokens.push(tokens.access_token);

@@ -32,9 +32,9 @@ class Plan:
     """
 
     def __init__(self, order):
-        self.__dict__.update(
-            {"person": None, "grants": None, "refresh": True, "registered": None, "name": "peer", "scope": None, "key": None} | order
-        )
+        self.person = self.grants = self.registered = self.scope = self.key = None
+        self.name, self.refresh = "peer", True
+        self.__dict__.update(order)
 
     def headers(self):
         return {"X-API-Key": self.key} if self.key else {}

@@ -224,12 +224,12 @@ impl Supervisor {
         let is_new = |served: &&Served| !old.iter().any(|old| Arc::ptr_eq(&old.source, &served.source));
         let examinations =
             served.iter().filter(is_new).map(|served| sources::examine(&*served.source, &served.name));
-        let found: Vec<Diagnostic> = join_all(examinations)
-            .await
-            .into_iter()
-            .flatten()
-            .map(|problem| Diagnostic::from_problem(problem, &document))
-            .collect();
+        let examined = join_all(examinations).await.into_iter().flatten();
+        // What rules say of tools, whose types are known now.
+        let catalog = assemble::catalog(&config.tools, &served, &self.lasting.sealer);
+        let rules = catalog.map(|catalog| config.guards.policy.problems(&catalog)).unwrap_or_default();
+        let found: Vec<Diagnostic> =
+            examined.chain(rules).map(|problem| Diagnostic::from_problem(problem, &document)).collect();
         let (warnings, found): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|problem| problem.severity == Severity::Warning);
         if !found.is_empty() {

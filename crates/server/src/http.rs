@@ -90,13 +90,16 @@ enum Path {
 /// Why it is not decided yet who asks.
 enum Undecided {
     /// It will not be: this is the answer.
-    Refused(Response<Answer>),
+    Refused(Refused),
     /// Whoever judges credentials has to be asked.
     Unknown(Access),
 }
 
-impl From<Response<Answer>> for Undecided {
-    fn from(refused: Response<Answer>) -> Self {
+/// The answer to a request that is not for us, out of the way of those that are.
+type Refused = Box<Response<Answer>>;
+
+impl From<Refused> for Undecided {
+    fn from(refused: Refused) -> Self {
         Self::Refused(refused)
     }
 }
@@ -201,12 +204,12 @@ impl Http {
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         let access = match self.admit_known(known, parts, heads, place) {
             Ok(caller) => return Ok(caller),
-            Err(Undecided::Refused(refused)) => return Err(refused),
+            Err(Undecided::Refused(refused)) => return Err(*refused),
             Err(Undecided::Unknown(access)) => access,
         };
         let record = self.options.record.as_deref();
         let caller = Box::pin(identity::identify(&access, &parts.headers, heads, known, record)).await?;
-        self.check_host(heads, authority)?;
+        self.check_host(heads, authority).map_err(|refused| *refused)?;
         Ok(caller)
     }
 
@@ -224,7 +227,7 @@ impl Http {
     ) -> Result<Arc<Caller>, Undecided> {
         if let Some(name) = heads.repeated {
             let text = format!("header `{name}` occurs more than once");
-            return Err(refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text).into());
+            return Err(Box::new(refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text)).into());
         }
         let endpoint = self.live.load();
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -239,7 +242,7 @@ impl Http {
             return Ok(known.local());
         };
         if let Err(refused) = self.check_path(&parts.uri, place) {
-            return Err(identity::metadata(&endpoint.access, parts).unwrap_or(refused).into());
+            return Err(identity::metadata(&endpoint.access, parts).map_or(refused, Box::new).into());
         }
         self.check_origin(heads)?;
         // A browser asks without credentials whether it may send some.
@@ -268,7 +271,7 @@ impl Http {
         }
     }
 
-    fn check_path(&self, uri: &Uri, place: Path) -> Result<(), Response<Answer>> {
+    fn check_path(&self, uri: &Uri, place: Path) -> Result<(), Refused> {
         let served = [Some(&self.options.path), self.options.public_path.as_ref()];
         let is_here = served.into_iter().flatten().any(|path| {
             uri.path() == path || uri.path().strip_suffix('/') == Some(path.trim_end_matches('/'))
@@ -277,17 +280,17 @@ impl Http {
             return Ok(());
         }
         let text = format!("nothing is served here; the MCP endpoint is {}", self.options.path);
-        Err(refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text))
+        Err(Box::new(refusal(StatusCode::NOT_FOUND, Code::INVALID_REQUEST, &text)))
     }
 
-    fn check_host(&self, heads: &Heads<'_>, authority: Option<&str>) -> Result<(), Response<Answer>> {
+    fn check_host(&self, heads: &Heads<'_>, authority: Option<&str>) -> Result<(), Refused> {
         if heads.one_host(authority).is_some_and(|host| self.options.allowed.host(host)) {
             return Ok(());
         }
         Err(forbidden("this `Host` is not served; add it to the allowed hosts"))
     }
 
-    fn check_origin(&self, heads: &Heads<'_>) -> Result<(), Response<Answer>> {
+    fn check_origin(&self, heads: &Heads<'_>) -> Result<(), Refused> {
         if heads.origin.is_some_and(|origin| !self.options.allowed.origin(origin)) {
             return Err(forbidden("this `Origin` is not served; add it to the allowed origins"));
         }
@@ -300,8 +303,8 @@ impl Http {
     }
 }
 
-fn forbidden(text: &str) -> Response<Answer> {
-    refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text)
+fn forbidden(text: &str) -> Refused {
+    Box::new(refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text))
 }
 
 /// Answers a browser that asks before it sends. The origin was checked.

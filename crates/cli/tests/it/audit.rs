@@ -180,3 +180,29 @@ fn a_record_that_cannot_be_begun_keeps_the_server_from_starting() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("no/audit.jsonl") && said.contains("cannot be opened"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_in_postgresql_is_proven_and_an_edited_row_found() {
+    let database = trunkline_testkit::postgres::database().await;
+    let audit = AUDIT.replace("file:audit.jsonl", "postgres:central");
+    let central = format!("[connectors.central]\ntype = \"postgres\"\nurl = \"{}\"\n", database.url);
+    let folder = folder(&format!("{central}{audit}"));
+    tokio::task::block_in_place(|| {
+        let mut server = Server::start(&folder);
+        call(server.address, "count_customers", &json!({}));
+        server.signal("TERM");
+        server.wait();
+        fs::write(folder.path().join("log"), server.said()).unwrap();
+        let (said, code) = verify(&folder, &["--heads", "log"]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("the record is whole: 3 lines"), "{said}");
+    });
+    let edit =
+        "update trunkline.audit set line = replace(line, '\"ok\"', '\"no\"') where seq = 2 returning seq";
+    assert_eq!(database.client().await.value(edit).await.as_deref(), Some("2"));
+    tokio::task::block_in_place(|| {
+        let (said, code) = verify(&folder, &[]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("trunkline.audit:2: line 2 was edited (node n1)"), "{said}");
+    });
+}

@@ -63,7 +63,7 @@ pub fn head_of(lines: &[u8], prover: &Prover) -> Result<Option<Head>, SinkError>
     // The first of several may be any line; it is there to prove the next.
     let is_alone = lines.iter().filter(|byte| **byte == b'\n').count() < 2;
     match tail::read(lines, is_alone, prover) {
-        tail::Tail::Empty(0) => Ok(None),
+        tail::Tail::Empty(None) => Ok(None),
         tail::Tail::Line(head, None) => Ok(head),
         _ => Err(SinkError::wrong(
             "the audit record does not end with lines of this `key`: it was written under another one, or changed; look at it \
@@ -77,7 +77,7 @@ pub fn head_of(lines: &[u8], prover: &Prover) -> Result<Option<Head>, SinkError>
 pub struct Found {
     /// The last line that is proven; `None` when there is none or it cannot be read back.
     pub head: Option<Head>,
-    /// What stands behind it and is no line: a crash cut it short. It is closed off with a line break.
+    /// What stands behind it and is no line, as crashes and failures leave it. It is closed off with a line break.
     pub torn: Option<Torn>,
     /// The place is new, so that the first line tells the MAC of the one before.
     pub is_new: bool,
@@ -86,9 +86,9 @@ pub struct Found {
 /// What is left of lines that were not written to their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Torn {
-    /// How many bytes it is.
+    /// How many bytes it is, without the line break at its end.
     pub bytes: u64,
-    /// How many line breaks are in it: none after a crash of the process, so that any is suspicious.
+    /// How many line breaks are within: none unless it happened several times in a row.
     pub lines: u64,
 }
 

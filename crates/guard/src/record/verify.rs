@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use super::chain::{AuditKey, Prover, Sealed};
-use super::read::{BoundedLines, Entry};
+use super::read::{BoundedLines, Entry, EntryTorn};
 use chain::ChainState;
 
 pub use heads::Heads;
@@ -29,6 +29,8 @@ pub struct Verifier {
     heads: Heads,
     report: Report,
     is_complete: bool,
+    /// The last line of all: its node and number.
+    last: (String, u64),
     /// Lines have something in front, and other lines stand between them.
     has_prefixes: bool,
     /// The oldest line each node's record is said to begin with since older files were removed.
@@ -42,13 +44,50 @@ struct Node {
     report: NodeReport,
 }
 
-/// Bytes that are no line, told as tampered with unless the next line says that a crash left them.
-#[derive(Debug, Clone, Copy)]
+/// Pieces in a row that are no lines: tampered with, unless the next line says that crashes left them.
+#[derive(Debug, Default)]
 struct Broken {
+    /// The line of the file that the first of them is.
     line: u64,
+    /// How they begin; of many only the first.
+    heads: Vec<Vec<u8>>,
+    count: u64,
+    /// All of them, with the line breaks between.
     bytes: u64,
-    is_ended: bool,
 }
+
+impl Broken {
+    fn add(&mut self, line: u64, text: &[u8], length: u64) {
+        if self.count == 0 {
+            self.line = line;
+        } else {
+            self.bytes += 1;
+        }
+        if self.heads.len() < MAX_TORN {
+            self.heads.push(text.get(..text.len().min(160)).unwrap_or_default().to_vec());
+        }
+        self.count += 1;
+        self.bytes += length;
+    }
+
+    /// Tells whether all of it is what crashes leave of that line: its beginnings.
+    fn begins(&self, node: &str, seq: u64) -> bool {
+        let head = format!(r#"{{"seq":{seq},"node":"{node}","kind":""#);
+        let begins = |piece: &Vec<u8>| {
+            (piece.starts_with(head.as_bytes()) && Sealed::parse(piece).is_none())
+                || head.as_bytes().starts_with(piece)
+        };
+        self.heads.len() as u64 == self.count && self.heads.iter().all(begins)
+    }
+
+    /// Tells whether it is what a line says of what is in front of it.
+    fn is_torn(&self, torn: EntryTorn, entry: &Entry) -> bool {
+        torn.bytes == self.bytes && torn.lines + 1 == self.count && self.begins(&entry.node, entry.seq)
+    }
+}
+
+/// Most pieces in a row that crashes may leave.
+const MAX_TORN: usize = 1000;
 
 impl Verifier {
     /// Begins with nothing read. `is_complete` tells that all files there are will be read: what is missing at the beginning
@@ -61,6 +100,7 @@ impl Verifier {
             heads: Heads::default(),
             report: Report::default(),
             is_complete,
+            last: (String::new(), 0),
             has_prefixes: false,
             oldest: BTreeMap::new(),
         }
@@ -82,7 +122,7 @@ impl Verifier {
     /// It cannot be read to its end.
     pub fn read(&mut self, file: &str, input: impl BufRead) -> io::Result<()> {
         let mut lines = BoundedLines::new(input);
-        let (mut text, mut broken) = (Vec::new(), None::<Broken>);
+        let (mut text, mut broken, mut is_ended) = (Vec::new(), None::<Broken>, true);
         while let Some(piece) = lines.next(&mut text)? {
             let at = Place { file, line: lines.number() };
             if self.has_prefixes && !drop_prefix(&mut text) {
@@ -94,34 +134,41 @@ impl Verifier {
                     self.line(at, &line, &text, before);
                 }
                 None => {
-                    self.not_a_line(file, broken.take());
-                    broken = Some(Broken { line: at.line, bytes: piece.length, is_ended: piece.is_ended });
+                    let broken = broken.get_or_insert_default();
+                    broken.add(at.line, &text, piece.length);
                 }
             }
+            is_ended = piece.is_ended;
         }
         match broken {
-            Some(Broken { line, bytes, is_ended: false }) => {
-                let what = format!(
-                    "the last line is not complete ({bytes} bytes): a crash cut it short, or it is being written"
-                );
-                self.report.add(Finding::at(Place { file, line }, FindingKind::TornEnd, what));
+            Some(broken) if !is_ended && broken.begins(&self.last.0, self.last.1 + 1) => {
+                self.torn_end(file, &broken);
             }
-            broken => self.not_a_line(file, broken),
+            broken => self.not_lines(file, broken),
         }
         Ok(())
     }
 
-    fn not_a_line(&mut self, file: &str, broken: Option<Broken>) {
-        let Some(Broken { line, .. }) = broken else { return };
-        let what = "this is no line of a record: it was edited beyond recognition, or inserted".to_owned();
-        self.report.add(Finding::at(Place { file, line }, FindingKind::NotALine, what));
+    fn torn_end(&mut self, file: &str, broken: &Broken) {
+        let what = "the last line is not complete: a crash cut it short, or it is being written".to_owned();
+        let at = Place { file, line: broken.line };
+        self.report.add(Finding::at(at, FindingKind::TornEnd, what));
+    }
+
+    fn not_lines(&mut self, file: &str, broken: Option<Broken>) {
+        let Some(Broken { line, count, .. }) = broken else { return };
+        for line in line..line.saturating_add(count).min(line + MAX_TORN as u64) {
+            let what =
+                "this is no line of a record: it was edited beyond recognition, or inserted".to_owned();
+            self.report.add(Finding::at(Place { file, line }, FindingKind::NotALine, what));
+        }
     }
 
     fn line(&mut self, at: Place<'_>, line: &Sealed<'_>, text: &[u8], broken: Option<Broken>) {
         self.report.lines += 1;
         let is_known = self.nodes.contains_key(line.node);
         if !is_known && self.nodes.len() >= MAX_NODES {
-            return self.not_a_line(at.file, Some(Broken { line: at.line, bytes: 0, is_ended: true }));
+            return self.not_lines(at.file, Some(Broken { line: at.line, count: 1, ..Broken::default() }));
         }
         let key = &self.key;
         let node = self.nodes.entry(line.node.into()).or_insert_with(|| Node {
@@ -130,6 +177,10 @@ impl Verifier {
             report: NodeReport::new(line.node),
         });
         let found = node.chain.follow(&node.prover, line);
+        if self.last.0 != line.node {
+            line.node.clone_into(&mut self.last.0);
+        }
+        self.last.1 = line.seq;
         node.report.count(line, &found);
         if found.is_proven() {
             self.heads.seen(line.node, line.seq, line.mac);
@@ -144,15 +195,17 @@ impl Verifier {
 
     /// Looks at what a proven line says of the record itself.
     fn about_record(&mut self, at: Place<'_>, entry: Option<Entry>, broken: Option<Broken>) {
-        let torn = entry.as_ref().and_then(|entry| entry.torn);
+        let torn = entry.as_ref().and_then(|entry| Some((entry, entry.torn?)));
         match (broken, torn) {
-            (Some(broken), Some(torn)) if torn.lines == 0 && torn.bytes == broken.bytes => {
-                let what =
-                    format!("a crash cut a line short after {} bytes, as the next line tells", broken.bytes);
+            (Some(broken), Some((entry, torn))) if broken.is_torn(torn, entry) => {
+                let what = format!(
+                    "a crash cut a line short after {} bytes, as line {} tells",
+                    torn.bytes, entry.seq
+                );
                 let at = Place { line: broken.line, ..at };
                 self.report.add(Finding::at(at, FindingKind::Torn, what));
             }
-            (Some(broken), _) => self.not_a_line(at.file, Some(broken)),
+            (Some(broken), _) => self.not_lines(at.file, Some(broken)),
             (None, Some(_)) => {
                 let what = "this line tells of one that a crash cut short, and there is none".to_owned();
                 self.report.add(Finding::at(at, FindingKind::Missing, what));

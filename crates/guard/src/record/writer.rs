@@ -31,6 +31,8 @@ const TICK: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The wait before a sink is tried again, at first; it doubles each time.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often a sink is tried again at the end.
+const LAST_TRIES: u32 = 10;
 /// The longest wait before a sink is tried again.
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
@@ -260,11 +262,13 @@ impl Writer {
             line: Line::of_record("stop", SystemTime::now(), None).into_bytes(),
             done: None,
         });
-        if self.broken.is_some() {
-            self.backlog.extend(lines);
+        self.take(lines).await;
+        for _ in 0..LAST_TRIES {
+            if self.broken.is_none() {
+                break;
+            }
+            tokio::time::sleep(RETRY).await;
             self.retry().await;
-        } else {
-            self.take(lines).await;
         }
         if self.broken.is_none()
             && self.fsync != Fsync::Never
@@ -385,12 +389,9 @@ impl Writer {
     async fn resume(&mut self) -> Result<(), SinkError> {
         let found = self.sink.open(&self.prover).await?;
         self.settle(found.head);
-        if found.torn.is_some_and(|torn| torn.lines > 0) {
+        if let Some(Torn { bytes, .. }) = found.torn {
             let node = self.prover.node();
-            tracing::error!(
-                node,
-                "the end of the audit record is broken; look at it with `trunkline audit verify`"
-            );
+            tracing::warn!(node, bytes, "the audit record ended in the middle of a line, as after a crash");
         }
         let kind = match self.head {
             None => "start",

@@ -1,7 +1,6 @@
 //! The guards from outside, against real servers, keys, files, sockets and processes.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "a test that cannot go on should stop with the place it stopped at"
 )]

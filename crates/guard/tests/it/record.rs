@@ -1,5 +1,7 @@
 //! The audit record: what is in its lines, and that none is missing.
 
+mod faults;
+mod kinds;
 mod sinks;
 mod support;
 mod survives;

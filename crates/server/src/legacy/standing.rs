@@ -26,7 +26,7 @@ use crate::admit;
 
 /// Notices that wait for a slow reader before the subscription waits with them.
 const QUEUE: usize = 4;
-/// How long a subscription that was replaced may take to tell what stands before its end.
+/// How long a subscription that was replaced, or is not to be replaced, may take to tell what stands before its end.
 const FADE: Duration = Duration::from_secs(2);
 
 /// A stand-alone stream.
@@ -42,6 +42,8 @@ pub(crate) struct Standing {
     now: Listen,
     /// The subscription before, the position it goes on to, and the time until which it may.
     fading: Option<(Listen, u64, Instant)>,
+    /// When it ends at the latest, since something else is served now.
+    ending: Option<Instant>,
 }
 
 impl fmt::Debug for Standing {
@@ -75,7 +77,17 @@ impl Standing {
         // From before the settings are read, so that no change of them falls in between.
         let (lists, changes) = (live.shared().changes(None), live.shared().session_changes(session.number));
         let now = Listen::open(live, &session, &caller, &closing, after)?;
-        Ok(Self { live: live.clone(), session, caller, closing, lists, changes, now, fading: None })
+        Ok(Self {
+            live: live.clone(),
+            session,
+            caller,
+            closing,
+            lists,
+            changes,
+            now,
+            fading: None,
+            ending: None,
+        })
     }
 
     /// Waits for the next notice, with its position; `None` when the stream ended.
@@ -114,13 +126,19 @@ impl Standing {
     }
 
     async fn step(&mut self) -> Next {
-        let Self { lists, changes, now, fading, .. } = self;
+        let Self { lists, changes, now, fading, ending, .. } = self;
         let faded = async {
             match fading {
                 Some((listen, upto, until)) => match tokio::time::timeout_at(*until, listen.next()).await {
                     Ok(Some((position, message))) if position <= *upto => Next::Notice(position, message),
                     _ => Next::Faded,
                 },
+                None => std::future::pending().await,
+            }
+        };
+        let over = async {
+            match ending {
+                Some(until) => tokio::time::sleep_until(*until).await,
                 None => std::future::pending().await,
             }
         };
@@ -133,6 +151,7 @@ impl Standing {
                 Some((position, message)) => Next::Notice(position, message),
                 None => Next::Ended,
             },
+            () = over => Next::Ended,
         }
     }
 
@@ -140,6 +159,12 @@ impl Standing {
     fn renew(&mut self, position: Option<u64>) -> Option<()> {
         if self.live.shared().is_ended(self.session.number) {
             return None;
+        }
+        if !self.caller.is_local && !self.now.is_of(&self.live) {
+            // What this caller may see was decided by what was served before, and maybe not by what is served now: they
+            // come again and are judged again. What is told already is a matter of the old subscription, which ends as well.
+            self.ending.get_or_insert_with(|| Instant::now() + FADE);
+            return Some(());
         }
         // Where there is no room for another one, the old one goes on.
         let new = Listen::open(&self.live, &self.session, &self.caller, &self.closing, position);

@@ -10,11 +10,11 @@ use trunkline_service::endpoint::Live;
 use trunkline_service::seal::now;
 use trunkline_service::shared::Later;
 use trunkline_service::{
-    Answer, Authenticator, Caller, Credentials, Denied, DeniedKind, Failure, Request, Service, ready,
+    Answer, Authenticator, Caller, Change, Credentials, Denied, DeniedKind, Failure, Request, Service, ready,
 };
 
 use crate::fixture::{Served, call, endpoint_of, initialize, live, modern, options, serve_http_with};
-use crate::raw_http::{Connection, modern_headers, post, post_legacy, request};
+use crate::raw_http::{Connection, Stream, modern_headers, post, post_legacy, request};
 
 const TOKEN: &str = "Bearer ada-token";
 const METADATA: &str = "/.well-known/oauth-protected-resource/tenant-a/mcp";
@@ -251,6 +251,28 @@ async fn a_session_belongs_to_the_caller_who_began_it() {
     let headers = [("Authorization", "Bearer bob-token"), ("Mcp-Session-Id", session.as_str())];
     assert_eq!(request(http.address, "DELETE", "/mcp", &headers, b"").await.status, 404);
     assert_eq!(post_legacy(http.address, list, Some(&session), &ada).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_stand_alone_stream_of_a_caller_ends_after_a_reload_so_that_they_are_judged_again() {
+    let (live, seen) = live();
+    let (access, _) = guarded();
+    let endpoint = |tools: usize| endpoint_of(&live, tools).with_access(access.clone());
+    let guarded = Live::with_shared(endpoint(5), Arc::clone(live.shared()));
+    let http = serve_http_with((guarded.clone(), seen), options()).await;
+    let ada = ("Authorization", TOKEN);
+    let answer = post_legacy(http.address, &initialize("2025-11-25"), None, &[ada]).await;
+    let session = answer.header("mcp-session-id").unwrap().to_owned();
+    let headers = [("Accept", "text/event-stream"), ("Mcp-Session-Id", session.as_str()), ada];
+    let mut stream = Stream::open(http.address, "GET", &headers, "").await;
+    guarded.store(endpoint(3));
+    // What was to be told by the old one is told.
+    assert_eq!(stream.message().await.unwrap()["method"], "notifications/tools/list_changed");
+    while stream.message().await.is_some() {}
+    // The session goes on, for whoever proves again to be its caller.
+    let mut again = Stream::open(http.address, "GET", &headers, "").await;
+    guarded.announce(Change::Tools);
+    assert_eq!(again.message().await.unwrap()["method"], "notifications/tools/list_changed");
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! What `[audit]` becomes, and how it is told what is wrong with it.
+
 use super::*;
 
 const KEY: &str = "key = \"0101010101010101010101010101010101010101010101010101010101010101\"";

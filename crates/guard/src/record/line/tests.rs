@@ -1,3 +1,5 @@
+//! What stands in a line, and what never does.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

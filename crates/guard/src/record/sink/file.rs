@@ -12,11 +12,11 @@ use trunkline_service::shared::Later;
 
 use super::stream::Stream;
 use super::tail::{self, Tail};
-use super::{Batch, Found, Oldest, Renewed, Sink, SinkError, Torn, WriteError};
+use super::{Batch, Found, Oldest, Renewed, Sink, SinkError, WriteError};
 use crate::record::chain::{Prover, Sealed};
 
-/// The most bytes without a line break that a crash can have left: the longest line and some.
-const MAX_TORN: u64 = 64 * 1024;
+/// More than the longest line, in bytes.
+const MAX_LINE: u64 = 64 * 1024;
 
 /// Appends lines to a file.
 #[derive(Debug)]
@@ -37,10 +37,19 @@ pub struct Rotation {
 
 #[derive(Debug)]
 enum Open {
-    /// A regular file, with its length.
-    File(File, u64),
+    /// A regular file.
+    File(Lines),
     /// A device, which is written and never read.
     Device(Stream<File>),
+}
+
+/// A file that is written.
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    length: u64,
+    /// It ends with a line break; else the next write begins with one, so that a crash in between leaves nothing new.
+    is_ended: bool,
 }
 
 impl FileSink {
@@ -74,12 +83,9 @@ impl FileSink {
             return Ok(Found::default());
         }
         self.lock(&file)?;
-        let found = self.find(&mut file, prover)?;
-        if found.torn.is_some() {
-            file.write_all(b"\n").map_err(|error| self.unavailable("cannot be written", error))?;
-        }
+        let (found, is_ended) = self.find(&mut file, prover)?;
         let length = file.metadata().map_err(|error| self.unavailable("cannot be looked at", error))?.len();
-        self.open = Some(Open::File(file, length));
+        self.open = Some(Open::File(Lines { file, length, is_ended }));
         Ok(found)
     }
 
@@ -94,28 +100,28 @@ impl FileSink {
         }
     }
 
-    /// Finds where the record stands, in this file or in the one that was put aside last.
-    fn find(&self, file: &mut File, prover: &Prover) -> Result<Found, SinkError> {
+    /// Finds where the record stands, in this file or in the one that was put aside last, and whether this one ends with a
+    /// line break.
+    fn find(&self, file: &mut File, prover: &Prover) -> Result<(Found, bool), SinkError> {
         let tail = |file: &mut File| {
             tail::of(file, prover).map_err(|error| self.unavailable("cannot be read", error))
         };
-        match tail(file)? {
-            Tail::Line(head, torn) => Ok(Found { head, torn, is_new: false }),
-            Tail::Empty(bytes) if bytes <= MAX_TORN => {
-                let torn = (bytes > 0).then_some(Torn { bytes, lines: 0 });
-                let Some((_, last)) = set_aside(&self.path).pop() else {
-                    return Ok(Found { head: None, torn, is_new: true });
-                };
-                let mut last =
-                    File::open(&last).map_err(|error| self.unavailable("cannot be read", error))?;
-                match tail(&mut last)? {
-                    Tail::Line(head, _) => Ok(Found { head, torn, is_new: true }),
-                    Tail::Empty(0) => Ok(Found { head: None, torn, is_new: true }),
-                    Tail::Empty(_) | Tail::Foreign => Err(self.foreign()),
-                }
+        let (here, is_ended) = tail(file)?;
+        let torn = match here {
+            Tail::Line(head, torn) => return Ok((Found { head, torn, is_new: false }, is_ended)),
+            Tail::Foreign => return Err(self.foreign()),
+            Tail::Empty(torn) => torn,
+        };
+        let mut found = Found { head: None, torn, is_new: true };
+        if let Some((_, last)) = set_aside(&self.path).pop() {
+            let mut last = File::open(&last).map_err(|error| self.unavailable("cannot be read", error))?;
+            match tail(&mut last)? {
+                (Tail::Line(head, _), _) => found.head = head,
+                (Tail::Empty(None), _) => {}
+                _ => return Err(self.foreign()),
             }
-            Tail::Empty(_) | Tail::Foreign => Err(self.foreign()),
         }
+        Ok((found, is_ended))
     }
 
     fn foreign(&self) -> SinkError {
@@ -126,32 +132,29 @@ impl FileSink {
     }
 
     fn write_lines(&mut self, batch: &Batch) -> Result<(), WriteError> {
-        let (file, length) = match &mut self.open {
+        let lines = match &mut self.open {
             Some(Open::Device(stream)) => return stream.write_all(batch),
-            Some(Open::File(file, length)) => (file, length),
+            Some(Open::File(lines)) => lines,
             None => return Err(SinkError::unavailable("the audit record is not open").into()),
         };
         let gone = || {
-            let text = format!("the audit record `{}` was moved or removed", self.path.display());
+            let text = format!("the audit record `{}` was moved, removed or changed", self.path.display());
             WriteError::from(SinkError::unavailable(text))
         };
-        if !is_at(file, &self.path) {
+        if !is_at(&lines.file, &self.path) || length_of(&lines.file) != Some(lines.length) {
             return Err(gone());
         }
-        if let Err(error) = file.write_all(batch.text()) {
-            // What was written of it goes away again; where it does not, it is found when the file is opened again.
-            let _ = file.set_len(*length);
+        lines.append(batch.text()).map_err(|error| {
             let text = format!("the audit record `{}` cannot be written", self.path.display());
-            return Err(SinkError::unavailable(text).with_source(error).into());
-        }
-        *length += batch.text().len() as u64;
+            SinkError::unavailable(text).with_source(error)
+        })?;
         // Removed in the meantime, it took the lines along.
-        if is_removed(file) { Err(gone()) } else { Ok(()) }
+        if is_removed(&lines.file) { Err(gone()) } else { Ok(()) }
     }
 
     fn begin_new(&mut self) -> Result<Renewed, SinkError> {
-        if let Some(Open::File(file, _)) = &self.open {
-            file.sync_data().map_err(|error| self.unavailable("cannot be synchronised", error))?;
+        if let Some(Open::File(lines)) = &self.open {
+            lines.file.sync_data().map_err(|error| self.unavailable("cannot be synchronised", error))?;
         }
         let number = set_aside(&self.path).last().map_or(0, |(number, _)| *number) + 1;
         let aside = aside(&self.path, number);
@@ -161,7 +164,7 @@ impl FileSink {
             // The old one goes on under its name.
             let _ = fs::rename(&aside, &self.path);
         }
-        self.open = Some(Open::File(begun?, 0));
+        self.open = Some(Open::File(Lines { file: begun?, length: 0, is_ended: true }));
         Ok(Renewed { oldest: self.prune() })
     }
 
@@ -192,6 +195,31 @@ impl FileSink {
     }
 }
 
+impl Lines {
+    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        let length = if self.is_ended {
+            self.file.write_all(text).map(|()| text.len())
+        } else {
+            let text = [b"\n", text].concat();
+            self.file.write_all(&text).map(|()| text.len())
+        };
+        match length {
+            Ok(length) => {
+                self.length += length as u64;
+                self.is_ended = true;
+                Ok(())
+            }
+            Err(error) => {
+                // What was written of it goes away again; where it does not, it is found when the file is opened again.
+                if length_of(&self.file).is_some_and(|now| now > self.length) {
+                    let _ = self.file.set_len(self.length);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
 impl Sink for FileSink {
     fn open<'a>(&'a mut self, prover: &'a Prover) -> Later<'a, Result<Found, SinkError>> {
         Box::pin(std::future::ready(self.open_file(prover)))
@@ -203,8 +231,8 @@ impl Sink for FileSink {
 
     fn sync(&mut self) -> Later<'_, Result<(), SinkError>> {
         let synced = match &self.open {
-            Some(Open::File(file, _)) => {
-                file.sync_data().map_err(|error| self.unavailable("cannot be synchronised", error))
+            Some(Open::File(lines)) => {
+                lines.file.sync_data().map_err(|error| self.unavailable("cannot be synchronised", error))
             }
             _ => Ok(()),
         };
@@ -212,7 +240,7 @@ impl Sink for FileSink {
     }
 
     fn is_full(&self) -> bool {
-        matches!(self.open, Some(Open::File(_, length)) if length >= self.rotation.size)
+        matches!(&self.open, Some(Open::File(lines)) if lines.length >= self.rotation.size)
     }
 
     fn renew(&mut self) -> Later<'_, Result<Renewed, SinkError>> {
@@ -253,7 +281,7 @@ fn aside(path: &Path, number: u64) -> PathBuf {
 /// The first line of a file.
 fn first_line(path: &Path) -> Option<Oldest> {
     let mut line = Vec::new();
-    BufReader::new(File::open(path).ok()?).take(MAX_TORN).read_until(b'\n', &mut line).ok()?;
+    BufReader::new(File::open(path).ok()?).take(MAX_LINE).read_until(b'\n', &mut line).ok()?;
     Sealed::parse(line.trim_ascii_end()).map(|line| Oldest { node: line.node.into(), seq: line.seq })
 }
 
@@ -278,6 +306,10 @@ fn options() -> OpenOptions {
         options.mode(0o600);
     }
     options
+}
+
+fn length_of(file: &File) -> Option<u64> {
+    file.metadata().ok().map(|metadata| metadata.len())
 }
 
 /// Makes the name of a new file outlive the machine, where the system can.

@@ -12,8 +12,10 @@ use crate::record::chain::Prover;
 /// Writes lines one after the other.
 pub struct Stream<W> {
     out: W,
-    /// The bytes of a line that was written in part.
-    torn: u64,
+    /// What is left of lines that were written in part, since the last whole one.
+    torn: Option<Torn>,
+    /// The last of it has no line break yet.
+    is_open: bool,
 }
 
 impl Stream<File> {
@@ -33,17 +35,16 @@ impl<W: Write + Send + 'static> Stream<W> {
     /// Writes to `out`, which must not buffer.
     #[must_use]
     pub fn new(out: W) -> Self {
-        Self { out, torn: 0 }
+        Self { out, torn: None, is_open: false }
     }
 
     /// Closes off what is left of a line.
     fn resume(&mut self) -> Result<Found, SinkError> {
-        let torn = (self.torn > 0).then_some(Torn { bytes: self.torn, lines: 0 });
-        if torn.is_some() {
+        if self.is_open {
             self.out.write_all(b"\n").map_err(failed)?;
-            self.torn = 0;
+            self.is_open = false;
         }
-        Ok(Found { torn, ..Found::default() })
+        Ok(Found { torn: self.torn, ..Found::default() })
     }
 
     /// Writes all lines, counting those that are surely out.
@@ -51,7 +52,10 @@ impl<W: Write + Send + 'static> Stream<W> {
         let (text, mut done) = (batch.text(), 0);
         let error = loop {
             match text.get(done..).filter(|rest| !rest.is_empty()).map(|rest| self.out.write(rest)) {
-                None => return Ok(()),
+                None => {
+                    self.torn = None;
+                    return Ok(());
+                }
                 Some(Ok(0)) => break io::ErrorKind::WriteZero.into(),
                 Some(Ok(length)) => done += length,
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -59,9 +63,21 @@ impl<W: Write + Send + 'static> Stream<W> {
             }
         };
         let whole = text.get(..done).unwrap_or_default();
-        let sure = whole.iter().filter(|byte| **byte == b'\n').count();
+        let mut sure = whole.iter().filter(|byte| **byte == b'\n').count();
         let end = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        self.torn = (done - end) as u64;
+        let mut rest = (done - end) as u64;
+        self.is_open = rest > 0;
+        // A line is whole without its line break too.
+        if batch.iter().nth(sure).is_some_and(|line| line.text.len() as u64 == rest) {
+            (sure, rest) = (sure + 1, 0);
+        }
+        self.torn = match self.torn.filter(|_| sure == 0) {
+            Some(before) if rest > 0 => {
+                Some(Torn { bytes: before.bytes + 1 + rest, lines: before.lines + 1 })
+            }
+            Some(before) => Some(before),
+            None => (rest > 0).then_some(Torn { bytes: rest, lines: 0 }),
+        };
         Err(WriteError { sure, error: failed(error) })
     }
 }

@@ -1,3 +1,5 @@
+//! Records that were changed in every way, and what is told of them.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -285,7 +287,7 @@ fn apply(record: &mut Record, edit: &Edit) -> bool {
             let at = at.index(bytes.len());
             bytes[at] ^= xor;
             // Without its line break the last line looks like one that is being written.
-            (file, line) == last && (at + 1 == bytes.len() || bytes[at] == b'\n')
+            (file, line) == last && at + 1 == bytes.len()
         }
         Edit::Remove(place) => {
             let (file, line) = *place.get(&places);

@@ -191,6 +191,26 @@ async fn a_file_that_was_moved_away_is_begun_anew_without_a_failure() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_emptied_or_added_to_goes_on_and_shows_it() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    let service = recorded(Tool::ok(), &recorder);
+    service.call(search(1)).await.unwrap();
+    let before = folder.lines().pop().unwrap();
+    fs::write(folder.path(), "").unwrap();
+    service.call(search(2)).await.unwrap();
+    let lines = folder.lines();
+    assert_eq!((&lines[0]["kind"], &lines[0]["prev"]), (&json!("file"), &before["mac"]));
+    let mut file = fs::OpenOptions::new().append(true).open(folder.path()).unwrap();
+    std::io::Write::write_all(&mut file, b"{\"seq\":9}\n").unwrap();
+    service.call(search(3)).await.unwrap();
+    let text = fs::read_to_string(folder.path()).unwrap();
+    let gap: serde_json::Value = serde_json::from_str(text.lines().nth_back(1).unwrap()).unwrap();
+    assert_eq!((&gap["kind"], &gap["torn"]), (&json!("gap"), &json!({ "bytes": 9, "lines": 0 })));
+    assert!(recorder.is_working());
+}
+
+#[tokio::test]
 async fn while_the_folder_is_gone_nothing_is_answered_and_then_all_goes_on() {
     let folder = Folder::new();
     let inner = folder.0.path().join("inner");

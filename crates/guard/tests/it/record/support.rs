@@ -58,9 +58,12 @@ pub(crate) async fn start(audit: &Audit) -> Recorder {
     Recorder::start(audit, Box::new(FileSink::new(path.clone(), audit.rotation))).await.unwrap()
 }
 
+/// What a request comes to; `None` for never.
+pub(crate) type Ends = dyn Fn(&Request) -> Option<Outcome> + Send + Sync;
+
 /// Answers after noting a decision, or never.
 pub(crate) struct Tool {
-    pub(crate) outcome: Box<dyn Fn(&Request) -> Option<Outcome> + Send + Sync>,
+    pub(crate) outcome: Box<Ends>,
 }
 
 impl Tool {

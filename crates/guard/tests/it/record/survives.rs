@@ -136,3 +136,26 @@ async fn what_the_recorder_writes_is_proven_through_restarts_and_rotations() {
     assert!(report.nodes[0].is_stopped);
     assert_eq!(lines(&folder.path()).len() as u64, report.lines);
 }
+
+/// Not a proof, a number: run it with `--ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures"]
+async fn how_many_strict_calls_a_second() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    let service = Arc::new(recorded(Tool::ok(), &recorder));
+    let started = std::time::Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..256_u64 {
+        let service = Arc::clone(&service);
+        tasks.spawn(async move {
+            for number in 0..200 {
+                service.call(search(task * 1000 + number)).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let took = started.elapsed().as_secs_f64();
+    println!("{:.0} strict calls a second", 256.0 * 200.0 / took);
+    recorder.stop().await;
+}
