@@ -239,7 +239,8 @@ impl Http {
                 return Err(forbidden(text).into());
             }
             self.check_path(&parts.uri, place)?;
-            return Ok(known.local());
+            // With roles the local user has some, and then all connections share the one who has them.
+            return Ok(if endpoint.views.is_some() { endpoint.local() } else { known.local() });
         };
         if let Err(refused) = self.check_path(&parts.uri, place) {
             return Err(identity::metadata(&endpoint.access, parts).map_or(refused, Box::new).into());
