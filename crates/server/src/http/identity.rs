@@ -64,6 +64,11 @@ impl Known {
         Self { address: None, local: Caller::local(), memo: None }
     }
 
+    /// Returns where the connection comes from, when that is known.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     /// Returns the local user.
     pub(super) fn local(&self) -> Arc<Caller> {
         Arc::clone(&self.local)
@@ -118,7 +123,7 @@ pub(super) async fn identify(
     headers: &HeaderMap,
     heads: &Heads<'_>,
     known: &Known,
-    record: Option<&dyn AccessRecord>,
+    (record, refusals): (Option<&dyn AccessRecord>, &Refusals),
 ) -> Result<Arc<Caller>, Response<Answer>> {
     let Access::Guarded { authenticator, resource } = access else { return Ok(known.local()) };
     let credentials = heads.credentials();
@@ -139,7 +144,8 @@ pub(super) async fn identify(
                     return Err(unrecorded(&failure));
                 }
             }
-            Err(refused(&denied, resource, log_id))
+            refusals.log(&denied, log_id);
+            Err(refused(&denied, resource))
         }
     }
 }
@@ -158,34 +164,65 @@ async fn judge(
     }
 }
 
-fn refused(denied: &Denied, resource: &ProtectedResource, log_id: u64) -> Response<Answer> {
-    let request = format_args!("{log_id:016x}");
+fn refused(denied: &Denied, resource: &ProtectedResource) -> Response<Answer> {
     let (status, code, error) = match denied.kind() {
         DeniedKind::Missing => (StatusCode::UNAUTHORIZED, Code::INVALID_REQUEST, None),
         DeniedKind::Malformed => {
             (StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, Some(ChallengeError::InvalidRequest))
         }
-        DeniedKind::Unavailable => return unavailable(denied, log_id),
+        DeniedKind::Unavailable => {
+            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, denied.public());
+            retry_after(&mut response, UNAVAILABLE);
+            return response;
+        }
         // Whatever else there will be is no way in.
         _ => (StatusCode::UNAUTHORIZED, Code::INVALID_REQUEST, Some(ChallengeError::InvalidToken)),
     };
-    // Clients ask without a token first, to learn where to get one.
-    match error {
-        None => tracing::debug!(%request, "a request without credentials was refused"),
-        Some(error) => {
-            tracing::info!(%request, error = error.code(), "a request was refused: {}", Chain(denied))
-        }
-    }
     let mut response = refusal(status, code, denied.public());
     add_challenge(&mut response, &resource.challenge(error, &[]));
     response
 }
 
-fn unavailable(denied: &Denied, log_id: u64) -> Response<Answer> {
-    tracing::warn!(request = %format_args!("{log_id:016x}"), "nobody could tell whether credentials hold: {}", Chain(denied));
-    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, denied.public());
-    retry_after(&mut response, UNAVAILABLE);
-    response
+/// Writes refusals to the log, so many a second: anybody can cause them.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// The second of the last one, and how many there were in it.
+    now: Mutex<(u64, u64)>,
+}
+
+/// Most refusals of one second that are logged each; more are counted.
+const LOGGED: u64 = 50;
+
+impl Refusals {
+    fn log(&self, denied: &Denied, log_id: u64) {
+        // Clients ask without a token first, to learn where to get one.
+        if denied.kind() == DeniedKind::Missing {
+            return tracing::debug!(request = %format_args!("{log_id:016x}"), "a request without credentials was refused");
+        }
+        let (count, before) = self.count();
+        if before > LOGGED {
+            tracing::warn!(refused = before - LOGGED, "more requests were refused than are logged each");
+        }
+        if count > LOGGED {
+            return;
+        }
+        let request = format_args!("{log_id:016x}");
+        match denied.kind() {
+            DeniedKind::Unavailable => {
+                tracing::warn!(%request, "nobody could tell whether credentials hold: {}", Chain(denied));
+            }
+            kind => tracing::info!(%request, ?kind, "a request was refused: {}", Chain(denied)),
+        }
+    }
+
+    /// Counts one, and returns how many there are in this second, and in the one before if it is over now.
+    fn count(&self) -> (u64, u64) {
+        let mut seen = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now();
+        let before = if seen.0 == second { 0 } else { std::mem::replace(&mut *seen, (second, 0)).1 };
+        seen.1 += 1;
+        (seen.1, before)
+    }
 }
 
 /// The answer where a refusal that cannot be recorded may not be told either.
