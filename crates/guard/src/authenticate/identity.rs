@@ -24,7 +24,7 @@ use super::presented::{Located, Presented};
 use super::sections::{Introspected, Signed, introspected_sections, signed_sections};
 use super::token::SignedToken;
 
-/// Most credentials that are judged at once: those that wait for somebody else are among them.
+/// Most tokens that others are asked about at once.
 const AT_ONCE: usize = 1024;
 /// The longest that a clock is not looked at again while waiting for a proof to end.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -124,7 +124,6 @@ impl Identity {
 
     /// Has a token judged by those it is for.
     async fn judge_token(&self, text: &str, digest: Digest) -> Result<Judged, Refusal<'_>> {
-        let _place = self.places.try_acquire().map_err(|_| (Fault::Busy, None))?;
         let token = SignedToken::read(text).map_err(|fault| (fault, None))?;
         let issuer = token.as_ref().and_then(SignedToken::issuer);
         if let (Some(token), Some(issuer)) = (&token, issuer)
@@ -137,6 +136,8 @@ impl Identity {
             Some(_) => (Fault::Issuer, None),
             None => (Fault::Shape, None),
         };
+        // Signed tokens take none of these places: others that wait for a slow server are not in their way.
+        let _place = self.places.try_acquire().map_err(|_| (Fault::Busy, None))?;
         for section in self.introspected.iter().filter(|section| section.may_judge(issuer)) {
             match section.judge(text, digest, now()).await {
                 Ok(caller) => {

@@ -28,6 +28,9 @@ const COMPLAINTS_APART: Duration = Duration::from_secs(10);
 const MAX_NOES: usize = 10_000;
 /// Most questions asked at once.
 const AT_ONCE: usize = 32;
+/// Most questions that are asked or wait for it. They outlast whoever brought them about, so that nobody can pile them up by
+/// leaving at once.
+const MAX_ASKED: usize = 1024;
 
 /// What an answer of an active token says.
 pub(crate) type Answer = Arc<Map<String, Value>>;
@@ -73,7 +76,8 @@ impl Introspector {
     /// Asks about a token, or joins those who wait for the answer already.
     ///
     /// # Errors
-    /// [`Fault::Inactive`] and [`Fault::NoAnswer`], and those of an answer that is no JSON object.
+    /// [`Fault::Inactive`] and [`Fault::NoAnswer`], those of an answer that is no JSON object, and [`Fault::Busy`] when too many
+    /// questions wait.
     ///
     /// # Cancel safety
     /// The question is asked all the same.
@@ -81,7 +85,7 @@ impl Introspector {
         if let Some(fault) = self.said_no(&digest) {
             return Err(fault);
         }
-        let mut answer = self.join(token, digest);
+        let mut answer = self.join(token, digest).ok_or(Fault::Busy)?;
         let waiting = answer.wait_for(Option::is_some);
         match waiting.await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(Fault::NoAnswer)),
@@ -89,10 +93,13 @@ impl Introspector {
         }
     }
 
-    fn join(self: &Arc<Self>, token: &str, digest: Digest) -> watch::Receiver<Option<Outcome>> {
+    fn join(self: &Arc<Self>, token: &str, digest: Digest) -> Option<watch::Receiver<Option<Outcome>>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = asked.get(&digest).filter(|running| running.has_changed().is_ok()) {
-            return running.clone();
+            return Some(running.clone());
+        }
+        if asked.len() >= MAX_ASKED {
+            return None;
         }
         let (sender, receiver) = watch::channel(None);
         asked.insert(digest, receiver.clone());
@@ -106,7 +113,7 @@ impl Introspector {
             asker.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
             sender.send_replace(Some(outcome));
         });
-        receiver
+        Some(receiver)
     }
 
     async fn question(&self, token: &str) -> Outcome {
@@ -181,7 +188,27 @@ pub(crate) fn form_encoded(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::digest_of;
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_leaves_at_once_cannot_pile_up_questions() {
+        // Somebody who accepts and never answers.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/introspect", silent.local_addr().unwrap()).parse().unwrap();
+        let (authorization, tasks) = (HeaderValue::from_static("Basic x"), TaskTracker::new());
+        let asker = Arc::new(Introspector::new(url, authorization, Duration::from_secs(60), tasks.clone()));
+        let mut refused = 0;
+        for number in 0..MAX_ASKED + 10 {
+            let token = format!("token-{number}");
+            let asked = tokio::time::timeout(Duration::ZERO, asker.ask(&token, digest_of(&token))).await;
+            refused += usize::from(matches!(asked, Ok(Err(Fault::Busy))));
+        }
+        assert_eq!((refused, tasks.len()), (10, MAX_ASKED));
+        // Whoever asks the same as somebody before adds nothing.
+        let again = tokio::time::timeout(Duration::ZERO, asker.ask("token-0", digest_of("token-0"))).await;
+        assert!(again.is_err());
+    }
 
     #[test]
     fn a_question_holds_the_token_as_one_value_whatever_is_in_it() {

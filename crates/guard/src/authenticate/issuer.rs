@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use reqwest::Url;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,8 @@ const LAST_RETRY: Duration = Duration::from_secs(15);
 /// How many fetches tokens may bring about at once, and how long until one more.
 const BURST: u32 = 3;
 const REFILL: Duration = Duration::from_secs(5);
+/// Most tokens that wait for a fetch at once. Those whose key is known wait for nothing.
+const WAITING: usize = 1024;
 /// How long a key that was not there is not asked for again, and how many such are remembered.
 const ABSENT: Duration = Duration::from_secs(5);
 const MAX_ABSENT: usize = 128;
@@ -54,6 +56,7 @@ pub(crate) struct Issuer {
     keys: ArcSwapOption<Fetched>,
     attempts: watch::Sender<Attempts>,
     wake: Notify,
+    waiting: Semaphore,
     bucket: Mutex<Bucket>,
     absent: Mutex<Vec<(u64, Instant)>>,
     hasher: RandomState,
@@ -100,6 +103,7 @@ impl Issuer {
             // The task begins with a fetch, for which the first callers can wait already.
             attempts: watch::Sender::new(Attempts { begun: 1, ended: 0, has_failed: false }),
             wake: Notify::new(),
+            waiting: Semaphore::new(WAITING),
             bucket: Mutex::new(Bucket::full(Instant::now())),
             absent: Mutex::default(),
             hasher: RandomState::new(),
@@ -130,6 +134,7 @@ impl Issuer {
                 Err(Fault::NoSuchKey) if !self.is_absent(token) => {}
                 judged => return judged,
             }
+            let _place = self.waiting.try_acquire().map_err(|_| Fault::Busy)?;
             if !self.refreshed().await {
                 break;
             }

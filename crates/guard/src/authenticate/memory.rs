@@ -142,13 +142,15 @@ impl Memory {
         }
     }
 
-    /// Finds what a caller was made from. It looks at everything.
+    /// Finds what a caller was made from; edges bring handles of their own on it, so an equal caller is as good. `None` when two
+    /// credentials made equal ones. It looks at everything.
     pub(crate) fn origin(&self, caller: &Caller) -> Option<Arc<Held>> {
-        self.places.iter().find_map(|place| {
+        let all = self.places.iter().filter_map(|place| {
             let held = place.load();
-            let held = held.as_ref().filter(|held| std::ptr::eq(Arc::as_ptr(&held.caller), caller))?;
-            Some(Arc::clone(held))
-        })
+            held.as_ref().filter(|held| *held.caller == *caller).map(Arc::clone)
+        });
+        let mut found: Vec<_> = all.take(2).collect();
+        if found.len() > 1 { None } else { found.pop() }
     }
 
     fn row(&self, digest: &Digest) -> &[ArcSwapOption<Held>] {
@@ -201,6 +203,18 @@ mod tests {
         memory.keep(held("a", 8, None), 50);
         assert_eq!(subject(&memory, "a", 8, u64::MAX).as_deref(), Some("a"));
         assert_eq!(subject(&memory, "a", 7, 50), None, "the older verdict is still there");
+    }
+
+    #[test]
+    fn what_a_caller_was_made_from_is_found_by_a_copy_too_unless_two_made_the_same() {
+        let memory = Memory::new();
+        memory.keep(held("a", 1, Some(100)), 1);
+        memory.keep(held("b", 1, Some(100)), 1);
+        let copy = Caller { subject: "a".into(), expires: Some(100), ..Caller::default() };
+        assert!(memory.origin(&copy).is_some_and(|held| held.digest == digest_of("a")));
+        assert!(memory.origin(&Caller { expires: Some(99), ..copy.clone() }).is_none());
+        memory.keep(Held { digest: digest_of("a again"), ..held("a", 1, Some(100)) }, 1);
+        assert!(memory.origin(&copy).is_none());
     }
 
     #[test]

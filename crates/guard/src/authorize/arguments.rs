@@ -35,7 +35,8 @@ enum Form {
     Number,
     Boolean,
     List(Box<Form>),
-    Object,
+    /// With the members that the schema names.
+    Object(BTreeMap<String, Form>),
     Any,
 }
 
@@ -63,7 +64,10 @@ impl Form {
             ["integer"] => Self::Integer,
             ["number"] => Self::Number,
             ["boolean"] => Self::Boolean,
-            ["object"] => Self::Object,
+            ["object"] => {
+                let members = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+                Self::Object(members.map(|(name, schema)| (name.clone(), Self::of(schema).0)).collect())
+            }
             ["array"] => {
                 let items = schema.get("items").map_or(Self::Any, |items| match Self::of(items) {
                     (_, true) => Self::Any,
@@ -83,7 +87,7 @@ impl Form {
             Self::Number => ArgType::Number,
             Self::Boolean => ArgType::Boolean,
             Self::List(items) => ArgType::List(Box::new(items.arg_type())),
-            Self::Object | Self::Any => ArgType::Any,
+            Self::Object(_) | Self::Any => ArgType::Any,
         }
     }
 
@@ -97,18 +101,48 @@ impl Form {
             (Self::Integer, Value::String(text)) => integer(text),
             (Self::Number, Value::Number(_)) => number(raw.trim()),
             (Self::Number, Value::String(text)) => number(text),
-            // A list or object is taken from a string that holds it.
             (Self::List(items), Value::Array(_)) => list(items, raw),
-            (Self::List(items), Value::String(text)) if text.trim().starts_with('[') => list(items, text),
-            (Self::Object, Value::Object(_)) => all_exact(raw).then_some(value),
-            (Self::Object, Value::String(text)) => {
-                let inner: Value = serde_json::from_str(text).ok()?;
-                (inner.is_object() && all_exact(text)).then_some(inner)
+            // A list is taken from a string that holds it. One of objects could repeat a key there, and have two readings.
+            (Self::List(items), Value::String(text)) if items.is_plain() && text.trim().starts_with('[') => {
+                list(items, text)
             }
+            // From a string it would be an object for one reader, and a JSON string for another.
+            (Self::Object(members), Value::Object(_)) => object(members, raw),
             (Self::Any, _) => all_exact(raw).then_some(value),
             _ => None,
         }
     }
+}
+
+impl Form {
+    /// Tells whether a value of it has no members.
+    fn is_plain(&self) -> bool {
+        matches!(self, Self::String | Self::Integer | Self::Number | Self::Boolean)
+    }
+
+    /// Reads a member of an object, whose type conditions are not checked against: whole numbers stay whole.
+    fn read_member(&self, raw: &str) -> Option<Value> {
+        match self.read(raw)? {
+            Value::Number(number) if *self == Self::Number => {
+                let whole = raw.trim().trim_matches('"').parse::<i64>();
+                Some(whole.map_or(Value::Number(number), Value::from))
+            }
+            value => Some(value),
+        }
+    }
+}
+
+fn object(members: &BTreeMap<String, Form>, raw: &str) -> Option<Value> {
+    let sent: BTreeMap<String, &serde_json::value::RawValue> = serde_json::from_str(raw).ok()?;
+    let read = sent.into_iter().map(|(name, raw)| {
+        let value = match members.get(&name) {
+            Some(_) if raw.get() == "null" => Some(Value::Null),
+            Some(form) => form.read_member(raw.get()),
+            None => Form::Any.read(raw.get()),
+        };
+        Some((name, value?))
+    });
+    read.collect::<Option<Map<_, _>>>().map(Value::Object)
 }
 
 fn list(items: &Form, raw: &str) -> Option<Value> {
@@ -246,9 +280,11 @@ impl Taken {
         // One that the schema does not have is none that a condition could name.
         let Some(argument) = self.0.get(name) else { return };
         let value = match token.kind {
-            // Where `null` is no value, it says the same as leaving the argument out.
-            Kind::Null if !argument.nullable => return,
-            Kind::Null => Some(Value::Null),
+            Kind::Null if argument.nullable => Some(Value::Null),
+            // Where `null` is no value, it says the same as leaving the argument out. Not every schema tells whether it is one,
+            // and then one reader would take the default, another `null`.
+            Kind::Null if argument.default.is_none() => return,
+            Kind::Null => None,
             _ => std::str::from_utf8(token.raw(object)).ok().and_then(|raw| argument.form.read(raw)),
         };
         match value {
@@ -288,6 +324,9 @@ mod tests {
                 "sure": { "type": "boolean" },
                 "ids": { "type": "array", "items": { "type": "integer" } },
                 "filter": { "type": "object" },
+                "row": { "type": "object", "properties": {
+                    "n": { "type": "number" }, "i": { "type": ["integer", "null"] }, "in": { "type": "object" } } },
+                "rows": { "type": "array", "items": { "type": "object" } },
                 "any": {},
             },
         }))
@@ -315,7 +354,10 @@ mod tests {
             (r#"{"count": 9223372036854775807}"#, json!({ "count": i64::MAX })),
             (r#"{"ids": [1, "2", 3.0]}"#, json!({ "ids": [1, 2, 3] })),
             (r#"{"ids": "[1,2]"}"#, json!({ "ids": [1, 2] })),
-            (r#"{"filter": "{\"a\":1}"}"#, json!({ "filter": { "a": 1 } })),
+            (r#"{"filter": {"a":1,"b":"2"}}"#, json!({ "filter": { "a": 1, "b": "2" } })),
+            (r#"{"row": {"n":"5000","i":"7","x":"8"}}"#, json!({ "row": { "n": 5000, "i": 7, "x": "8" } })),
+            (r#"{"row": {"n":5.5,"i":null}}"#, json!({ "row": { "n": 5.5, "i": null } })),
+            (r#"{"rows": [{"a":1}]}"#, json!({ "rows": [{ "a": 1 }] })),
             (r#"{"note": null}"#, json!({ "note": null })),
             (r#"{"any": "5"}"#, json!({ "any": "5" })),
         ] {
@@ -328,8 +370,15 @@ mod tests {
     #[test]
     fn what_is_left_out_has_its_default_and_so_has_null_where_it_says_the_same() {
         assert_eq!(Value::Object(taken().read_raw(b"{}").args), json!({ "count": 10, "note": "x" }));
-        let null = taken().read_raw(br#"{"count":null,"name":null,"note":null}"#);
+        let null = taken().read_raw(br#"{"name":null,"note":null}"#);
         assert_eq!(Value::Object(null.args), json!({ "note": null, "count": 10 }));
+    }
+
+    #[test]
+    fn null_is_no_default_where_the_schema_does_not_tell_whether_it_is_a_value() {
+        // A parameter of a database that may be null has such a schema, and gets `null`.
+        let null = taken().read_raw(br#"{"count":null}"#);
+        assert_eq!((null.args.get("count"), null.misfits), (None, vec!["count".to_owned()]));
     }
 
     #[test]
@@ -361,6 +410,11 @@ mod tests {
             r#"{"ids": [1, "x"]}"#,
             r#"{"ids": [[1]]}"#,
             r#"{"filter": "x"}"#,
+            r#"{"filter": "{\"a\":1}"}"#,
+            r#"{"row": {"n":"five"}}"#,
+            r#"{"row": {"in":"{\"a\":1}"}}"#,
+            r#"{"rows": "[{\"a\":5000,\"a\":1}]"}"#,
+            r#"{"rows": ["{\"a\":1}"]}"#,
             r#"{"filter": {"a": 12345678901234567890}}"#,
             r#"{"any": [{"a": 0.12345678901234567}]}"#,
             r#"{"any": {"-1": "9", "b": 1e400}}"#,

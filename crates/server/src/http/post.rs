@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use trunkline_protocol::{
     Code, Envelope, Kind, Message, Method, Refusal, Revision, Token, header, scan, write,
 };
+use trunkline_service::authenticate::Access;
 use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outcome, ParamHeaders, Request};
 
 use super::Http;
@@ -93,8 +94,13 @@ impl Http {
             Some(first) if first.len() > max => Err(too_large(max)),
             Some(first) if body.is_end_stream() => Ok(first),
             first => {
+                let before = self.generation();
                 let pieces = tokio::time::timeout(BODY_TIMEOUT, self.read_pieces(first, body));
                 match Box::pin(pieces).await {
+                    // Whoever takes long for a body is not the caller of before the change.
+                    Ok(Ok(_)) if self.generation() != before => {
+                        Err(busy("who may come in changed while the body was read; send it again"))
+                    }
                     Ok(result) => result,
                     Err(_) => {
                         let text = "the body did not come in time";
@@ -103,6 +109,12 @@ impl Http {
                 }
             }
         }
+    }
+
+    /// Returns the number that changes when callers have to be judged anew.
+    fn generation(&self) -> Option<u64> {
+        let Access::Guarded { authenticator, .. } = &self.live.load().access else { return None };
+        Some(authenticator.generation())
     }
 
     /// Reads what comes after the first piece, which may not be there yet.

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use trunkline_service::authenticate::{Access, Metadata, ProtectedResource};
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::now;
@@ -235,6 +238,33 @@ async fn a_connection_asks_once_and_again_when_anything_may_hold_no_longer() {
         assert_eq!(post_on(&mut connection, &list, &[("Authorization", "Bearer bob-token")]).await, 200);
     }
     assert_eq!(asked(), 6);
+}
+
+#[tokio::test]
+async fn a_body_that_is_held_back_does_not_outlast_the_judgement_of_its_head() {
+    let (http, authenticator) = serve().await;
+    let (list, long) = (modern("1", "tools/list", ""), "4096");
+    let headers = modern_headers(&list, &[("Authorization", TOKEN), ("Content-Length", long)]);
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("POST /mcp HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", http.address);
+    let body = format!("{list:<4096}");
+    let (first, rest) = body.split_at(20);
+    let mut judged = 0;
+    for (rises, status) in [(0, "200"), (1, "503")] {
+        let mut stream = TcpStream::connect(http.address).await.unwrap();
+        stream.write_all(format!("{head}{first}").as_bytes()).await.unwrap();
+        judged += 1;
+        while authenticator.asked.load(Ordering::SeqCst) < judged {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The head was judged, and the body is waited for by then.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        authenticator.generation.fetch_add(rises, Ordering::SeqCst);
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
 }
 
 #[tokio::test]
