@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,38 @@ const UNAVAILABLE: Duration = Duration::from_secs(5);
 
 /// How long a connection remembers a key before it asks again: so that its use is seen.
 const KEY_SEEN: u64 = 60;
+
+/// Most refusals that the log tells of in one second: anybody can bring them about, and nobody is to fill a disk with them.
+const TOLD_A_SECOND: u64 = 20;
+
+/// The refusals of all edges of the process.
+static REFUSALS: Refusals = Refusals(AtomicU64::new(0));
+
+/// How many there were in a second: the second in the upper half, the number in the lower.
+struct Refusals(AtomicU64);
+
+impl Refusals {
+    /// Counts one and tells whether it is to be told. Those that were not are told by their number, with the next that is.
+    fn tell(&self) -> bool {
+        let (is_told, untold) = self.count(now());
+        if untold > 0 {
+            tracing::info!(untold, "requests were refused that the log tells of at the level `debug` alone");
+        }
+        is_told
+    }
+
+    fn count(&self, now: u64) -> (bool, u64) {
+        let second = now & 0xffff_ffff;
+        let next = |before: u64| Some(if before >> 32 == second { before + 1 } else { (second << 32) | 1 });
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
+        let count = before & 0xffff_ffff;
+        if before >> 32 == second {
+            (count < TOLD_A_SECOND, 0)
+        } else {
+            (true, count.saturating_sub(TOLD_A_SECOND))
+        }
+    }
+}
 
 /// What one connection knows of who speaks on it.
 pub(super) struct Known {
@@ -172,8 +205,11 @@ fn refused(denied: &Denied, resource: &ProtectedResource, log_id: u64) -> Respon
     // Clients ask without a token first, to learn where to get one.
     match error {
         None => tracing::debug!(%request, "a request without credentials was refused"),
+        Some(error) if REFUSALS.tell() => {
+            tracing::info!(%request, error = error.code(), "a request was refused: {}", Chain(denied));
+        }
         Some(error) => {
-            tracing::info!(%request, error = error.code(), "a request was refused: {}", Chain(denied))
+            tracing::debug!(%request, error = error.code(), "a request was refused: {}", Chain(denied));
         }
     }
     let mut response = refusal(status, code, denied.public());
@@ -182,7 +218,12 @@ fn refused(denied: &Denied, resource: &ProtectedResource, log_id: u64) -> Respon
 }
 
 fn unavailable(denied: &Denied, log_id: u64) -> Response<Answer> {
-    tracing::warn!(request = %format_args!("{log_id:016x}"), "nobody could tell whether credentials hold: {}", Chain(denied));
+    let request = format_args!("{log_id:016x}");
+    if REFUSALS.tell() {
+        tracing::warn!(%request, "nobody could tell whether credentials hold: {}", Chain(denied));
+    } else {
+        tracing::debug!(%request, "nobody could tell whether credentials hold: {}", Chain(denied));
+    }
     let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, denied.public());
     retry_after(&mut response, UNAVAILABLE);
     response
@@ -243,4 +284,23 @@ fn document(metadata: &Metadata, method: &Method) -> Response<Answer> {
         return response;
     }
     method_not_allowed("GET, HEAD, OPTIONS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_of_few_refusals_a_second_and_of_the_number_of_the_others() {
+        let refusals = Refusals(AtomicU64::new(0));
+        let told = |now, count: u64| {
+            let all: Vec<_> = (0..count).map(|_| refusals.count(now)).collect();
+            let untold: u64 = all.iter().map(|(_, untold)| untold).sum();
+            (all.iter().filter(|(is_told, _)| *is_told).count() as u64, untold)
+        };
+        assert_eq!(told(1_800_000_000, 5), (5, 0));
+        assert_eq!(told(1_800_000_001, 100), (TOLD_A_SECOND, 0));
+        assert_eq!(told(1_800_000_005, 1), (1, 100 - TOLD_A_SECOND));
+        assert_eq!(told(1_800_000_006, 1), (1, 0));
+    }
 }
