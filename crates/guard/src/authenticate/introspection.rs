@@ -201,12 +201,12 @@ mod tests {
         let mut refused = 0;
         for number in 0..MAX_ASKED + 10 {
             let token = format!("token-{number}");
-            let asked = tokio::time::timeout(Duration::ZERO, asker.ask(&token, digest_of(&token))).await;
+            let asked = timeout(Duration::ZERO, asker.ask(&token, digest_of(&token))).await;
             refused += usize::from(matches!(asked, Ok(Err(Fault::Busy))));
         }
         assert_eq!((refused, tasks.len()), (10, MAX_ASKED));
         // Whoever asks the same as somebody before adds nothing.
-        let again = tokio::time::timeout(Duration::ZERO, asker.ask("token-0", digest_of("token-0"))).await;
+        let again = timeout(Duration::ZERO, asker.ask("token-0", digest_of("token-0"))).await;
         assert!(again.is_err());
     }
 
