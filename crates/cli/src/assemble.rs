@@ -1,7 +1,7 @@
 //! The one path of a request, put together: what the config file decides becomes the endpoint that the edges serve.
 //!
 //! ```text
-//! edge (stdio | http; who asks, by `Access`) -> Bounded (in flight, deadline, panics) -> Recorded (one line of the record)
+//! edge (stdio | http; who asks, by `Access`) -> Recorded (one line of the record) -> Bounded (in flight, deadline, panics)
 //!   -> Authorize (what there is for the caller; scopes and conditions) -> Router (catalog) -> SqlConnector -> database
 //! ```
 
@@ -123,14 +123,16 @@ pub(crate) fn endpoint(
     let authorize = Arc::new(authorize);
     let (most, in_flight) = (server.max_in_flight, Arc::clone(&lasting.in_flight));
     let inner = Arc::clone(&authorize);
+    let bounded = Bounded::new(inner, most, in_flight);
+    // Outermost: what is refused for want of room, is late or panics has its line before the answer leaves, as all has.
     let service: Arc<dyn Service> = match &lasting.recorder {
-        Some(recorder) => {
-            Arc::new(Bounded::new(Recorded::new(inner, recorder.clone(), &catalog), most, in_flight))
-        }
-        None => Arc::new(Bounded::new(inner, most, in_flight)),
+        Some(recorder) => Arc::new(Recorded::new(bounded, recorder.clone(), &catalog)),
+        None => Arc::new(bounded),
     };
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
-    Ok(endpoint.with_access(guards.access()).with_views(authorize))
+    let endpoint = endpoint.with_access(guards.access());
+    // Without roles it is the same for everybody.
+    Ok(if guards.policy.has_roles() { endpoint.with_views(authorize) } else { endpoint })
 }
 
 /// Tells which tools of the file have the name of one that a connector makes by itself.

@@ -163,13 +163,11 @@ impl Reader<'_> {
         let server: sections::ServerFile = server.unwrap_or_default();
         let Declared { connectors, tools, scopes } =
             self.connectors(connectors.0, tools.0, server.schema.into());
+        // Over stdio the public name is not looked at, and tokens for it are not asked for; `[auth]` is right or wrong all the same.
+        let written = server.url.clone();
         let server = server.resolve(edge, sections.auth.is_some(), self.document, &mut self.problems);
-        let around = guards::Around {
-            edge,
-            url: server.url.as_ref().map(|url| url.text.as_str()),
-            connectors: &connectors,
-            tool_scopes: scopes,
-        };
+        let around =
+            guards::Around { edge, url: written.as_deref(), connectors: &connectors, tool_scopes: scopes };
         let guards = self.guards(sections, around);
         Config {
             server,

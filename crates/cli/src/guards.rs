@@ -74,6 +74,7 @@ impl Guards {
         server: &Server,
         served: &[Served],
         old: Option<&Self>,
+        absent: Absent,
     ) -> Self {
         let config::Guards { auth, policy, scopes, .. } = said;
         let Some(Authentication { auth, keys, print }) = auth else { return Self { policy, door: None } };
@@ -92,7 +93,7 @@ impl Guards {
             return Self { policy, door: Some(Door { resource, ..door.clone() }) };
         }
         let (ring, keys) = match &keys {
-            Some(keys) => start_ring(keys, served).await,
+            Some(keys) => start_ring(keys, served, absent).await,
             None => (None, None),
         };
         let assign: Arc<dyn Assign> = Arc::clone(&policy) as _;
@@ -121,6 +122,17 @@ impl Guards {
                 }
             }
         }
+    }
+
+    /// Tells whether callers have to prove who they are.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.door.is_some()
+    }
+
+    /// Tells whether `[auth]` says what these were made from.
+    pub(crate) fn was_made_from(&self, said: &config::Guards) -> bool {
+        let print = said.auth.as_ref().map(|auth| &auth.print);
+        self.door.as_ref().map(|door| &door.print.0) == print
     }
 
     /// Returns who may come in over HTTP.
@@ -158,8 +170,12 @@ fn store_print(keys: &Keys, served: &[Served]) -> Option<config::Fingerprint> {
     }
 }
 
-async fn start_ring(keys: &Keys, served: &[Served]) -> (Option<Arc<dyn KeyCheck>>, Option<KeyRing>) {
-    let store = open_store(keys, Absent::Create, |name, within| sources::writer(served, name, within));
+async fn start_ring(
+    keys: &Keys,
+    served: &[Served],
+    absent: Absent,
+) -> (Option<Arc<dyn KeyCheck>>, Option<KeyRing>) {
+    let store = open_store(keys, absent, |name, within| sources::writer(served, name, within));
     // The file was checked: a connector that keeps keys is one of those that can.
     let Some(store) = store else { return (None, None) };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trunkline_guard::authenticate::keys::Absent;
 use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::Sealer;
@@ -89,7 +90,7 @@ impl Supervisor {
             }
         }
         let guards = match edge {
-            Edge::Http(_) => Box::pin(Guards::new(said, &server, &served, None)).await,
+            Edge::Http(_) => Box::pin(Guards::new(said, &server, &served, None, Absent::Create)).await,
             // Over stdio it is the local user who asks.
             Edge::Stdio => Guards::local(said.policy),
         };
@@ -228,8 +229,13 @@ impl Supervisor {
         // What rules say of tools, whose types are known now.
         let catalog = assemble::catalog(&config.tools, &served, &self.lasting.sealer);
         let rules = catalog.map(|catalog| config.guards.policy.problems(&catalog)).unwrap_or_default();
+        let judges = match self.guards.was_made_from(&config.guards) {
+            true => Vec::new(),
+            false => guards::examine(&config.guards, &served).await,
+        };
+        let found = examined.chain(rules).chain(judges);
         let found: Vec<Diagnostic> =
-            examined.chain(rules).map(|problem| Diagnostic::from_problem(problem, &document)).collect();
+            found.map(|problem| Diagnostic::from_problem(problem, &document)).collect();
         let (warnings, found): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|problem| problem.severity == Severity::Warning);
         if !found.is_empty() {
@@ -243,10 +249,17 @@ impl Supervisor {
 
     async fn swap(&mut self, mut config: Config, served: Vec<Served>, document: Document) {
         let mut server = config.server;
+        if self.guards.is_guarded() && config.guards.auth.is_none() {
+            // The address stays what it was, and others may reach it.
+            let text = "the configuration stays as it was: an endpoint is opened to everybody by a restart alone, and `[auth]` is gone";
+            return self.voice.warn(text);
+        }
         self.keep_what_needs_a_restart(&mut server, &config.admin, config.guards.audit.as_ref());
         let said = std::mem::take(&mut config.guards);
         let guards = match self.edge {
-            Edge::Http(_) => Box::pin(Guards::new(said, &server, &served, Some(&self.guards))).await,
+            Edge::Http(_) => {
+                Box::pin(Guards::new(said, &server, &served, Some(&self.guards), Absent::Create)).await
+            }
             Edge::Stdio => Guards::local(said.policy),
         };
         // Before the definitions are read: a change between the two is then seen as one.
@@ -281,6 +294,7 @@ impl Supervisor {
         keep(new.url == old.url, "[server] url");
         keep(new.allowed_hosts == old.allowed_hosts, "[server] allowed-hosts");
         keep(new.allowed_origins == old.allowed_origins, "[server] allowed-origins");
+        keep(new.trusted_proxies == old.trusted_proxies, "[server] trusted-proxies");
         keep(new.max_body == old.max_body, "[server] max-body");
         keep(new.shutdown_grace == old.shutdown_grace, "[server] shutdown-grace");
         keep(new.seal_keys == old.seal_keys, "[server] seal-keys");

@@ -12,11 +12,13 @@ mod heads;
 mod identity;
 mod inline;
 mod line;
+mod peers;
 mod post;
 mod socket;
 mod streams;
 mod timer;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +44,8 @@ use answer::{busy, empty, method_not_allowed, refusal};
 use calls::Calls;
 use connection::Stopping;
 use heads::Heads;
-use identity::Known;
+use identity::{Known, Refusals};
+pub use peers::Network;
 use streams::Streams;
 
 /// How long a client may take for its head, and between two requests on one connection, unless the options say otherwise.
@@ -74,6 +77,9 @@ pub struct HttpOptions {
     pub ends_sessions: bool,
     /// How long requests in flight may go on after the edge was told to stop.
     pub shutdown_grace: Duration,
+    /// From where connections may come whose callers prove who they are, besides this machine; `None` for anywhere. What comes
+    /// from elsewhere is answered 403 before anybody looks at its token.
+    pub peers: Option<Arc<[Network]>>,
     /// Who keeps a record of those who are turned away because nobody knows them. None is usual.
     pub record: Option<Arc<dyn AccessRecord>>,
 }
@@ -114,6 +120,7 @@ pub struct Http {
     stopping: Stopping,
     /// Room, in KiB, for bodies that come in more than one piece.
     bodies: Semaphore,
+    refusals: Refusals,
 }
 
 impl Http {
@@ -127,6 +134,7 @@ impl Http {
             streams: Streams::default(),
             stopping: Stopping::default(),
             bodies: Semaphore::new(BODIES_KIB),
+            refusals: Refusals::default(),
         }
     }
 
@@ -208,7 +216,9 @@ impl Http {
             Err(Undecided::Unknown(access)) => access,
         };
         let record = self.options.record.as_deref();
-        let caller = Box::pin(identity::identify(&access, &parts.headers, heads, known, record)).await?;
+        let caller =
+            Box::pin(identity::identify(&access, &parts.headers, heads, known, (record, &self.refusals)))
+                .await?;
         self.check_host(heads, authority).map_err(|refused| *refused)?;
         Ok(caller)
     }
@@ -239,12 +249,14 @@ impl Http {
                 return Err(forbidden(text).into());
             }
             self.check_path(&parts.uri, place)?;
-            return Ok(known.local());
+            // With roles the local user has some, and then all connections share the one who has them.
+            return Ok(if endpoint.views.is_some() { endpoint.local() } else { known.local() });
         };
         if let Err(refused) = self.check_path(&parts.uri, place) {
             return Err(identity::metadata(&endpoint.access, parts).map_or(refused, Box::new).into());
         }
         self.check_origin(heads)?;
+        self.check_peer(known)?;
         // A browser asks without credentials whether it may send some.
         if parts.method == Method::OPTIONS {
             self.check_host(heads, authority)?;
@@ -288,6 +300,19 @@ impl Http {
             return Ok(());
         }
         Err(forbidden("this `Host` is not served; add it to the allowed hosts"))
+    }
+
+    fn check_peer(&self, known: &Known) -> Result<(), Refused> {
+        let Some(peers) = &self.options.peers else { return Ok(()) };
+        let may = |address: IpAddr| {
+            address.to_canonical().is_loopback() || peers.iter().any(|network| network.contains(address))
+        };
+        if known.address().is_none_or(may) {
+            return Ok(());
+        }
+        Err(forbidden(
+            "connections come through a proxy here; this one did not, or its address is not trusted",
+        ))
     }
 
     fn check_origin(&self, heads: &Heads<'_>) -> Result<(), Refused> {

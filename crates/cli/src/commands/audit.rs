@@ -184,15 +184,16 @@ fn all_files(audit: &Audit) -> anyhow::Result<Vec<PathBuf>> {
     };
     let found = files(path);
     if found.is_empty() {
-        let text = format!("there is no record at `{}`", path.display());
-        return Err(Failed::new(Code::Unavailable, text).into());
+        let text = format!("there is no record at `{}`; it is made when the server starts", path.display());
+        return Err(Failed::new(Code::Usage, text).into());
     }
     Ok(found)
 }
 
 fn open(path: &Path) -> anyhow::Result<BufReader<File>> {
     let file = File::open(path).map_err(|error| {
-        Failed::new(Code::Usage, format!("`{}` cannot be opened: {error}", path.display()))
+        let code = if error.kind() == io::ErrorKind::NotFound { Code::Usage } else { Code::Unavailable };
+        Failed::new(code, format!("`{}` cannot be opened: {error}", path.display()))
     })?;
     Ok(BufReader::with_capacity(256 * 1024, file))
 }

@@ -302,6 +302,8 @@ fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
         // Nodes with common keys open each other's sessions, and there is no store yet to tell them of an end.
         ends_sessions: server.seal_keys.0.is_empty(),
         shutdown_grace: server.shutdown_grace,
+        // What listens on loopback is reached from there alone.
+        peers: (!server.listen.ip().is_loopback()).then(|| server.trusted_proxies.clone().into()),
         record: None,
     }
 }

@@ -239,3 +239,46 @@ fn over_stdio_the_local_user_has_the_roles_that_say_so() {
     let listed = ask(&folder);
     assert_eq!(listed["result"]["tools"][0]["name"], "refund", "{listed}");
 }
+
+#[test]
+fn a_reload_opens_no_endpoint_and_takes_no_judge_that_cannot_judge() {
+    let folder = folder();
+    let (ann, _) = key(&folder, &["ann", "--role", "support"]);
+    let server = Server::start(&folder);
+    let text = fs::read_to_string(folder.config()).unwrap();
+    let without = text
+        .replace("[auth.keys]\nstore = \"./keys.db\"\n", "")
+        .replace("[auth.scopes]\nshop = [\"shop:read\", \"shop:write\"]\n", "");
+    assert!(!without.contains("[auth"), "{without}");
+    let before = server.said();
+    folder.write(&without);
+    let said = server.wait_for_more(&before, "the configuration stays as it was");
+    assert!(said.contains("`[auth]` is gone"), "{said}");
+    let answer = raw(server.address, "POST /mcp", "Content-Type: application/json\r\n", "{}");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    // A store that is none, and an issuer that does not answer.
+    fs::write(
+        folder.path().join("other.db"),
+        "this is no database, and longer than a header of one has to be",
+    )
+    .unwrap();
+    let before = server.said();
+    folder.write(&text.replace("./keys.db", "./other.db"));
+    server.wait_for_more(&before, "the configuration stays as it was");
+    let issuer =
+        format!("[auth.jwt.company]\nissuer = \"http://127.0.0.1:{}\"\naudience = \"a\"\n", free_port());
+    let before = server.said();
+    folder.write(&format!("{text}{issuer}"));
+    server.wait_for_more(&before, "the configuration stays as it was");
+    assert_eq!(tools(&server, &ann), ["search", "refund"]);
+}
+
+#[test]
+fn over_stdio_a_file_for_the_network_serves_as_it_is() {
+    let folder = Folder::new();
+    let text = config(&format!("{COUNT}[auth.jwt.company]\nissuer = \"https://login.example.com\"\n"));
+    folder.write(&text.replace("[server]\n", "[server]\nurl = \"https://mcp.example.com/mcp\"\n"));
+    let output = folder.run(&["tools", folder.config().to_str().unwrap()]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains("count_customers"), "{output:?}");
+}

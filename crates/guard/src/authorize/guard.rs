@@ -1,5 +1,6 @@
 //! The guard: every request goes to the router over what there is for its caller.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -187,38 +188,41 @@ impl Authorize {
 }
 
 /// Something a request names that is not there for its caller.
-struct Unlisted {
+struct Unlisted<'r> {
     kind: Kind,
-    name: String,
+    name: Cow<'r, str>,
 }
 
-impl Unlisted {
-    fn of(view: &Catalog, request: &Request) -> Option<Self> {
-        let (kind, name, is_there) = match request.method() {
-            Method::ToolsCall => {
-                let name = request.name()?;
-                (Kind::Tools, name.clone().into_owned(), view.find(name.as_bytes()).is_some())
-            }
-            Method::PromptsGet => {
-                let name = request.name()?;
-                (Kind::Prompts, name.clone().into_owned(), view.prompt(&name).is_some())
-            }
-            Method::ResourcesRead => {
-                let uri = request.uri()?;
-                (Kind::Resources, uri.clone().into_owned(), view.readable(&uri).is_some())
-            }
+impl<'r> Unlisted<'r> {
+    fn of(view: &Catalog, request: &'r Request) -> Option<Self> {
+        let (kind, name, is_there): (_, _, fn(&Catalog, &str) -> bool) = match request.method() {
+            Method::ToolsCall => (Kind::Tools, request.name()?, has_tool),
+            Method::PromptsGet => (Kind::Prompts, request.name()?, has_prompt),
+            Method::ResourcesRead => (Kind::Resources, request.uri()?, has_resource),
             _ => return None,
         };
-        (!is_there).then_some(Self { kind, name })
+        (!is_there(view, &name)).then_some(Self { kind, name })
     }
 
     fn exists(&self, whole: &Catalog) -> bool {
         match self.kind {
-            Kind::Tools => whole.find(self.name.as_bytes()).is_some(),
-            Kind::Prompts => whole.prompt(&self.name).is_some(),
-            Kind::Resources => whole.readable(&self.name).is_some(),
+            Kind::Tools => has_tool(whole, &self.name),
+            Kind::Prompts => has_prompt(whole, &self.name),
+            Kind::Resources => has_resource(whole, &self.name),
         }
     }
+}
+
+fn has_tool(catalog: &Catalog, name: &str) -> bool {
+    catalog.find(name.as_bytes()).is_some()
+}
+
+fn has_prompt(catalog: &Catalog, name: &str) -> bool {
+    catalog.prompt(name).is_some()
+}
+
+fn has_resource(catalog: &Catalog, uri: &str) -> bool {
+    catalog.readable(uri).is_some()
 }
 
 impl Service for Authorize {

@@ -89,6 +89,11 @@ impl<'e> Replay<'e> {
         match self.outcome(entry, thing) {
             Outcome::Unknown(why) => undecided(why),
             Outcome::Known(after, _) if after == before => Replayed::Same,
+            // To its caller an unlisted name is an unknown one.
+            Outcome::Known(Verdict::Unlisted, _) if before == Verdict::Unknown => Replayed::Same,
+            Outcome::Known(..) if before == Verdict::Unknown => {
+                undecided("it was refused before anything was decided".to_owned())
+            }
             Outcome::Known(after, rule_after) => Replayed::Differs {
                 before,
                 after,

@@ -273,18 +273,48 @@ type Meant = (Whom, Option<Box<str>>, Option<Problem>);
 
 const MATCH_HELP: &str = "write one of `{ claim = \"...\", has = \"...\" }`, `{ claim = \"...\", equals = \"...\" }`, `{ scope = \"...\" }`, `{ key = \"...\" }` and `{ local = true }`";
 
-fn read_match(file: MatchFile, keys: &[&str], around: Surroundings<'_>) -> Result<Meant, Box<Problem>> {
-    let at = |key: &str| -> Vec<String> { keys.iter().copied().chain([key]).map(str::to_owned).collect() };
-    let wrong = |key: Option<&str>, message: String, help: &str| {
-        let path = key.map_or_else(|| keys.iter().map(|key| (*key).to_owned()).collect(), at);
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+/// Where a table of `match` stands, for what is wrong with it.
+struct Place<'a>(&'a [&'a str]);
+
+impl Place<'_> {
+    fn wrong(&self, key: Option<&str>, message: impl Into<String>, help: &str) -> Box<Problem> {
+        let path: Vec<&str> = self.0.iter().copied().chain(key).collect();
         Box::new(Problem::new(&path, message).help(help))
+    }
+}
+
+fn read_match(file: MatchFile, keys: &[&str], around: Surroundings<'_>) -> Result<Meant, Box<Problem>> {
+    let place = Place(keys);
+    let key = meant_by(&file, &place)?;
+    let issuer = read_issuer(&file, key, around)
+        .map_err(|(message, help)| place.wrong(Some("issuer"), message, &help))?;
+    if matches!(key, "claim" | "scope") && issuer.is_none() && around.issuers.len() > 1 {
+        let count = around.issuers.len();
+        let message = format!("{count} issuers are accepted, and this does not say whose {key} counts");
+        let help = format!("add `issuer`, one of `{}`", around.issuers.join("`, `"));
+        return Err(place.wrong(None, message, &help));
+    }
+    let whom = whom(file, &place)?;
+    let warning = match whom {
+        Whom::Claim(..) | Whom::Scope(_) if !around.auth => {
+            let message = format!("without `[auth]` there are no tokens, so that this {key} is nobody's");
+            Some(place.wrong(Some(key), message, "add `[auth]`, or match `{ local = true }`"))
+        }
+        Whom::Key(_) if !around.keys => {
+            Some(place.wrong(Some(key), "no API key is accepted without `[auth.keys]`", "add it"))
+        }
+        _ => None,
     };
+    Ok((whom, issuer, warning.map(|warning| warning.warning())))
+}
+
+/// The one key that says who is meant.
+fn meant_by(file: &MatchFile, place: &Place<'_>) -> Result<&'static str, Box<Problem>> {
     for (key, value) in [("spiffe", &file.spiffe), ("subject", &file.subject)] {
         if value.is_some() {
             let message = format!("`{key}` names a client certificate, which this version does not ask for");
             let help = "remove it; the subject of a token is `{ claim = \"sub\", equals = \"...\" }`";
-            return Err(wrong(Some(key), message, help));
+            return Err(place.wrong(Some(key), message, help));
         }
     }
     let named = [
@@ -293,76 +323,56 @@ fn read_match(file: MatchFile, keys: &[&str], around: Surroundings<'_>) -> Resul
         ("key", file.key.is_some()),
         ("local", file.local.is_some()),
     ];
-    let given: Vec<&str> = named.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
-    let [key] = given[..] else {
-        let message = match given.is_empty() {
-            true => "this says of nobody that they are meant".to_owned(),
-            false => {
-                format!("`{}` cannot stand together; one of them says who is meant", given.join("` and `"))
-            }
-        };
-        let help = if given.is_empty() { MATCH_HELP } else { "write a list of tables for one or the other" };
-        return Err(wrong(None, message, help));
+    let given: Vec<&'static str> = named.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+    let key = match given[..] {
+        [key] => key,
+        [] => return Err(place.wrong(None, "this says of nobody that they are meant", MATCH_HELP)),
+        _ => {
+            let both = given.join("` and `");
+            let message = format!("`{both}` cannot stand together; one of them says who is meant");
+            return Err(place.wrong(None, message, "write a list of tables for one or the other"));
+        }
     };
     if key != "claim" && (file.has.is_some() || file.equals.is_some()) {
         let stray = if file.has.is_some() { "has" } else { "equals" };
-        return Err(wrong(Some(stray), format!("`{stray}` belongs to a `claim`"), MATCH_HELP));
+        return Err(place.wrong(Some(stray), format!("`{stray}` belongs to a `claim`"), MATCH_HELP));
     }
-    let issuer =
-        read_issuer(&file, key, around).map_err(|(message, help)| wrong(Some("issuer"), message, &help))?;
-    let needs_issuer = matches!(key, "claim" | "scope") && issuer.is_none() && around.issuers.len() > 1;
-    if needs_issuer {
-        let message = format!(
-            "{} issuers are accepted, and this does not say whose {key} counts",
-            around.issuers.len()
-        );
-        let help = format!("add `issuer`, one of `{}`", around.issuers.join("`, `"));
-        return Err(wrong(None, message, &help));
-    }
-    let mut warning = None;
-    let whom = match (file.claim, file.scope, file.key) {
+    Ok(key)
+}
+
+fn whom(file: MatchFile, place: &Place<'_>) -> Result<Whom, Box<Problem>> {
+    match (file.claim, file.scope, file.key) {
         (Some(claim), ..) => {
             if claim.is_empty() || claim.len() > 256 {
                 let message = format!("a claim has a name of 1 to 256 bytes, this one {}", claim.len());
-                return Err(wrong(Some("claim"), message, MATCH_HELP));
+                return Err(place.wrong(Some("claim"), message, MATCH_HELP));
             }
             let wanted = match (file.has, file.equals) {
                 (Some(has), None) => Wanted::Has(has),
                 (None, Some(equals)) => Wanted::Equals(equals),
                 (None, None) => {
                     let message = format!("nothing is asked of claim `{claim}`");
-                    return Err(wrong(Some("claim"), message, "add `has` or `equals`"));
+                    return Err(place.wrong(Some("claim"), message, "add `has` or `equals`"));
                 }
                 (Some(_), Some(_)) => {
-                    let message = "`has` and `equals` cannot stand together".to_owned();
-                    return Err(wrong(Some("equals"), message, "`equals` alone is the stricter one"));
+                    let message = "`has` and `equals` cannot stand together";
+                    return Err(place.wrong(Some("equals"), message, "`equals` alone is the stricter one"));
                 }
             };
-            Whom::Claim(Path::new(&claim), wanted)
+            Ok(Whom::Claim(Path::new(&claim), wanted))
         }
         (_, Some(scope), _) if !is_scope(&scope) => {
-            let path = at("scope");
-            let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            return Err(Box::new(no_scope(&scope, &path)));
+            let path: Vec<&str> = place.0.iter().copied().chain(["scope"]).collect();
+            Err(Box::new(no_scope(&scope, &path)))
         }
-        (_, Some(scope), _) => Whom::Scope(scope.into()),
-        (.., Some(key)) => {
-            warning = (!around.keys).then(|| {
-                *wrong(Some("key"), "no API key is accepted without `[auth.keys]`".to_owned(), "add it")
-            });
-            Whom::Key(key.into())
-        }
-        _ if file.local == Some(true) => Whom::Local,
+        (_, Some(scope), _) => Ok(Whom::Scope(scope.into())),
+        (.., Some(key)) => Ok(Whom::Key(key.into())),
+        _ if file.local == Some(true) => Ok(Whom::Local),
         _ => {
-            let message = "`local = false` means nobody".to_owned();
-            return Err(wrong(Some("local"), message, "only `local = true` says who is meant"));
+            let help = "only `local = true` says who is meant";
+            Err(place.wrong(Some("local"), "`local = false` means nobody", help))
         }
-    };
-    if !around.auth && matches!(whom, Whom::Claim(..) | Whom::Scope(_)) {
-        let message = format!("without `[auth]` there are no tokens, so that this {key} is nobody's");
-        warning = Some(*wrong(Some(key), message, "add `[auth]`, or match `{ local = true }`"));
     }
-    Ok((whom, issuer, warning.map(Problem::warning)))
 }
 
 fn read_issuer(

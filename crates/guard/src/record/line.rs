@@ -37,7 +37,7 @@ pub(crate) enum Ended {
     Told(&'static str),
     /// Its future was dropped.
     Cancelled,
-    /// Its future was dropped when its time was over.
+    /// It came to nothing when its time was over.
     DeadlinePassed,
     /// It was a subscription that goes on.
     Opened,

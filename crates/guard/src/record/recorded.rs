@@ -11,7 +11,8 @@ use super::line::{Ended, Line};
 use super::names::Names;
 use super::recorder::Recorder;
 
-/// Records every request that passes. Only the bounds on work in flight stand outside of it.
+/// Records every request that passes. It stands outside of what bounds requests in number and time, so that those which are
+/// refused, late or panic have their lines too before they are answered.
 #[derive(Debug)]
 pub struct Recorded<S> {
     inner: S,
@@ -81,9 +82,21 @@ impl Open<'_> {
         self.close(outcome, true).await
     }
 
+    /// Whether the time that was allowed is over.
+    fn is_late(&self) -> bool {
+        match self.time {
+            TimeAllowed::Unlimited => false,
+            TimeAllowed::Within(span) => self.started.elapsed() >= span,
+            TimeAllowed::Until(end) => Instant::now() >= end,
+        }
+    }
+
     async fn close(&mut self, outcome: Outcome, was_open: bool) -> Outcome {
         let Some(line) = self.line.take() else { return outcome };
-        let ended = Ended::of(&outcome, was_open);
+        let ended = match Ended::of(&outcome, was_open) {
+            Ended::Told("tool-error") if self.is_late() => Ended::DeadlinePassed,
+            ended => ended,
+        };
         let line = line.finish(&self.notes.take(), ended, Some(&outcome), self.started.elapsed());
         self.recorder.record(line).await?;
         outcome
@@ -94,16 +107,7 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         let Some(line) = self.line.take() else { return };
         let took = self.started.elapsed();
-        let is_late = match self.time {
-            TimeAllowed::Unlimited => false,
-            TimeAllowed::Within(span) => took >= span,
-            TimeAllowed::Until(end) => Instant::now() >= end,
-        };
-        let ended = match () {
-            () if std::thread::panicking() => Ended::Panicked,
-            () if is_late => Ended::DeadlinePassed,
-            () => Ended::Cancelled,
-        };
+        let ended = if std::thread::panicking() { Ended::Panicked } else { Ended::Cancelled };
         self.recorder.record_now(line.finish(&self.notes.take(), ended, None, took));
     }
 }

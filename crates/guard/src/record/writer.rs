@@ -74,7 +74,6 @@ pub(super) struct Writer {
     /// Something was written since the last synchronisation, which is due then.
     unsynced: Option<Instant>,
     next_head: Instant,
-    head_told: u64,
     next_renewal: Instant,
     next_counts: Instant,
     lost_told: u64,
@@ -127,7 +126,6 @@ impl Writer {
             broken: None,
             unsynced: None,
             next_head: now + MINUTE,
-            head_told: 0,
             next_renewal: now,
             next_counts: now,
             lost_told: 0,
@@ -254,8 +252,7 @@ impl Writer {
     }
 
     fn tell_head(&mut self) {
-        let Some(head) = self.head.filter(|head| head.seq != self.head_told) else { return };
-        self.head_told = head.seq;
+        let Some(head) = self.head else { return };
         tracing::info!(node = self.prover.node(), seq = head.seq, mac = %head.mac, "audit head");
     }
 

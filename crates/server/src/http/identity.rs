@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,38 +31,6 @@ const UNAVAILABLE: Duration = Duration::from_secs(5);
 
 /// How long a connection remembers a key before it asks again: so that its use is seen.
 const KEY_SEEN: u64 = 60;
-
-/// Most refusals that the log tells of in one second: anybody can bring them about, and nobody is to fill a disk with them.
-const TOLD_A_SECOND: u64 = 20;
-
-/// The refusals of all edges of the process.
-static REFUSALS: Refusals = Refusals(AtomicU64::new(0));
-
-/// How many there were in a second: the second in the upper half, the number in the lower.
-struct Refusals(AtomicU64);
-
-impl Refusals {
-    /// Counts one and tells whether it is to be told. Those that were not are told by their number, with the next that is.
-    fn tell(&self) -> bool {
-        let (is_told, untold) = self.count(now());
-        if untold > 0 {
-            tracing::info!(untold, "requests were refused that the log tells of at the level `debug` alone");
-        }
-        is_told
-    }
-
-    fn count(&self, now: u64) -> (bool, u64) {
-        let second = now & 0xffff_ffff;
-        let next = |before: u64| Some(if before >> 32 == second { before + 1 } else { (second << 32) | 1 });
-        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
-        let count = before & 0xffff_ffff;
-        if before >> 32 == second {
-            (count < TOLD_A_SECOND, 0)
-        } else {
-            (true, count.saturating_sub(TOLD_A_SECOND))
-        }
-    }
-}
 
 /// What one connection knows of who speaks on it.
 pub(super) struct Known {
@@ -95,6 +62,11 @@ impl Known {
     /// Knows nobody, and remembers nobody.
     pub(super) fn nobody() -> Self {
         Self { address: None, local: Caller::local(), memo: None }
+    }
+
+    /// Returns where the connection comes from, when that is known.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// Returns the local user.
@@ -151,7 +123,7 @@ pub(super) async fn identify(
     headers: &HeaderMap,
     heads: &Heads<'_>,
     known: &Known,
-    record: Option<&dyn AccessRecord>,
+    (record, refusals): (Option<&dyn AccessRecord>, &Refusals),
 ) -> Result<Arc<Caller>, Response<Answer>> {
     let Access::Guarded { authenticator, resource } = access else { return Ok(known.local()) };
     let credentials = heads.credentials();
@@ -172,7 +144,8 @@ pub(super) async fn identify(
                     return Err(unrecorded(&failure));
                 }
             }
-            Err(refused(&denied, resource, log_id))
+            refusals.log(&denied, log_id);
+            Err(refused(&denied, resource))
         }
     }
 }
@@ -191,42 +164,65 @@ async fn judge(
     }
 }
 
-fn refused(denied: &Denied, resource: &ProtectedResource, log_id: u64) -> Response<Answer> {
-    let request = format_args!("{log_id:016x}");
+fn refused(denied: &Denied, resource: &ProtectedResource) -> Response<Answer> {
     let (status, code, error) = match denied.kind() {
         DeniedKind::Missing => (StatusCode::UNAUTHORIZED, Code::INVALID_REQUEST, None),
         DeniedKind::Malformed => {
             (StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, Some(ChallengeError::InvalidRequest))
         }
-        DeniedKind::Unavailable => return unavailable(denied, log_id),
+        DeniedKind::Unavailable => {
+            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, denied.public());
+            retry_after(&mut response, UNAVAILABLE);
+            return response;
+        }
         // Whatever else there will be is no way in.
         _ => (StatusCode::UNAUTHORIZED, Code::INVALID_REQUEST, Some(ChallengeError::InvalidToken)),
     };
-    // Clients ask without a token first, to learn where to get one.
-    match error {
-        None => tracing::debug!(%request, "a request without credentials was refused"),
-        Some(error) if REFUSALS.tell() => {
-            tracing::info!(%request, error = error.code(), "a request was refused: {}", Chain(denied));
-        }
-        Some(error) => {
-            tracing::debug!(%request, error = error.code(), "a request was refused: {}", Chain(denied));
-        }
-    }
     let mut response = refusal(status, code, denied.public());
     add_challenge(&mut response, &resource.challenge(error, &[]));
     response
 }
 
-fn unavailable(denied: &Denied, log_id: u64) -> Response<Answer> {
-    let request = format_args!("{log_id:016x}");
-    if REFUSALS.tell() {
-        tracing::warn!(%request, "nobody could tell whether credentials hold: {}", Chain(denied));
-    } else {
-        tracing::debug!(%request, "nobody could tell whether credentials hold: {}", Chain(denied));
+/// Writes refusals to the log, so many a second: anybody can cause them.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// The second of the last one, and how many there were in it.
+    now: Mutex<(u64, u64)>,
+}
+
+/// Most refusals of one second that are logged each; more are counted.
+const LOGGED: u64 = 50;
+
+impl Refusals {
+    fn log(&self, denied: &Denied, log_id: u64) {
+        // Clients ask without a token first, to learn where to get one.
+        if denied.kind() == DeniedKind::Missing {
+            return tracing::debug!(request = %format_args!("{log_id:016x}"), "a request without credentials was refused");
+        }
+        let (count, before) = self.count();
+        if before > LOGGED {
+            tracing::warn!(refused = before - LOGGED, "more requests were refused than are logged each");
+        }
+        if count > LOGGED {
+            return;
+        }
+        let request = format_args!("{log_id:016x}");
+        match denied.kind() {
+            DeniedKind::Unavailable => {
+                tracing::warn!(%request, "nobody could tell whether credentials hold: {}", Chain(denied));
+            }
+            kind => tracing::info!(%request, ?kind, "a request was refused: {}", Chain(denied)),
+        }
     }
-    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, denied.public());
-    retry_after(&mut response, UNAVAILABLE);
-    response
+
+    /// Counts one, and returns how many there are in this second, and in the one before if it is over now.
+    fn count(&self) -> (u64, u64) {
+        let mut seen = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now();
+        let before = if seen.0 == second { 0 } else { std::mem::replace(&mut *seen, (second, 0)).1 };
+        seen.1 += 1;
+        (seen.1, before)
+    }
 }
 
 /// The answer where a refusal that cannot be recorded may not be told either.
@@ -284,23 +280,4 @@ fn document(metadata: &Metadata, method: &Method) -> Response<Answer> {
         return response;
     }
     method_not_allowed("GET, HEAD, OPTIONS")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_tells_of_few_refusals_a_second_and_of_the_number_of_the_others() {
-        let refusals = Refusals(AtomicU64::new(0));
-        let told = |now, count: u64| {
-            let all: Vec<_> = (0..count).map(|_| refusals.count(now)).collect();
-            let untold: u64 = all.iter().map(|(_, untold)| untold).sum();
-            (all.iter().filter(|(is_told, _)| *is_told).count() as u64, untold)
-        };
-        assert_eq!(told(1_800_000_000, 5), (5, 0));
-        assert_eq!(told(1_800_000_001, 100), (TOLD_A_SECOND, 0));
-        assert_eq!(told(1_800_000_005, 1), (1, 100 - TOLD_A_SECOND));
-        assert_eq!(told(1_800_000_006, 1), (1, 0));
-    }
 }

@@ -72,8 +72,11 @@ enum Told {
 fn each(path: &Path, told: Told, mut look: impl FnMut(&Entry)) -> anyhow::Result<usize> {
     let shown = path.display();
     let unreadable =
-        |why: String| Failed::new(Code::Usage, format!("the record `{shown}` cannot be read: {why}"));
-    let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        |why: String| Failed::new(Code::Unavailable, format!("the record `{shown}` cannot be read: {why}"));
+    let file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failed::new(Code::Usage, format!("there is no record at `{shown}`")),
+        _ => unreadable(error.to_string()),
+    })?;
     let mut broken = 0;
     for entry in Lines::new(BufReader::new(file)) {
         match entry {

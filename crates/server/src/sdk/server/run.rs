@@ -185,6 +185,7 @@ impl BuiltServer {
         HttpOptions {
             path: self.serving.path.clone(),
             public_path: None,
+            peers: None,
             record: None,
             max_body: self.serving.max_body,
             allowed: Allowed::new(&self.serving.allowed_hosts, &self.serving.allowed_origins),
