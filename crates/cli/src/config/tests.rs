@@ -292,7 +292,17 @@ fn keys_of_the_record_and_secrets_of_clients_are_not_shown() {
 fn the_reference_file_names_every_key() {
     let schema = schema::of_the_file();
     let text = include_str!("reference.toml");
-    for section in ["ServerFile", "LogFile", "AdminFile"] {
+    let sections = [
+        "ServerFile",
+        "LogFile",
+        "AdminFile",
+        "JwtFile",
+        "IntrospectionFile",
+        "KeysFile",
+        "RoleFile",
+        "AuditFile",
+    ];
+    for section in sections {
         for key in schema["$defs"][section]["properties"].as_object().unwrap().keys() {
             let written = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
             assert!(text.lines().any(written), "{section} {key}");
