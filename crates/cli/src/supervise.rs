@@ -254,6 +254,11 @@ impl Supervisor {
             let text = "the configuration stays as it was: an endpoint is opened to everybody by a restart alone, and `[auth]` is gone";
             return self.voice.warn(text);
         }
+        if self.guards.is_guarded() && self.guards.policy.has_roles() && !config.guards.policy.has_roles() {
+            // A file that is half written may well end before them.
+            let text = "the configuration stays as it was: everything is opened to every caller by a restart alone, and `[roles]` are gone";
+            return self.voice.warn(text);
+        }
         self.keep_what_needs_a_restart(&mut server, &config.admin, config.guards.audit.as_ref());
         let said = std::mem::take(&mut config.guards);
         let guards = match self.edge {

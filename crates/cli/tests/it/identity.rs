@@ -275,6 +275,20 @@ fn a_reload_opens_no_endpoint_and_takes_no_judge_that_cannot_judge() {
 }
 
 #[test]
+fn a_reload_without_roles_does_not_open_everything_to_every_caller() {
+    let folder = folder();
+    let (ann, _) = key(&folder, &["ann", "--role", "support"]);
+    let server = Server::start(&folder);
+    let text = fs::read_to_string(folder.config()).unwrap();
+    let without: Vec<&str> = text.split("\n[").filter(|section| !section.starts_with("roles")).collect();
+    let before = server.said();
+    folder.write(&without.join("\n["));
+    let said = server.wait_for_more(&before, "the configuration stays as it was");
+    assert!(said.contains("`[roles]` are gone"), "{said}");
+    assert_eq!(tools(&server, &ann), ["search", "refund"]);
+}
+
+#[test]
 fn over_stdio_a_file_for_the_network_serves_as_it_is() {
     let folder = Folder::new();
     let text = config(&format!("{COUNT}[auth.jwt.company]\nissuer = \"https://login.example.com\"\n"));

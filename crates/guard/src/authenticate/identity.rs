@@ -252,7 +252,7 @@ impl Identity {
                     }
                     silent_since = None;
                 }
-                Err(Fault::NoAnswer) => {
+                Err(Fault::NoAnswer | Fault::Busy) => {
                     // For as long as a token without an answer would be believed, and then no longer.
                     let since = *silent_since.get_or_insert_with(tokio::time::Instant::now);
                     if since.elapsed() > section.cache().max(LOOK_AGAIN) {
