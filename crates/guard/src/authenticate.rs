@@ -1,7 +1,7 @@
 //! Who asks: a caller from a signed token, an introspected token or an API key.
 //!
 //! [`Identity`] puts it together. What a credential is taken for, and what its claims must say, is decided once in `[auth]`
-//! ([`file`]); what held is remembered until it ends or something that made it hold changes.
+//! ([`mod@file`]); what held is remembered until it ends or something that made it hold changes.
 
 mod algorithm;
 mod audience;
