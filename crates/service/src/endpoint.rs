@@ -113,7 +113,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Puts the parts together. `capabilities` are those of the [`Router`](crate::Router) within. `deadline` is how long a request may take; `None` for no bound.
+    /// Puts the parts together. `capabilities` are those of the [`Router`] within. `deadline` is how long a request may take; `None` for no bound.
     #[must_use]
     pub fn new(
         service: Arc<dyn Service>,
