@@ -58,7 +58,7 @@ fn every_answered_call_has_its_proven_line_after_kill_9_at_any_moment() {
         let report = verify(&folder.path());
         assert!(report.is_whole(), "kill {kill}: {:#?}", report.problems);
     }
-    assert!(answered.len() > 100, "only {} calls were answered", answered.len());
+    assert!(answered.len() > 20, "only {} calls were answered", answered.len());
     // One more start closes off what the last kill left.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { start(&folder.audit()).await.stop().await });
