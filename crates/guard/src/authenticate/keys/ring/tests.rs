@@ -211,7 +211,8 @@ async fn whatever_is_wrong_with_a_key_the_caller_reads_the_same() {
 #[tokio::test]
 async fn keys_go_on_for_a_while_without_their_store_and_then_nobody_is_let_in() {
     let folder = tempfile::tempdir().unwrap();
-    let pace = Pace { look: Duration::from_millis(20), stale: Duration::from_millis(1500), ..Pace::default() };
+    let pace =
+        Pace { look: Duration::from_millis(20), stale: Duration::from_millis(1500), ..Pace::default() };
     let node = Node::start_at(&folder, pace).await;
     let issued = node.make("ci", None).await;
     node.store.is_silent.store(true, Ordering::Relaxed);
