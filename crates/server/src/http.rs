@@ -181,7 +181,8 @@ impl Http {
             let caller = match self.admit(known, &parts, &heads, place).await {
                 Ok(caller) => caller,
                 Err(mut refused) => {
-                    if heads.origin.is_some_and(|origin| self.options.allowed.origin(origin)) {
+                    let is_allowed = |origin| self.options.allowed.origin(origin);
+                    if heads.repeated.is_none() && heads.origin.is_some_and(is_allowed) {
                         add_cors(&parts.headers, refused.headers_mut());
                     }
                     answer::mark_as_json(&mut refused, parts.headers);

@@ -50,11 +50,12 @@ impl Folder {
 
 /// The config of a server on a free port, with whatever follows.
 pub(crate) fn config(rest: &str) -> String {
+    // Both at once, so that they are two.
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [endpoint, admin] = held.each_ref().map(|held| held.local_addr().unwrap().port());
     format!(
-        "[server]\nname = \"test\"\nlisten = \"127.0.0.1:{}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
-         [connectors.shop]\ntype = \"sqlite\"\npath = \"shop.db\"\n{rest}",
-        free_port(),
-        free_port()
+        "[server]\nname = \"test\"\nlisten = \"127.0.0.1:{endpoint}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+         [connectors.shop]\ntype = \"sqlite\"\npath = \"shop.db\"\n{rest}"
     )
 }
 
