@@ -23,14 +23,14 @@ from pathlib import Path
 from auth_by_hand import BY_HAND, BY_HAND_ALONE, BY_HAND_NEW_KEYS, BY_HAND_OLD_KEYS, Hand
 from auth_world import BRIEF_SECONDS, CACHED_SECONDS, ITEMS, METADATA, TOOLS, World, all_peers, header, parameters
 from everything import differs
-from run import REVISIONS, TARGET, report
+from run import REVISIONS, parse_arguments, report
 
 # What `audit verify` exits with for a record that was changed.
 AUDIT_BROKEN = 1
 
 
 def main():
-    options = parse_arguments()
+    options = parse_arguments(__doc__)
     with ExitStack() as stack:
         world = World(options.trunkline, stack)
         peers = [peer for peer in all_peers(world) if options.only in peer.title]
@@ -46,15 +46,6 @@ def main():
         checks.append(("the audit record holds together", faults(world, lambda world: audit(world, subjects))))
         checks.append(("the audit record is decided again", faults(world, lambda world: replay(world, len(hands)))))
     sys.exit(report(checks))
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trunkline", default=str(TARGET / "debug/trunkline"), help="the binary to test")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only runs whose line holds this text")
-    options = parser.parse_args()
-    options.trunkline = str(Path(options.trunkline).resolve())
-    return options
 
 
 def all_checks(world, peers, hands):

@@ -56,7 +56,7 @@ CALLS = [
 
 
 def main():
-    options = parse_arguments()
+    options = parse_arguments(__doc__)
     if POSTGRES not in os.environ:
         os.execv(ROOT / "scripts/lib/with-postgres", ["with-postgres", sys.executable, *sys.argv])
     with ExitStack() as stack:
@@ -79,8 +79,8 @@ def main():
     sys.exit(report(checks))
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse_arguments(doc):
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--trunkline", default=str(TARGET / "debug/trunkline"), help="the binary to test")
     parser.add_argument("--only", default="", metavar="TEXT", help="only runs whose line holds this text")
     options = parser.parse_args()

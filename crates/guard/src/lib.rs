@@ -5,4 +5,6 @@
 
 pub mod authenticate;
 pub mod authorize;
+mod digest;
 pub mod record;
+mod scope;

@@ -1,4 +1,5 @@
-//! What the guards note of one request for its record: which rule decided, and how its conditions came out.
+//! What the guards note of one request for its record: which rule decided, and how its conditions came out. And the face of the
+//! record itself for edges, which turn some away before there is a request.
 //!
 //! Only requests that are recorded carry notes; without a record nothing is noted.
 

@@ -19,6 +19,7 @@ use super::introspection::form_encoded;
 use super::issuer::Source;
 use super::keys::KeysFile;
 use super::token::plain_type;
+use crate::scope::is_scope;
 
 /// `[auth]`: who may come in. With it, only those who prove who they are.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -339,9 +340,7 @@ impl Decide<'_> {
 
     fn scopes(&mut self, written: &[String]) -> Vec<Box<str>> {
         for (at, scope) in written.iter().enumerate() {
-            // RFC 6749 section 3.3.
-            let is_scope = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-            if scope.is_empty() || !scope.bytes().all(is_scope) {
+            if !is_scope(scope, usize::MAX) {
                 let problem = Problem::new(
                     &["auth", "login-scopes", &at.to_string()],
                     "it is no scope: one word, without quotes",

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use trunkline_service::authenticate::{Authenticator, Credentials, Denied};
 use trunkline_service::caller::{Caller, Proof};
+use trunkline_service::seal::now;
 use trunkline_service::shared::Later;
 
 use super::contract::{Assign, KeyCheck, Verified};
@@ -293,11 +294,6 @@ impl Authenticator for Identity {
             }
         })
     }
-}
-
-/// Returns the seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Waits until a second of the clock, which may be set meanwhile.

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::ParsedPublicKey;
 use base64::Engine as _;
@@ -18,6 +17,7 @@ use serde_json::{Map, Value};
 use super::algorithm::{Algorithm, Family};
 use super::fault::Fault;
 use super::token::SignedToken;
+use crate::digest::sha256;
 
 /// Most keys of a set that are looked at.
 const MAX_KEYS: usize = 128;
@@ -206,7 +206,5 @@ fn print(key: &Map<String, Value>) -> [u8; 32] {
         text.push_str(key.get(name).and_then(Value::as_str).unwrap_or("\n"));
         text.push('\0');
     }
-    let mut print = [0; 32];
-    print.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    print
+    sha256(text.as_bytes())
 }

@@ -12,10 +12,11 @@ mod ring;
 mod sqlite;
 mod store;
 
-pub use entry::{Entry, State, now};
+pub use entry::{Entry, State};
 pub use file::{Keys, KeysFile, StoreChoice};
 pub use format::{Key, KeyHash, KeyId, NotAKey};
 pub use issue::{IssueError, Issued, Order, find, issue, renew, revoke};
 pub use ring::Ring;
 pub use sqlite::{Absent, SqliteKeys};
 pub use store::{Changes, KeyStore, NewKey, StoreError, Version};
+pub use trunkline_service::seal::now;

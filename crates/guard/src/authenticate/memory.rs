@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
-use aws_lc_rs::digest::{SHA256, digest};
 use trunkline_service::caller::Caller;
+
+use crate::digest::sha256;
 
 /// Most proofs remembered, row by row.
 const ROWS: u64 = 2500;
@@ -26,9 +27,7 @@ pub(crate) type Digest = [u8; 32];
 
 /// Digests a credential.
 pub(crate) fn digest_of(credential: impl AsRef<[u8]>) -> Digest {
-    let mut made = [0; 32];
-    made.copy_from_slice(digest(&SHA256, credential.as_ref()).as_ref());
-    made
+    sha256(credential.as_ref())
 }
 
 /// A proof that held.

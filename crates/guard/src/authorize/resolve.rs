@@ -8,6 +8,9 @@ use trunkline_service::expression::MAX_SOURCE;
 use trunkline_service::file::Problem;
 use trunkline_service::nearest;
 
+use crate::digest::sha256;
+use crate::scope::is_scope;
+
 use super::claim::{Path, Wanted};
 use super::file::{MatchFile, RoleFile, ScopesFile, WhenFile};
 use super::pattern::Pattern;
@@ -64,22 +67,14 @@ impl PolicyFile {
     /// A digest of all that is written, by names and values, so that two meanings never have one.
     fn print(&self) -> [u8; 32] {
         let text = format!("{:?}", (&self.roles, &self.tool_scopes, &self.implied));
-        digest(text.as_bytes())
+        sha256(text.as_bytes())
     }
-}
-
-pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().try_into().unwrap_or_default()
 }
 
 // ---- scopes ----
 
-/// RFC 6749 section 3.3.
-fn is_scope(text: &str) -> bool {
-    let fits = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    (1..=256).contains(&text.len()) && text.bytes().all(fits)
-}
+/// The longest scope, in bytes.
+const MAX_SCOPE: usize = 256;
 
 fn no_scope(text: &str, path: &[&str]) -> Problem {
     let help = "a scope is 1 to 256 printable ASCII characters without space, `\"` and `\\`";
@@ -88,10 +83,10 @@ fn no_scope(text: &str, path: &[&str]) -> Problem {
 
 fn implied(file: &ScopesFile, problems: &mut Vec<Problem>) -> FxHashMap<Box<str>, Box<[Box<str>]>> {
     for (broad, narrow) in file {
-        if !is_scope(broad) {
+        if !is_scope(broad, MAX_SCOPE) {
             problems.push(no_scope(broad, &["auth", "scopes", broad]));
         }
-        for (number, scope) in narrow.iter().enumerate().filter(|(_, scope)| !is_scope(scope)) {
+        for (number, scope) in narrow.iter().enumerate().filter(|(_, scope)| !is_scope(scope, MAX_SCOPE)) {
             problems.push(no_scope(scope, &["auth", "scopes", broad, &number.to_string()]));
         }
     }
@@ -125,7 +120,7 @@ fn tool_scopes(
         }
         let mut unique: Vec<Box<str>> = Vec::new();
         for (number, scope) in scopes.iter().enumerate() {
-            if !is_scope(scope) {
+            if !is_scope(scope, MAX_SCOPE) {
                 problems.push(no_scope(scope, &["tools", &tool, "scopes", &number.to_string()]));
             }
             if !unique.iter().any(|known| **known == **scope) {
@@ -260,7 +255,7 @@ fn read_conditions(role: &str, file: Option<WhenFile>, problems: &mut Vec<Proble
             problems.push(Problem::new(&keys, message).at(MAX_SOURCE));
         }
         let print: String =
-            digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            sha256(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let id = format!("{id}@{print}").into();
         conditions.push(ConditionText { id, path: path.into(), text: text.into() });
     }
@@ -361,7 +356,7 @@ fn whom(file: MatchFile, place: &Place<'_>) -> Result<Whom, Box<Problem>> {
             };
             Ok(Whom::Claim(Path::new(&claim), wanted))
         }
-        (_, Some(scope), _) if !is_scope(&scope) => {
+        (_, Some(scope), _) if !is_scope(&scope, MAX_SCOPE) => {
             let path: Vec<&str> = place.0.iter().copied().chain(["scope"]).collect();
             Err(Box::new(no_scope(&scope, &path)))
         }

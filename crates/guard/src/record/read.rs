@@ -10,6 +10,8 @@ use std::io::{self, BufRead};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::sink::{Oldest, Torn};
+
 pub(super) use bounded::BoundedLines;
 
 /// One line of a record. What a line does not say is `None` or empty; members that are not known here are left out.
@@ -104,10 +106,10 @@ pub struct Entry {
     pub count: Option<u64>,
     /// What a crash left behind the line before this one.
     #[serde(default)]
-    pub torn: Option<EntryTorn>,
+    pub torn: Option<Torn>,
     /// The oldest line that is kept since older files were removed.
     #[serde(default)]
-    pub oldest: Option<EntryOldest>,
+    pub oldest: Option<Oldest>,
     /// How many requests were refused since the record could not be written.
     #[serde(default)]
     pub refused: u64,
@@ -136,26 +138,6 @@ pub struct EntryCaller {
     /// The name of the key.
     #[serde(default)]
     pub name: Option<String>,
-}
-
-/// What a crash left of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct EntryTorn {
-    /// How many bytes.
-    pub bytes: u64,
-    /// How many line breaks are in them.
-    pub lines: u64,
-}
-
-/// The oldest line that is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct EntryOldest {
-    /// The node it is of.
-    pub node: String,
-    /// Its number.
-    pub seq: u64,
 }
 
 /// Why a line cannot be read.
@@ -229,7 +211,7 @@ mod tests {
             "\n",
         );
         let mut lines = Lines::new(text.as_bytes());
-        assert_eq!(lines.next().unwrap().unwrap().torn, Some(EntryTorn { bytes: 3, lines: 0 }));
+        assert_eq!(lines.next().unwrap().unwrap().torn, Some(Torn { bytes: 3, lines: 0 }));
         assert!(matches!(lines.next(), Some(Err(ReadError::NotALine { line: 2 }))));
         let entry = lines.next().unwrap().unwrap();
         assert_eq!(entry.caller.unwrap().name.as_deref(), Some("ci"));

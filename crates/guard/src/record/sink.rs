@@ -10,6 +10,7 @@ mod tail;
 use std::error::Error;
 use std::fmt;
 
+use serde::Deserialize;
 use trunkline_service::shared::Later;
 
 use super::chain::{Head, Prover};
@@ -84,7 +85,7 @@ pub struct Found {
 }
 
 /// What is left of lines that were not written to their end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Torn {
     /// How many bytes it is, without the line break at its end.
     pub bytes: u64,
@@ -100,7 +101,7 @@ pub struct Renewed {
 }
 
 /// The oldest line that is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Oldest {
     /// The node it is of.
     pub node: Box<str>,

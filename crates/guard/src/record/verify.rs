@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use super::chain::{AuditKey, Prover, Sealed};
-use super::read::{BoundedLines, Entry, EntryTorn};
+use super::read::{BoundedLines, Entry};
+use super::sink::Torn;
 use chain::ChainState;
 
 pub use heads::Heads;
@@ -81,7 +82,7 @@ impl Broken {
     }
 
     /// Tells whether it is what a line says of what is in front of it.
-    fn is_torn(&self, torn: EntryTorn, entry: &Entry) -> bool {
+    fn is_torn(&self, torn: Torn, entry: &Entry) -> bool {
         torn.bytes == self.bytes && torn.lines + 1 == self.count && self.begins(&entry.node, entry.seq)
     }
 }
@@ -225,7 +226,7 @@ impl Verifier {
             node.report.is_stopped = entry.kind == "stop";
         }
         if let Some(oldest) = entry.oldest {
-            let told = self.oldest.entry(oldest.node).or_default();
+            let told = self.oldest.entry(oldest.node.into()).or_default();
             *told = oldest.seq.max(*told);
         }
     }

@@ -1,7 +1,6 @@
 //! What is kept of a key: whose it is, what it may do, and until when.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
 
 use super::format::{KeyHash, KeyId};
 
@@ -90,10 +89,4 @@ impl Entry {
     pub(super) fn has_rights_of(&self, other: &Self) -> bool {
         self.name == other.name && self.roles == other.roles && self.scopes == other.scopes
     }
-}
-
-/// Returns the time, in seconds since 1970.
-#[must_use]
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

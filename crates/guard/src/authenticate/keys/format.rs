@@ -8,7 +8,8 @@ use std::fmt;
 use std::str;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::digest::sha256;
 
 /// What every key begins with.
 const PREFIX: &str = "tlk_";
@@ -95,9 +96,7 @@ impl KeyHash {
     }
 
     fn of(text: &str) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        Self(hash)
+        Self(sha256(text.as_bytes()))
     }
 
     /// Compares in constant time.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::entry::{Entry, now};
+use trunkline_service::seal::now;
+
+use super::entry::Entry;
 use super::format::{Key, KeyId};
 use super::store::{KeyStore, NewKey, StoreError};
+use crate::scope::is_scope;
 
 /// A key to be made.
 #[derive(Debug, Clone, Default)]
@@ -189,12 +192,7 @@ fn check(order: &Order) -> Result<(), IssueError> {
     if let Some(role) = order.roles.iter().find(|role| !is_role(role)) {
         return wrong(format!("{role:?} is no role"), "name one that the file has under `[roles]`");
     }
-    let is_scope = |scope: &String| {
-        !scope.is_empty()
-            && scope.len() <= MOST_NAME
-            && scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
-    };
-    match order.scopes.iter().find(|scope| !is_scope(scope)) {
+    match order.scopes.iter().find(|scope| !is_scope(scope, MOST_NAME)) {
         Some(scope) => wrong(
             format!("{scope:?} is no scope: blanks, quotes and `\\` are not in one"),
             "write each scope with its own `--scope`",

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_service::authenticate::{Denied, DeniedKind};
 use trunkline_service::caller::{Caller, Proof};
+use trunkline_service::seal::now;
 use trunkline_service::shared::Later;
 
-use super::entry::{Entry, State, now};
+use super::entry::{Entry, State};
 use super::format::{self, KeyHash, KeyId};
 use super::keeper::{Keeper, Pace};
 use super::store::{Changes, KeyStore};
