@@ -21,27 +21,41 @@ use trunkline_protocol::{Method, Revision};
 
 use crate::Service;
 use crate::caller::Caller;
+use crate::check::Check;
 use crate::seal::Sealer;
 
 pub use common::Icon;
 pub use prompt::{PromptArgument, PromptDefinition};
 pub use resource::{ResourceDefinition, TemplateDefinition};
 pub use restrict::{Admission, Gate, Readable, Restriction, Uris};
-pub use tool::{Annotations, BadToolName, Entry, ToolDefinition, ToolName};
+pub use tool::{Annotations, BadToolName, Binding, Entry, Facts, ToolDefinition, ToolName};
 
 use pages::{Listed, Pages, Source};
+
+/// What a request for one thing has to pass, in this order, after its name was authorized and before its arguments are.
+pub type Checks = Arc<[Arc<dyn Check>]>;
 
 /// A prompt, resource or template and the service that answers it.
 #[derive(Clone)]
 pub struct Served<D> {
     /// What clients see.
     pub definition: D,
+    /// What a request has to pass before its arguments are authorized.
+    pub checks: Checks,
     /// Who answers.
     pub service: Arc<dyn Service>,
     /// Its number within that service.
     pub target: u32,
     /// Whether the service completes its arguments or variables.
     pub completes: bool,
+}
+
+impl<D> Served<D> {
+    /// Makes an entry of a thing that completes nothing and is asked for without checks.
+    #[must_use]
+    pub fn new(definition: D, service: Arc<dyn Service>, target: u32) -> Self {
+        Self { definition, checks: Checks::default(), service, target, completes: false }
+    }
 }
 
 impl<D: fmt::Debug> fmt::Debug for Served<D> {
@@ -262,6 +276,7 @@ impl Catalog {
         admission.is_there().then_some(Readable {
             service,
             target: resource.target,
+            checks: &resource.checks,
             subscribe,
             admission,
             spelling,
@@ -275,6 +290,7 @@ impl Catalog {
         (is_there && admission.is_there()).then_some(Readable {
             service: &template.service,
             target: template.target,
+            checks: &template.checks,
             subscribe: template.definition.subscribe,
             admission,
             spelling,
@@ -492,8 +508,8 @@ mod tests {
     }
 
     fn catalog(tools: u32, sealer: &Arc<Sealer>) -> Catalog {
-        let entry = |target: u32| Entry {
-            definition: ToolDefinition {
+        let entry = |target: u32| {
+            let definition = ToolDefinition {
                 name: ToolName::new(&format!("t{target}")).unwrap(),
                 title: None,
                 description: String::new(),
@@ -502,9 +518,8 @@ mod tests {
                 annotations: Annotations::READ_ONLY,
                 icons: Vec::new(),
                 meta: None,
-            },
-            service: Arc::new(Nobody),
-            target,
+            };
+            Entry::new(definition, Arc::new(Nobody), target)
         };
         Catalog::new((0..tools).map(entry).collect(), 2, sealer).unwrap()
     }

@@ -7,6 +7,7 @@ pub mod authenticate;
 pub mod caller;
 pub mod catalog;
 mod chain;
+pub mod check;
 pub mod endpoint;
 #[cfg(feature = "expression")]
 pub mod expression;
@@ -14,6 +15,7 @@ pub mod failure;
 #[cfg(feature = "file")]
 pub mod file;
 pub mod layers;
+pub mod meter;
 mod nearest;
 pub mod notes;
 pub mod outlet;
@@ -33,12 +35,13 @@ pub use catalog::{
     TemplateDefinition, ToolDefinition, ToolName,
 };
 pub use chain::Chain;
+pub use check::{Check, Checked};
 pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;
 pub use notes::{AccessRecord, Decided, HeadInfo, Notes};
 pub use outlet::{Attached, Event, Log, Outlet, Progress};
-pub use reply::{CacheScope, Hints, Reply, ReplyKind};
+pub use reply::{CacheScope, Fault, Hints, Kept, Reply, ReplyKind};
 pub use request::{Input, ParamHeaders, Request, TimeAllowed};
 pub use router::{Router, RouterOptions, TaskNotices};
 pub use shared::{Change, Shared};

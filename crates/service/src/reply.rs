@@ -37,6 +37,10 @@ pub struct Reply {
     rows: Option<u32>,
     /// `resource_link` blocks may occur in the content.
     has_links: bool,
+    /// Something in it is sealed for the caller it was made for.
+    is_bound: bool,
+    /// What of the source failed, when it is why the answer is an error.
+    fault: Option<Fault>,
     /// Members of `_meta`, without braces.
     meta: Box<[u8]>,
 }
@@ -50,6 +54,33 @@ pub enum ReplyKind {
     InputRequired,
     /// The work goes on as a task of the extension `io.modelcontextprotocol/tasks`.
     Task,
+}
+
+/// How a source failed that an error result tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It could not be reached or refused the work, so that nothing was done: any call may be tried again.
+    NotDone,
+    /// It failed or went away with the call under way: whether anything was done is not known.
+    Unknown,
+    /// It had no room for the call, which was not begun.
+    Busy,
+    /// It did not answer in time.
+    Late,
+}
+
+/// The parts of a complete result that are kept for other requests of the same kind: cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The members without braces.
+    pub members: Bytes,
+    /// Where `,"structuredContent":...` stands in them.
+    pub structured: Option<Range<usize>>,
+    /// How many rows it has.
+    pub rows: Option<u32>,
+    /// Whether `resource_link` blocks may occur.
+    pub has_links: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +126,8 @@ impl Reply {
             is_error: false,
             rows: None,
             has_links: false,
+            is_bound: false,
+            fault: None,
             meta: Box::default(),
         }
     }
@@ -155,6 +188,74 @@ impl Reply {
     #[must_use]
     pub fn with_error_mark(mut self) -> Self {
         self.is_error = true;
+        self
+    }
+
+    /// Says that something in it, as a cursor, is sealed for its caller and of no use to another.
+    #[must_use]
+    pub fn with_bound(mut self) -> Self {
+        self.is_bound = true;
+        self
+    }
+
+    /// Tells whether something in it is sealed for its caller.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+
+    /// Says that it is an error since the source failed, and how.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
+    /// Returns how the source failed, when that is why it is an error.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Makes a result of what was kept of another.
+    #[must_use]
+    pub fn from_kept(kept: &Kept) -> Self {
+        let Kept { members, structured, rows, has_links } = kept.clone();
+        Self { structured, rows, has_links, ..Self::of(Members::Shared(members)) }
+    }
+
+    /// Returns what can be kept of it for other requests, sharing its bytes from now on; `None` when it is no complete result, or
+    /// an error.
+    pub fn keep(&mut self) -> Option<Kept> {
+        if self.kind != ReplyKind::Complete || self.is_error {
+            return None;
+        }
+        let members = match &mut self.members {
+            Members::Shared(members) => members.clone(),
+            Members::Owned(owned) => Bytes::from(std::mem::take(owned)),
+        };
+        self.members = Members::Shared(members.clone());
+        let Self { structured, rows, has_links, .. } = self;
+        Some(Kept { members, structured: structured.clone(), rows: *rows, has_links: *has_links })
+    }
+
+    /// Returns where `,"structuredContent":...` stands in the members, comma included.
+    #[must_use]
+    pub fn structured(&self) -> Option<&Range<usize>> {
+        self.structured.as_ref()
+    }
+
+    /// Returns the members of its `_meta`, without braces.
+    #[must_use]
+    pub fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
+    /// Puts other members in the place of what it has, with the place of `,"structuredContent":...` in them.
+    #[must_use]
+    pub fn with_members(mut self, members: Vec<u8>, structured: Option<Range<usize>>) -> Self {
+        self.members = Members::Owned(members);
+        self.structured = structured;
         self
     }
 

@@ -238,20 +238,39 @@ impl Request {
 
     /// Puts another spelling of the URI in the place of `params.uri`, for everybody who reads it from here on.
     pub fn set_uri(&mut self, uri: &str) {
-        let Inner { body, parts, .. } = &mut *self.0;
-        let old = parts.uri.span;
         let mut written = Vec::with_capacity(uri.len() + 2);
         write::string(&mut written, uri);
-        let (Some(before), Some(after)) = (body.get(..old.start as usize), body.get(old.end as usize..))
-        else {
-            return;
-        };
-        let Ok(length) = u32::try_from(written.len()) else { return };
-        *body = [before, &written, after].concat().into();
+        let kind = if written.contains(&b'\\') { Kind::EscapedString } else { Kind::String };
+        let old = self.0.parts.uri.span;
+        if let Some(span) = self.splice(old, &written) {
+            self.0.parts.uri = Token { span, kind };
+        }
+    }
+
+    /// Puts other arguments, a JSON object, in the place of those that were sent, for everybody who reads them from here on.
+    /// Nothing changes where there are none to replace: then `false`.
+    pub fn set_arguments(&mut self, arguments: &[u8]) -> bool {
+        let old = self.0.parts.arguments;
+        if old.kind != Kind::Object {
+            return false;
+        }
+        let span = self.splice(old.span, arguments);
+        if let Some(span) = span {
+            self.0.parts.arguments = Token { span, kind: Kind::Object };
+        }
+        span.is_some()
+    }
+
+    /// Puts other bytes in the place of a span of the body, and moves what stands behind.
+    fn splice(&mut self, old: Span, written: &[u8]) -> Option<Span> {
+        let Inner { body, parts, .. } = &mut *self.0;
+        let (before, after) = (body.get(..old.start as usize)?, body.get(old.end as usize..)?);
+        let length = u32::try_from(written.len()).ok()?;
+        *body = [before, written, after].concat().into();
         let moved = |at: u32| at.wrapping_sub(old.end).wrapping_add(old.start + length);
-        let all =
-            [&mut parts.params, &mut parts.name, &mut parts.arguments, &mut parts.cursor, &mut parts.meta];
-        for token in all.into_iter().chain([&mut parts.capabilities]).filter(|token| token.is_present()) {
+        let Parts { params, name, uri, arguments, cursor, meta, capabilities } = parts;
+        let all = [params, name, uri, arguments, cursor, meta, capabilities];
+        for token in all.into_iter().filter(|token| token.is_present()) {
             if token.span.start >= old.end {
                 token.span.start = moved(token.span.start);
             }
@@ -259,8 +278,7 @@ impl Request {
                 token.span.end = moved(token.span.end);
             }
         }
-        let kind = if written.contains(&b'\\') { Kind::EscapedString } else { Kind::String };
-        parts.uri = Token { span: Span { start: old.start, end: old.start + length }, kind };
+        Some(Span { start: old.start, end: old.start + length })
     }
 
     /// Returns where a member of `params` stands, scanning for it: for the members that have no place of their own.

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use trunkline_protocol::{Kind, Method, Revision, member};
 
-use crate::catalog::{Admission, Catalog};
+use crate::catalog::{Admission, Catalog, Checks, Served};
+use crate::check::{Check, Checked};
 use crate::endpoint::ServerInfo;
 use crate::failure::{Failure, FailureKind};
 use crate::reply::{CacheScope, Hints, Reply};
@@ -142,14 +143,15 @@ impl Router {
         else {
             return ready(Err(unknown("tool", "tools/list", &request)));
         };
-        if let Some(refusal) = refusal(self.catalog.tool_admission(number), &request) {
+        let admission = self.catalog.tool_admission(number);
+        if let Some(refusal) = admission.gate().and_then(|gate| gate.admit(&request)) {
             return ready(refusal);
         }
         if let Err(failure) = self.check_param_headers(number, &request) {
             return ready(Err(failure));
         }
         request.set_target(entry.target);
-        entry.service.call(request)
+        pass(admission, &entry.checks, &entry.service, request)
     }
 
     /// Compares `Mcp-Param-*` headers with the arguments they mirror.
@@ -184,11 +186,8 @@ impl Router {
         };
         match prompt {
             Some((prompt, admission)) => {
-                if let Some(refusal) = refusal(admission, &request) {
-                    return ready(refusal);
-                }
                 request.set_target(prompt.target);
-                prompt.service.call(request)
+                admit(admission, &prompt.checks, &prompt.service, request)
             }
             None => ready(Err(unknown("prompt", "prompts/list", &request))),
         }
@@ -206,14 +205,14 @@ impl Router {
             return ready(Err(failure));
         };
         drop(uri);
-        if let Some(refusal) = refusal(&found.admission, &request) {
+        if let Some(refusal) = found.admission.gate().and_then(|gate| gate.admit(&request)) {
             return ready(refusal);
         }
         if let Some(spelling) = &found.spelling {
             request.set_uri(spelling);
         }
         request.set_target(found.target);
-        found.service.call(request)
+        pass(&found.admission, found.checks, found.service, request)
     }
 
     fn complete(&self, mut request: Request) -> Answer<'_> {
@@ -225,12 +224,9 @@ impl Router {
             Err(failure) => return ready(Err(failure)),
         };
         match found {
-            Some((service, target, admission)) => {
-                if let Some(refusal) = refusal(admission, &request) {
-                    return ready(refusal);
-                }
+            Some(Owner { service, target, checks, admission }) => {
                 request.set_target(target);
-                service.call(request)
+                admit(admission, checks, service, request)
             }
             None => {
                 let members = br#""completion":{"values":[],"total":0,"hasMore":false}"#;
@@ -254,7 +250,7 @@ impl Router {
                 let prompt = self.catalog.prompt(&name);
                 let (prompt, admission) = prompt
                     .ok_or_else(|| invalid("`ref` names no prompt; `prompts/list` tells which exist"))?;
-                Ok(prompt.completes.then_some((&prompt.service, prompt.target, admission)))
+                Ok(prompt.completes.then(|| Owner::of(prompt, admission)))
             }
             Some("ref/resource") => {
                 let uri = text(reference, "uri").unwrap_or_default();
@@ -264,7 +260,7 @@ impl Router {
                 let (template, admission) = self.catalog.template(&uri).ok_or_else(|| {
                     invalid("`ref` names no resource template; `resources/templates/list` tells which exist")
                 })?;
-                Ok(template.completes.then_some((&template.service, template.target, admission)))
+                Ok(template.completes.then(|| Owner::of(template, admission)))
             }
             _ => Err(invalid("`ref` must have the type `ref/prompt` or `ref/resource`")),
         }
@@ -281,11 +277,59 @@ impl Router {
 }
 
 /// A service, the number within it, and what is asked before.
-type Owner<'a> = (&'a Arc<dyn Service>, u32, &'a Admission);
+struct Owner<'a> {
+    service: &'a Arc<dyn Service>,
+    target: u32,
+    checks: &'a Checks,
+    admission: &'a Admission,
+}
 
-/// What a gate answers in place of the service.
-fn refusal(admission: &Admission, request: &Request) -> Option<Outcome> {
-    admission.gate().and_then(|gate| gate.refuse(request))
+impl<'a> Owner<'a> {
+    fn of<D>(served: &'a Served<D>, admission: &'a Admission) -> Self {
+        Self { service: &served.service, target: served.target, checks: &served.checks, admission }
+    }
+}
+
+/// Takes a request to its service, if its name and all that stands before let it.
+fn admit<'a>(
+    admission: &Admission,
+    checks: &'a Checks,
+    service: &'a Arc<dyn Service>,
+    request: Request,
+) -> Answer<'a> {
+    match admission.gate().and_then(|gate| gate.admit(&request)) {
+        Some(refusal) => ready(refusal),
+        None => pass(admission, checks, service, request),
+    }
+}
+
+/// Takes a request whose name was admitted through the checks and past the gate to its service.
+fn pass<'a>(
+    admission: &Admission,
+    checks: &'a [Arc<dyn Check>],
+    service: &'a Arc<dyn Service>,
+    mut request: Request,
+) -> Answer<'a> {
+    let mut left = checks.iter();
+    while let Some(check) = left.next() {
+        match check.check(&mut request) {
+            Checked::Passed => {}
+            Checked::Answered(outcome) => return ready(outcome),
+            Checked::Waiting(waiting) => {
+                let (admission, left) = (admission.clone(), left.as_slice());
+                return Box::pin(async move {
+                    match waiting.await {
+                        Some(outcome) => outcome,
+                        None => pass(&admission, left, service, request).await,
+                    }
+                });
+            }
+        }
+    }
+    match admission.gate().and_then(|gate| gate.refuse(&request)) {
+        Some(refusal) => ready(refusal),
+        None => service.call(request),
+    }
 }
 
 fn invalid(text: &'static str) -> Failure {

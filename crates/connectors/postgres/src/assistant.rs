@@ -148,7 +148,7 @@ impl Assistant {
     pub fn parts(self: &Arc<Self>) -> Parts {
         let own: Arc<Self> = Arc::clone(self);
         let service: Arc<dyn Service> = own;
-        let entry = |(target, definition)| Entry { definition, service: Arc::clone(&service), target };
+        let entry = |(target, definition)| Entry::new(definition, Arc::clone(&service), target);
         let mut parts =
             Parts { tools: (0..).zip(self.definitions()).map(entry).collect(), ..Parts::default() };
         if self.template.is_some() {

@@ -110,7 +110,7 @@ impl RoleGate {
 }
 
 impl Gate for RoleGate {
-    fn refuse(&self, request: &Request) -> Option<Outcome> {
+    fn admit(&self, request: &Request) -> Option<Outcome> {
         if let Some(scopes) = &self.scopes {
             let missing = missing(scopes, request.caller());
             if !missing.is_empty() {
@@ -119,6 +119,10 @@ impl Gate for RoleGate {
                 return Some(Err(Failure::insufficient_scope(scopes.to_vec())));
             }
         }
+        None
+    }
+
+    fn refuse(&self, request: &Request) -> Option<Outcome> {
         if self.ways.is_empty() {
             return None;
         }

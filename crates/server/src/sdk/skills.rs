@@ -160,6 +160,7 @@ impl Skills {
             },
             service: Arc::clone(&service),
             target: 0,
+            checks: Default::default(),
             completes: false,
         });
         let template = Served {
@@ -175,6 +176,7 @@ impl Skills {
             },
             service: Arc::clone(&service),
             target: 0,
+            checks: Default::default(),
             completes: false,
         };
         let methods = [Method::SkillsList, Method::SkillsGet, Method::ResourcesDirectoryRead];

@@ -143,11 +143,10 @@ fn endpoint(seen: &Arc<Seen>, shared: &Arc<dyn Shared>, tools: usize, page_size:
         tool("structured", json!({}), json!([])),
         tool("broken", json!({}), json!([])),
     ];
-    let entries = (0..).zip(definitions).take(tools).map(|(target, definition)| Entry {
-        definition,
-        service: Arc::clone(&service),
-        target,
-    });
+    let entries = (0..)
+        .zip(definitions)
+        .take(tools)
+        .map(|(target, definition)| Entry::new(definition, Arc::clone(&service), target));
     let catalog =
         Arc::new(Catalog::new(entries.collect(), page_size, &Arc::new(Sealer::random().unwrap())).unwrap());
     let mut info = ServerInfo::new("fixture", "1");

@@ -175,11 +175,7 @@ pub(crate) const ACCENTED: &str = "docs:///R\u{e9}sum\u{e9}.txt";
 /// The endpoint, on a node that shares `shared`.
 pub(crate) fn endpoint(shared: &Arc<dyn Shared>, sealer: &Arc<Sealer>) -> Endpoint {
     let service: Arc<dyn Service> = Arc::new(Rich);
-    let tools = (0..).zip(TOOLS).map(|(target, name)| Entry {
-        definition: tool(name),
-        service: Arc::clone(&service),
-        target,
-    });
+    let tools = (0..).zip(TOOLS).map(|(target, name)| Entry::new(tool(name), Arc::clone(&service), target));
     let others: Arc<dyn Service> = Arc::new(Others);
     let resources =
         [resource("test://watched", true), resource("test://still", false), resource(ACCENTED, false)];
@@ -197,6 +193,7 @@ pub(crate) fn endpoint(shared: &Arc<dyn Shared>, sealer: &Arc<Sealer>) -> Endpoi
             definition: prompt,
             service: Arc::clone(&others),
             target: 9,
+            checks: Default::default(),
             completes: false,
         }],
         resources: resources
@@ -205,6 +202,7 @@ pub(crate) fn endpoint(shared: &Arc<dyn Shared>, sealer: &Arc<Sealer>) -> Endpoi
                 definition,
                 service: Arc::clone(&others),
                 target: 0,
+                checks: Default::default(),
                 completes: false,
             })
             .collect(),

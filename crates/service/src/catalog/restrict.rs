@@ -5,13 +5,18 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Checks;
 use crate::caller::Caller;
 use crate::request::Request;
 use crate::{Outcome, Service};
 
 /// Stands before one thing of a catalog, and is asked by every request that names it.
 pub trait Gate: fmt::Debug + Send + Sync + 'static {
-    /// Judges a request for the thing: `None` lets it pass, an outcome is its answer.
+    /// Judges a request by the name of the thing alone, before anything looks at it that depends on the thing: `None` lets it go
+    /// on, an outcome is its answer.
+    fn admit(&self, request: &Request) -> Option<Outcome>;
+
+    /// Judges the arguments of a request, once they are known to fit: `None` lets it pass, an outcome is its answer.
     fn refuse(&self, request: &Request) -> Option<Outcome>;
 
     /// Tells whether the caller may be told of the thing unasked: of its changes.
@@ -93,6 +98,8 @@ pub struct Readable<'c> {
     pub service: &'c Arc<dyn Service>,
     /// The resource's or template's number within that service.
     pub target: u32,
+    /// What a request has to pass before.
+    pub checks: &'c Checks,
     /// Whether subscriptions hear of its changes.
     pub subscribe: bool,
     /// What is asked before.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use trunkline_protocol::Revision;
 
+use super::Checks;
 use super::common::{Icon, add_meta};
 use super::pages::Listed;
 use crate::Service;
+use crate::request::Request;
 
 /// A tool's name: 1 to 64 characters of `[A-Za-z0-9_-]`, the form every known host takes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,15 +137,50 @@ fn title_of(name: &str) -> String {
     title
 }
 
+/// What guards know of a tool beside what clients see.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The JSON Schema that arguments have to fit, where it says more than the one that clients see; `None` for that one.
+    pub schema: Option<Value>,
+    /// Whether the service also takes numbers written as strings, where the schema says `integer` or `number`.
+    pub takes_numerals: bool,
+    /// The names of arguments whose values are secret.
+    pub secrets: Vec<Box<str>>,
+    /// Tells what of the caller an answer depends on; `None`: on nothing.
+    pub binding: Option<Arc<dyn Binding>>,
+    /// What an answer depends on beside arguments and caller, as the service defines the tool: equal for tools that answer
+    /// alike. Its SQL and database, say. Empty: it cannot be told, and no answer is kept.
+    pub definition: Box<[u8]>,
+}
+
+/// Tells what of its caller the answer of a tool depends on, as by values that are computed from claims.
+pub trait Binding: fmt::Debug + Send + Sync + 'static {
+    /// Appends all of the request's caller that the answer depends on: what is equal for two callers lets them have one answer.
+    /// `false` when it cannot be told now, so that the answer is nobody else's.
+    fn write(&self, request: &Request, out: &mut Vec<u8>) -> bool;
+}
+
 /// A tool and the service that answers it.
 #[derive(Clone)]
 pub struct Entry {
     /// What clients see.
     pub definition: ToolDefinition,
+    /// What guards know beside.
+    pub facts: Facts,
+    /// What a call has to pass before its arguments are authorized.
+    pub checks: Checks,
     /// Who answers.
     pub service: Arc<dyn Service>,
     /// The tool's number within that service.
     pub target: u32,
+}
+
+impl Entry {
+    /// Makes an entry of a tool that nothing else is known of.
+    #[must_use]
+    pub fn new(definition: ToolDefinition, service: Arc<dyn Service>, target: u32) -> Self {
+        Self { definition, facts: Facts::default(), checks: Checks::default(), service, target }
+    }
 }
 
 impl fmt::Debug for Entry {

@@ -30,8 +30,7 @@ pub(super) fn add(
     connector: &str,
     tables: &[(String, String)],
 ) {
-    let served =
-        |definition| Served { definition, service: Arc::clone(service), target: RESOURCES, completes: false };
+    let served = |definition| Served::new(definition, Arc::clone(service), RESOURCES);
     parts.resources.push(served(ResourceDefinition {
         uri: format!("postgres://{connector}/"),
         name: connector.to_owned(),
@@ -63,6 +62,7 @@ pub(super) fn add(
         },
         service: Arc::clone(service),
         target: RESOURCES,
+        checks: Default::default(),
         completes: true,
     });
 }

@@ -40,11 +40,11 @@ pub(crate) fn tool(name: &str, schema: Value) -> Entry {
         icons: Vec::new(),
         meta: None,
     };
-    Entry { definition, service: Arc::new(Echo), target: 0 }
+    Entry::new(definition, Arc::new(Echo), 0)
 }
 
 pub(crate) fn served<D>(definition: D) -> Served<D> {
-    Served { definition, service: Arc::new(Echo), target: 0, completes: true }
+    Served { completes: true, ..Served::new(definition, Arc::new(Echo), 0) }
 }
 
 pub(crate) fn prompt(name: &str, arguments: &[&str]) -> Served<PromptDefinition> {

@@ -100,7 +100,7 @@ pub(crate) fn catalog() -> Catalog {
         icons: Vec::new(),
         meta: None,
     };
-    let entry = trunkline_service::catalog::Entry { definition, service: Arc::new(Tool::ok()), target: 0 };
+    let entry = trunkline_service::catalog::Entry::new(definition, Arc::new(Tool::ok()), 0);
     let parts = Parts { tools: vec![entry], ..Parts::default() };
     Catalog::of(parts, PAGE_SIZE, &Arc::new(Sealer::random().unwrap())).unwrap()
 }

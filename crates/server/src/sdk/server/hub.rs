@@ -73,20 +73,20 @@ fn parts(registry: &Registry, shards: &Shards) -> Parts {
     let mut parts = Parts::default();
     for (target, made) in (0..).zip(&registry.tools) {
         let (definition, service) = (made.definition.clone(), Arc::clone(&tools));
-        parts.tools.push(Entry { definition, service, target });
+        parts.tools.push(Entry::new(definition, service, target));
     }
     for (target, made) in (0..).zip(&registry.prompts) {
         let (definition, service) = (made.definition.clone(), Arc::clone(&prompts));
-        parts.prompts.push(Served { definition, service, target, completes: made.completes });
+        parts.prompts.push(Served { completes: made.completes, ..Served::new(definition, service, target) });
     }
     for (target, made) in (0..).zip(&registry.resources) {
         let (service, completes) = (Arc::clone(&resources), made.completes);
         match made.definition.clone() {
             ResourceListing::One(definition) => {
-                parts.resources.push(Served { definition, service, target, completes });
+                parts.resources.push(Served { completes, ..Served::new(definition, service, target) });
             }
             ResourceListing::Template(definition) => {
-                parts.templates.push(Served { definition, service, target, completes });
+                parts.templates.push(Served { completes, ..Served::new(definition, service, target) });
             }
         }
     }
