@@ -18,6 +18,7 @@ pub mod layers;
 pub mod meter;
 mod nearest;
 pub mod notes;
+pub mod notices;
 pub mod outlet;
 pub mod reply;
 pub mod request;
