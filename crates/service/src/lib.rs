@@ -24,6 +24,7 @@ pub mod request;
 pub mod router;
 pub mod seal;
 pub mod shared;
+pub mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
