@@ -26,6 +26,7 @@ pub mod seal;
 pub mod shared;
 #[cfg(feature = "redis")]
 pub mod store;
+pub mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
