@@ -8,6 +8,7 @@ pub mod caller;
 pub mod catalog;
 mod chain;
 pub mod check;
+pub mod door;
 pub mod endpoint;
 #[cfg(feature = "expression")]
 pub mod expression;
@@ -39,6 +40,7 @@ pub use catalog::{
 };
 pub use chain::Chain;
 pub use check::{Check, Checked};
+pub use door::{Arrival, Door};
 pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;
