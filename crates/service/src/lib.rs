@@ -20,6 +20,7 @@ pub mod meter;
 mod nearest;
 pub mod notes;
 pub mod outlet;
+pub mod queue;
 pub mod reply;
 pub mod request;
 pub mod router;
