@@ -264,10 +264,14 @@ impl<D: Reach> Source for SqlSource<D> {
     fn parts(&self) -> Parts {
         let service: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
         let service: Arc<dyn Service> = service;
-        let entry = |(target, definition)| Entry::new(definition, Arc::clone(&service), target);
+        let entry = |(target, (definition, facts))| Entry {
+            facts,
+            ..Entry::new(definition, Arc::clone(&service), target)
+        };
         let served = |definition| Served::new(definition, Arc::clone(&service), 0);
         let templates = self.connector.templates().into_iter().map(served);
-        let tools = (0..).zip(self.connector.definitions()).map(entry).collect();
+        let known = self.connector.definitions().into_iter().zip(self.connector.facts());
+        let tools = (0..).zip(known).map(entry).collect();
         let mut parts = Parts { tools, ..Parts::default() };
         if let Some(assistant) = &self.assistant {
             let own = assistant.parts();
