@@ -14,10 +14,15 @@ mod landing;
 mod layer;
 mod local;
 mod meter;
+mod notices;
+mod purge;
+mod remote;
+mod stored;
 mod tags;
+mod warm;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,18 +33,25 @@ use tokio_util::task::TaskTracker;
 use trunkline_protocol::Method;
 use trunkline_service::catalog::{Binding, Entry, Served};
 use trunkline_service::meter::{Meter, Page};
+use trunkline_service::seal::Sealer;
+use trunkline_service::store::Store;
 use trunkline_service::{CacheScope, Service};
 
 use flight::Flights;
+use held::Held;
 use invalidate::Invalidating;
-use key::{Defined, KeyMaker};
+use key::{Defined, Key, KeyMaker};
 use landing::Landing;
 use layer::{Cached, Core};
 use local::Local;
 use meter::{NodeMeter, Teller};
+use remote::Remote;
 use tags::{Named, Tag, Tags};
 
 pub use file::{CacheFile, CacheTable, Plan, Scope, Subject, resolve_invalidates, unknown_tags};
+pub use notices::Listening;
+pub use purge::{Purge, PurgeError};
+pub use warm::{Warmable, Warming};
 
 /// How many bytes of answers a node keeps, unless the file says otherwise.
 pub const DEFAULT_SIZE: usize = 64 * 1024 * 1024;
@@ -57,6 +69,7 @@ pub struct Cache {
     flights: Flights<Landing>,
     tags: Tags,
     meter: NodeMeter,
+    remote: Option<Remote>,
     renewals: Arc<Semaphore>,
     tasks: TaskTracker,
     ending: CancellationToken,
@@ -74,28 +87,43 @@ pub struct Reads<'a> {
 }
 
 impl Cache {
-    /// Makes room for `size` bytes of answers. It has to be made in a runtime, whose task sweeps it until it is closed.
+    /// Makes room for `size` bytes of answers. Needs a runtime: tasks sweep it until it is closed.
     #[must_use]
     pub fn new(size: usize) -> Arc<Self> {
+        Self::of(size, None)
+    }
+
+    /// Makes room for `size` bytes of answers on this node, and shares answers with other nodes through `store`, where `sealer` seals
+    /// them.
+    #[must_use]
+    pub fn with_store(size: usize, store: Store, sealer: Arc<Sealer>) -> Arc<Self> {
+        Self::of(size, Some(Remote::new(store, sealer)))
+    }
+
+    fn of(size: usize, remote: Option<Remote>) -> Arc<Self> {
         let cache = Arc::new(Self {
             local: Local::new(size),
             flights: Flights::default(),
             tags: Tags::default(),
             meter: NodeMeter::default(),
+            remote,
             renewals: Arc::new(Semaphore::new(MOST_RENEWALS)),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         });
-        let swept = Arc::downgrade(&cache);
-        cache.spawn(async move {
-            let mut beat = tokio::time::interval(SWEEP);
-            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                beat.tick().await;
-                let Some(cache) = swept.upgrade() else { return };
-                cache.local.sweep(Instant::now());
-            }
-        });
+        // So that all can be purged while nothing is kept yet.
+        cache.tags.intern(Named::All);
+        cache.spawn(sweep(Arc::downgrade(&cache)));
+        if let Some(remote) = &cache.remote {
+            let changes = remote.subscribe();
+            let following = Arc::clone(&cache);
+            cache.spawn(async move {
+                if let Some(remote) = &following.remote {
+                    let heard = || following.meter.tell(Teller::Node);
+                    remote.follow(changes, &following.tags, heard).await;
+                }
+            });
+        }
         cache
     }
 
@@ -131,7 +159,7 @@ impl Cache {
         let keys = KeyMaker::new(&defined, plan.scope, facts.binding.clone());
         let core = self.core(Arc::clone(&entry.service), keys, plan, &tags, name, None);
         entry.service = Arc::new(Cached(Arc::clone(&core)));
-        Some(Warmable { core, name: name.into(), target: entry.target })
+        Some(Warmable { core, name: name.into(), target: entry.target, warm: plan.warm.clone() })
     }
 
     /// Puts a layer around a resource, or a family of them, that keeps what is read. `name` is its URI, or their template. `false`
@@ -199,17 +227,49 @@ impl Cache {
         Arc::new(Invalidating { inner: service, cache: Arc::clone(self), tags })
     }
 
-    /// Makes everything under those tags hold no longer, here and on other nodes.
-    async fn changed(&self, tags: &[Arc<Tag>], teller: Teller) {
+    /// Makes everything under those tags hold no longer, here at once and on other nodes; `false` when they could not be told yet.
+    ///
+    /// # Cancel safety
+    /// Dropped, other nodes may not be told.
+    async fn changed(&self, tags: &[Arc<Tag>], teller: Teller) -> bool {
         self.meter.tell(teller);
-        for tag in tags {
-            tag.bump();
+        tags.iter().for_each(|tag| tag.bump());
+        let Some(remote) = &self.remote else { return true };
+        match remote.change(tags).await {
+            Ok(()) => true,
+            Err(error) => {
+                self.meter.untold.add_one();
+                tracing::warn!(%error, "other nodes could not be told yet that kept answers hold no longer");
+                false
+            }
         }
+    }
+
+    /// Keeps an answer in the store too, in a task of its own, unless too many are on their way there.
+    fn keep_for_others(self: &Arc<Self>, key: Key, held: &Arc<Held>, tags: &Arc<[Arc<Tag>]>) {
+        let Some(remote) = &self.remote else { return };
+        if !remote.store.is_up() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&remote.writes).try_acquire_owned() else { return };
+        let (cache, held, tags) = (Arc::clone(self), Arc::clone(held), Arc::clone(tags));
+        self.spawn(async move {
+            let _place = place;
+            let Some(remote) = &cache.remote else { return };
+            let Some((sealed, left)) = stored::seal(&remote.sealer, &key, &held, Instant::now()) else {
+                return;
+            };
+            match remote.keep(&key, &sealed, left, &tags, &held.stamps).await {
+                Ok(true) => cache.meter.store_kept.add_one(),
+                Ok(false) => {}
+                Err(_) => cache.meter.store_failed.add_one(),
+            }
+        });
     }
 
     /// Tells whether changes on other nodes may have gone unheard.
     fn is_deaf(&self) -> bool {
-        false
+        self.remote.as_ref().is_some_and(Remote::is_deaf)
     }
 
     /// Runs something until the cache is closed.
@@ -231,12 +291,15 @@ impl Cache {
     }
 }
 
-/// A tool whose answers can be fetched before somebody asks.
-#[derive(Debug, Clone)]
-pub struct Warmable {
-    core: Arc<Core>,
-    name: Box<str>,
-    target: u32,
+/// Throws away what is over, now and then, as long as there is a cache.
+async fn sweep(cache: Weak<Cache>) {
+    let mut beat = tokio::time::interval(SWEEP);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        let Some(cache) = cache.upgrade() else { return };
+        cache.local.sweep(Instant::now());
+    }
 }
 
 /// The names of the tags of a thing, in the order of its stamps.

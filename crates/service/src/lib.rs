@@ -19,6 +19,7 @@ pub mod layers;
 pub mod meter;
 mod nearest;
 pub mod notes;
+pub mod notices;
 pub mod outlet;
 pub mod queue;
 pub mod reply;

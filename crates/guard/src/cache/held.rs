@@ -1,13 +1,14 @@
 //! An answer that is kept, and the replies that are made of it.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use trunkline_service::{CacheScope, Hints, Kept, Reply};
 
-use super::tags::Stamps;
+use super::tags::{self, Stamps, Tag};
 
 /// What a reply says of where it comes from. Not `io.trunkline/cache` alone: also how old it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) struct Held {
     pub(crate) meta: Box<[u8]>,
     /// What its results say of how they may be kept downstream; `None` for results that say nothing.
     pub(crate) sent_scope: Option<CacheScope>,
+    /// By what it is thrown away, and the generations under which it was fetched.
+    tags: Arc<[Arc<Tag>]>,
     pub(crate) stamps: Stamps,
     pub(crate) born: Instant,
     pub(crate) fresh_until: Instant,
@@ -54,12 +57,20 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 const LEAST_WEIGHT: u64 = 384;
 
 impl Held {
-    pub(crate) fn new(kept: Kept, meta: &[u8], stamps: Stamps, born: Instant, lasts: Lasts) -> Self {
+    pub(crate) fn new(
+        kept: Kept,
+        meta: &[u8],
+        tags: &Arc<[Arc<Tag>]>,
+        stamps: Stamps,
+        born: Instant,
+        lasts: Lasts,
+    ) -> Self {
         let fresh_until = born + lasts.fresh;
         Self {
             kept,
             meta: meta.into(),
             sent_scope: lasts.sent_scope,
+            tags: Arc::clone(tags),
             stamps,
             born,
             fresh_until,
@@ -71,6 +82,11 @@ impl Held {
     /// Returns how many bytes it takes, about.
     pub(crate) fn weight(&self) -> u64 {
         (self.kept.members.len() + self.meta.len()) as u64 + LEAST_WEIGHT
+    }
+
+    /// Tells whether nothing it tells of has changed, as far as this node has heard.
+    pub(crate) fn holds(&self) -> bool {
+        tags::hold(&self.tags, &self.stamps)
     }
 
     pub(crate) fn age(&self, now: Instant) -> Duration {
@@ -139,7 +155,7 @@ mod tests {
             has_links: false,
         };
         let lasts = Lasts { fresh: Duration::from_secs(10), stale: Duration::from_secs(5), sent_scope };
-        Held::new(kept, br#""a":1"#, Box::default(), Instant::now(), lasts)
+        Held::new(kept, br#""a":1"#, &Arc::default(), Box::default(), Instant::now(), lasts)
     }
 
     #[test]

@@ -27,7 +27,9 @@ impl Drop for Armed<'_> {
         if self.is_armed {
             // The call was given up; whether it wrote anything, nobody knows.
             let (cache, tags) = (Arc::clone(&self.layer.cache), Arc::clone(&self.layer.tags));
-            self.layer.cache.spawn(async move { cache.changed(&tags, Teller::Tool).await });
+            self.layer.cache.spawn(async move {
+                cache.changed(&tags, Teller::Tool).await;
+            });
         }
     }
 }

@@ -16,6 +16,7 @@ use super::key::{Key, KeyMaker, Made};
 use super::landing::Landing;
 use super::local::Slot;
 use super::meter::ThingMeter;
+use super::stored;
 use super::tags::{self, Stamps, Tag};
 
 /// Gives out what is kept of a thing's answers, and keeps them.
@@ -30,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) ttl: Duration,
     pub(crate) stale: Duration,
     /// In the order of the stamps.
-    pub(crate) tags: Box<[Arc<Tag>]>,
+    pub(crate) tags: Arc<[Arc<Tag>]>,
     /// Whether some of them are changed by other nodes.
     pub(crate) is_tagged: bool,
     /// Who may keep answers downstream; `None` where results do not say.
@@ -96,7 +97,7 @@ impl Service for Cached {
 impl Core {
     fn look(&self, key: &Key, now: Instant) -> Found {
         match self.cache.local.get(key) {
-            Some(Slot::Kept(held)) if held.dies > now && self.holds(&held.stamps) => {
+            Some(Slot::Kept(held)) if held.dies > now && self.hears() && held.holds() => {
                 if held.fresh_until > now { Found::Fresh(held) } else { Found::Stale(held) }
             }
             Some(Slot::Alone(until)) if until > now => Found::Alone,
@@ -104,9 +105,9 @@ impl Core {
         }
     }
 
-    /// Tells whether what was fetched under those generations holds, as far as this node can know.
-    fn holds(&self, stamps: &[u64]) -> bool {
-        !(self.is_tagged && self.cache.is_deaf()) && tags::hold(&self.tags, stamps)
+    /// Tells whether this node would know of every change of what is kept.
+    fn hears(&self) -> bool {
+        !(self.is_tagged && self.cache.is_deaf())
     }
 
     fn give(&self, held: &Held, status: Status, now: Instant) -> Reply {
@@ -161,8 +162,37 @@ impl Core {
     }
 
     /// Returns what the store has under the key and keeps it here too; else the generations under which to fetch the answer.
-    async fn ask_store(&self, _made: &Made) -> Result<Arc<Held>, Stamps> {
-        Err(tags::stamps(&self.tags))
+    async fn ask_store(&self, made: &Made) -> Result<Arc<Held>, Stamps> {
+        let stamps = || tags::stamps(&self.tags);
+        let (Some(remote), meter) = (&self.cache.remote, &self.cache.meter) else { return Err(stamps()) };
+        // While a change of this node is untold, the store does not know what holds.
+        if self.tags.iter().any(|tag| tag.owed() > 0 || tag.is_suspect()) {
+            return Err(stamps());
+        }
+        let read = match remote.read(&made.key, &self.tags).await {
+            Ok(read) => read,
+            Err(_) => {
+                meter.store_failed.add_one();
+                return Err(stamps());
+            }
+        };
+        let now = Instant::now();
+        let Some((sealed, left)) = read.value else {
+            meter.store_misses.add_one();
+            return Err(read.stamps);
+        };
+        let Some(held) = stored::open(&remote.sealer, &made.key, &sealed, left, &self.tags, now) else {
+            meter.store_bad.add_one();
+            return Err(read.stamps);
+        };
+        if held.stamps != read.stamps || held.dies <= now {
+            meter.store_misses.add_one();
+            return Err(read.stamps);
+        }
+        meter.store_hits.add_one();
+        let held = Arc::new(held);
+        self.cache.local.keep(made.key, Slot::Kept(Arc::clone(&held)));
+        Ok(held)
     }
 
     /// Has the service answer, keeps the answer if it may be kept, and gives it to all who wait.
@@ -200,7 +230,7 @@ impl Core {
             return Ok(reply);
         };
         let Some(kept) = reply.keep() else { return Ok(reply) };
-        let held = Arc::new(Held::new(kept, reply.meta(), stamps, born, lasts));
+        let held = Arc::new(Held::new(kept, reply.meta(), &self.tags, stamps, born, lasts));
         let holds = self.keep(made, &held);
         lead.land(Landing::Kept(Arc::clone(&held)));
         Ok(self.told(reply, &held, holds))
@@ -225,12 +255,13 @@ impl Core {
 
     /// Keeps an answer, unless what it tells of changed while it was fetched: then `false`.
     fn keep(&self, made: &Made, held: &Arc<Held>) -> bool {
-        if !tags::hold(&self.tags, &held.stamps) {
+        if !held.holds() {
             self.meter.overtaken.add_one();
             return false;
         }
         self.meter.kept.add_one();
         self.cache.local.keep(made.key, Slot::Kept(Arc::clone(held)));
+        self.cache.keep_for_others(made.key, held, &self.tags);
         true
     }
 
@@ -258,31 +289,38 @@ impl Core {
         });
     }
 
-    /// Fetches a new answer although there may be one.
+    /// Fetches a new answer although there may be one; `false` when none was kept.
     ///
     /// # Cancel safety
     /// Whoever waits for the same answer fetches it.
-    pub(crate) async fn renew(&self, made: Made, request: Request) {
+    async fn renew(&self, made: Made, request: Request) -> bool {
         let stamps = tags::stamps(&self.tags);
         let passenger = self.cache.flights.join(made.key, stamps, |stamps| tags::hold(&self.tags, stamps));
         if passenger.joined {
-            return;
+            return true;
         }
         let renewed = async {
-            if let Some(Boarded::Leads(lead)) = passenger.board().await {
-                self.meter.renewed.add_one();
-                let stamps = tags::stamps(&self.tags);
-                // Its outcome is for those who wait; the kept answer goes on until it is over.
-                let _ = self.run(lead, &made, stamps, request).await;
-            }
+            let Some(Boarded::Leads(lead)) = passenger.board().await else { return true };
+            self.meter.renewed.add_one();
+            let stamps = match &self.cache.remote {
+                // The answer is to be kept in the store too, under the generations that are there now.
+                Some(remote) => match remote.read(&made.key, &self.tags).await {
+                    Ok(read) => read.stamps,
+                    Err(_) => tags::stamps(&self.tags),
+                },
+                None => tags::stamps(&self.tags),
+            };
+            // The outcome is for those who wait; the kept answer goes on until it is over.
+            self.run(lead, &made, stamps, request).await.is_ok_and(|reply| !reply.is_error())
         };
-        let _ = tokio::time::timeout(RENEWAL, renewed).await;
+        tokio::time::timeout(RENEWAL, renewed).await.unwrap_or(false)
     }
 
-    /// Makes the key of a request that nobody made, and has its answer fetched.
-    pub(crate) async fn warm(&self, request: Request) {
-        if let Some(made) = self.keys.make(&request) {
-            self.renew(made, request).await;
+    /// Fetches the answer of a request that nobody made; `false` when none was kept.
+    pub(crate) async fn warm(&self, request: Request) -> bool {
+        match self.keys.make(&request) {
+            Some(made) => self.renew(made, request).await,
+            None => false,
         }
     }
 }

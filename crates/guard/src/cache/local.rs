@@ -24,7 +24,7 @@ pub(crate) enum Slot {
 impl Slot {
     fn is_over(&self, now: Instant) -> bool {
         match self {
-            Self::Kept(held) => held.dies <= now,
+            Self::Kept(held) => held.dies <= now || !held.holds(),
             Self::Alone(until) => *until <= now,
         }
     }
@@ -134,7 +134,7 @@ mod tests {
         let members = Bytes::from(vec![b'x'; bytes]);
         let kept = Kept { members, structured: None, rows: None, has_links: false };
         let lasts = Lasts { fresh, stale: Duration::ZERO, sent_scope: None };
-        Slot::Kept(Arc::new(Held::new(kept, b"", Box::default(), Instant::now(), lasts)))
+        Slot::Kept(Arc::new(Held::new(kept, b"", &Arc::default(), Box::default(), Instant::now(), lasts)))
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Generations only rise, and what was fetched is compared with those that were read before it was asked for: so that nothing that comes
 //! late, be it an old answer or an old number, makes an answer good again.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
@@ -14,16 +14,16 @@ use rustc_hash::FxHashMap;
 pub(crate) struct Tag {
     name: Box<str>,
     current: AtomicU64,
-    /// Nobody would tell of a change: nothing that has the tag is given out or kept.
-    is_suspect: AtomicBool,
-    /// Other nodes have not heard of the last change.
-    is_pending: AtomicBool,
+    /// How many of those who would tell of a change cannot: while there is one, nothing that has the tag is given out or kept.
+    suspects: AtomicU64,
+    /// How many changes other nodes have not heard of.
+    owed: AtomicU64,
 }
 
 impl Tag {
     fn new(name: &str) -> Self {
-        let (current, is_suspect, is_pending) = Default::default();
-        Self { name: name.into(), current, is_suspect, is_pending }
+        let (current, suspects, owed) = Default::default();
+        Self { name: name.into(), current, suspects, owed }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -46,19 +46,31 @@ impl Tag {
     }
 
     pub(crate) fn is_suspect(&self) -> bool {
-        self.is_suspect.load(Ordering::Acquire)
+        self.suspects.load(Ordering::Acquire) > 0
     }
 
-    pub(crate) fn suspect(&self, is_suspect: bool) {
-        self.is_suspect.store(is_suspect, Ordering::Release);
+    /// Says that somebody who would tell of changes cannot, until the same one calls [`trust`](Self::trust).
+    pub(crate) fn suspect(&self) {
+        self.suspects.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn is_pending(&self) -> bool {
-        self.is_pending.load(Ordering::Acquire)
+    pub(crate) fn trust(&self) {
+        self.suspects.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn set_pending(&self, is_pending: bool) {
-        self.is_pending.store(is_pending, Ordering::Release);
+    /// Says that a change could not be told.
+    pub(crate) fn owe(&self) {
+        self.owed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns how many changes are still to be told.
+    pub(crate) fn owed(&self) -> u64 {
+        self.owed.load(Ordering::Acquire)
+    }
+
+    /// Says that so many were told.
+    pub(crate) fn settle(&self, told: u64) {
+        self.owed.fetch_sub(told, Ordering::AcqRel);
     }
 }
 
@@ -149,8 +161,10 @@ mod tests {
         // A number that comes late changes nothing.
         of[1].observe(0);
         assert!(hold(&of, &after));
-        of[0].suspect(true);
+        of[0].suspect();
         assert!(!hold(&of, &after));
+        of[0].trust();
+        assert!(hold(&of, &after));
         assert!(tags.find(Named::Tool("a")).is_none());
     }
 }
