@@ -25,6 +25,8 @@ pub mod request;
 pub mod router;
 pub mod seal;
 pub mod shared;
+#[cfg(feature = "redis")]
+pub mod store;
 
 use std::future::Future;
 use std::pin::Pin;
