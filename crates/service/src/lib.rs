@@ -19,7 +19,9 @@ pub mod layers;
 pub mod meter;
 mod nearest;
 pub mod notes;
+pub mod notices;
 pub mod outlet;
+pub mod queue;
 pub mod reply;
 pub mod request;
 pub mod router;
@@ -27,6 +29,7 @@ pub mod seal;
 pub mod shared;
 #[cfg(feature = "redis")]
 pub mod store;
+pub mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
