@@ -1,17 +1,18 @@
 //! The one path of a request, put together: what the config file decides becomes the endpoint that the edges serve.
 //!
 //! ```text
-//! edge (stdio | http; who asks, by `Access`) -> Recorded (one line of the record) -> Bounded (in flight, deadline, panics)
-//!   -> Authorize (what there is for the caller; scopes and conditions) -> Router (catalog) -> SqlConnector -> database
+//! edge (stdio | http; who asks, by `Access`) -> Observed (counts) -> Recorded (one line of the record)
+//!   -> Bounded (in flight, deadline, panics) -> Authorize (what there is for the caller; scopes and conditions) -> Router (catalog) -> SqlConnector -> database
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_guard::authorize::Authorize;
-use trunkline_guard::record::{Recorded, Recorder};
+use trunkline_guard::record::{Observations, Observed, Recorded, Recorder};
 use trunkline_service::catalog::{CatalogError, PAGE_SIZE, Parts};
 use trunkline_service::layers::{Bounded, InFlight};
+use trunkline_service::meter::Meters;
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
 use trunkline_service::shared::{InMemory, Shared};
@@ -42,12 +43,25 @@ pub(crate) struct Lasting {
     in_flight: Arc<InFlight>,
     /// Keeps the record; `None` when none is kept.
     pub(crate) recorder: Option<Recorder>,
+    /// What was counted of requests.
+    observations: Arc<Observations>,
+    /// Who counts.
+    pub(crate) meters: Meters,
 }
 
 impl Lasting {
     /// Makes what the process needs from its start on.
     pub(crate) fn new(sealer: Arc<Sealer>) -> Self {
-        Self { sealer, shared: Arc::new(InMemory::default()), in_flight: Arc::default(), recorder: None }
+        let (observations, meters) = (Arc::<Observations>::default(), Meters::default());
+        meters.add(Arc::clone(&observations) as _);
+        Self {
+            sealer,
+            shared: Arc::new(InMemory::default()),
+            in_flight: Arc::default(),
+            recorder: None,
+            observations,
+            meters,
+        }
     }
 }
 
@@ -124,10 +138,14 @@ pub(crate) fn endpoint(
     let (most, in_flight) = (server.max_in_flight, Arc::clone(&lasting.in_flight));
     let inner = Arc::clone(&authorize);
     let bounded = Bounded::new(inner, most, in_flight);
-    // Outermost: what is refused for want of room, is late or panics has its line before the answer leaves, as all has.
+    // Outermost: what is refused for want of room, is late or panics counts and has its line before the answer leaves, as all has.
+    let (observations, names) = (Arc::clone(&lasting.observations), Arc::clone(&catalog));
     let service: Arc<dyn Service> = match &lasting.recorder {
-        Some(recorder) => Arc::new(Recorded::new(bounded, recorder.clone(), &catalog)),
-        None => Arc::new(bounded),
+        Some(recorder) => {
+            let recorded = Recorded::new(bounded, recorder.clone(), &catalog);
+            Arc::new(Observed::new(recorded, observations, names))
+        }
+        None => Arc::new(Observed::new(bounded, observations, names)),
     };
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
     let endpoint = endpoint.with_access(guards.access());

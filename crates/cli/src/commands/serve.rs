@@ -242,9 +242,11 @@ impl Site {
                         token,
                         looked: Default::default(),
                         recorder: supervisor.recorder(),
+                        meters: supervisor.meters(),
+                        stopping: cancel.clone(),
                     };
-                    let cancel = cancel.clone();
-                    tasks.spawn(admin::serve(pages, listener, cancel));
+                    // They go on while requests in flight finish, so that whoever sends requests sees that no more should come.
+                    tasks.spawn(admin::serve(pages, listener));
                 }
                 Err(error) => voice.warn(&format!(
                     "no admin pages on {listen}: {error}; set `[admin] listen` to another address"
