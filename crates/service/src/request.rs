@@ -198,6 +198,29 @@ impl Request {
         self
     }
 
+    /// Returns the same question of the same caller for work that outlasts this request: without its stream, its headers, its notes
+    /// and what its client answered, and with a time of its own.
+    #[must_use]
+    pub fn detached(&self, time: TimeAllowed) -> Self {
+        let Inner { body, parts, method, revision, caller, client, target, log_id, .. } = &*self.0;
+        Self(Box::new(Inner {
+            body: body.clone(),
+            parts: *parts,
+            method: *method,
+            revision: *revision,
+            caller: Arc::clone(caller),
+            client: client.clone(),
+            time,
+            attached: None,
+            input: None,
+            headers: ParamHeaders::NotUsed,
+            notes: None,
+            target: *target,
+            trace: None,
+            log_id: *log_id,
+        }))
+    }
+
     /// Asks the guards to note what they decide.
     pub fn note_on(&mut self, notes: Arc<Notes>) {
         self.0.notes = Some(notes);
