@@ -156,12 +156,15 @@ impl Site {
         let options = HttpOptions { record, ..http_options(&server, sealer) };
         let local = listener.local_addr().context("the listener has no address")?;
         announce_connectors(&supervisor, voice);
-        let mut beside = self.beside(supervisor, options.allowed.clone(), token, voice).await;
+        let allowed = options.allowed.clone();
+        let edge = Http::new(live, options);
+        supervisor.meters().add(edge.counts());
+        let mut beside = self.beside(supervisor, allowed, token, voice).await;
         match self.announce.take() {
             Some(announce) => announce(local),
             None => voice.say(&format!("serving http://{local}{PATH}")),
         }
-        let serving = Http::new(live, options).serve(listener, beside.cancel.clone());
+        let serving = edge.serve(listener, beside.cancel.clone());
         tokio::pin!(serving);
         let served = tokio::select! {
             served = &mut serving => served,
