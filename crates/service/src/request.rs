@@ -18,7 +18,7 @@ use crate::outlet::{Attached, Log, Outlet, Progress};
 #[derive(Debug)]
 pub struct Request(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     body: Bytes,
     parts: Parts,
@@ -174,6 +174,12 @@ impl Request {
     pub fn with_param_headers(mut self, headers: ParamHeaders) -> Self {
         self.0.headers = headers;
         self
+    }
+
+    /// Returns the same request, to be sent a second time should the first come to nothing. Both tell their news on one stream.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// Asks the guards to note what they decide.
