@@ -4,7 +4,7 @@
 //! failures of the source, never mistakes of callers. Calls that were late count only when nothing else came to an end: one tool
 //! whose statement is too slow says nothing of the others.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,8 @@ pub(super) struct Breaker {
     /// [`CLOSED`] or not: what a call looks at first.
     is_closed: AtomicU8,
     state: Mutex<State>,
+    /// Numbers the looks, so that one that comes back late is not taken for another.
+    looks: AtomicU64,
 }
 
 const CLOSED: u8 = 0;
@@ -119,7 +121,7 @@ impl Half {
 impl Breaker {
     pub(super) fn new(config: BreakerConfig, now: Instant) -> Self {
         let state = State::Closed { halves: [Half::new(now, 0); 2] };
-        Self { config, is_closed: AtomicU8::new(CLOSED), state: Mutex::new(state) }
+        Self { config, is_closed: AtomicU8::new(CLOSED), state: Mutex::new(state), looks: AtomicU64::new(0) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,15 +136,15 @@ impl Breaker {
         }
         let now = now();
         let mut state = self.state();
-        let (looks, probe) = match &*state {
+        let looks = match &*state {
             State::Closed { .. } => return Ok(Admission { breaker: self, probe: None }),
             State::Open { until, .. } if now < *until => return Err(*until - now),
             State::HalfOpen { since, looks, .. } if now < *since + PATIENCE => {
                 return Err(self.pause(*looks, 0));
             }
-            State::Open { looks, .. } => (*looks, 0),
-            State::HalfOpen { looks, probe, .. } => (*looks, *probe + 1),
+            State::Open { looks, .. } | State::HalfOpen { looks, .. } => *looks,
         };
+        let probe = self.looks.fetch_add(1, Ordering::Relaxed);
         *state = State::HalfOpen { since: now, looks, probe };
         Ok(Admission { breaker: self, probe: Some(probe) })
     }

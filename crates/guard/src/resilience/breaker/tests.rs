@@ -193,13 +193,14 @@ proptest! {
                 }
                 Step::End(_, _) if under_way.is_empty() => {}
                 Step::End(which, verdict) => {
-                    let (admission, _, is_look) = under_way.swap_remove(which.index(under_way.len()));
+                    let (admission, _, is_latest) = under_way.swap_remove(which.index(under_way.len()));
+                    let is_look = admission.probe.is_some();
                     // One that is dropped reads the real clock, which stands still here.
                     let turned = match verdict {
                         Some(verdict) => admission.settle(verdict, &worked, || now),
                         None => { drop(admission); Turned::Not }
                     };
-                    if let Some(verdict) = verdict.filter(|_| !is_open) {
+                    if let Some(verdict) = verdict.filter(|_| !is_open && !is_look) {
                         ended.push((now, verdict));
                     }
                     let failed = |verdict: &Verdict| matches!(verdict, Verdict::Failed(Fault::Unknown | Fault::Late));
@@ -218,10 +219,12 @@ proptest! {
                             prop_assert!(is_open && is_look && verdict == Some(Verdict::Works));
                             (is_open, closed_until) = (false, None);
                             ended.clear();
+                            // Looks of before are calls like any other now.
+                            under_way.iter_mut().for_each(|look| look.2 = false);
                         }
                         Turned::Not if is_open => {
                             // Another look found it failing, or it was given up.
-                            if is_look {
+                            if is_latest {
                                 closed_until = None;
                             }
                         }
