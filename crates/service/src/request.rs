@@ -19,7 +19,7 @@ use crate::trace::{Mark, TraceContext, TraceParent, TraceState};
 #[derive(Debug)]
 pub struct Request(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     body: Bytes,
     parts: Parts,
@@ -219,6 +219,12 @@ impl Request {
             trace: None,
             log_id: *log_id,
         }))
+    }
+
+    /// Returns the same request, to be sent a second time should the first come to nothing. Both tell their news on one stream.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// Asks the guards to note what they decide.
