@@ -27,7 +27,7 @@ use trunkline_service::shared::{InMemory, Shared};
 use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
-use self::around::Around;
+use self::around::{Around, Known};
 use crate::config::{Config, Diagnostic, Document, Server, Things};
 use crate::guards::Guards;
 use crate::sources::{self, Source};
@@ -59,6 +59,8 @@ pub(crate) struct Lasting {
     pub(crate) limits: LimitState,
     /// The answers that are kept.
     pub(crate) cache: Arc<Cache>,
+    /// What guards know of connectors and tools.
+    known: Arc<Known>,
     /// What was counted of requests.
     observations: Arc<Observations>,
     /// All who count.
@@ -89,8 +91,8 @@ impl Lasting {
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
         let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
-        let recorder = None;
-        Ok(Self { sealer, shared, in_flight, recorder, store, limits, cache, observations, meters })
+        let (recorder, known) = (None, Arc::default());
+        Ok(Self { sealer, shared, in_flight, recorder, store, limits, cache, known, observations, meters })
     }
 
     /// Ends what runs for it.
@@ -145,7 +147,7 @@ fn gather(
     order: &[String],
     served: &[Served],
     sealer: &Arc<Sealer>,
-    wrap: impl Fn(&Served, &mut Parts),
+    mut wrap: impl FnMut(&Served, &mut Parts),
 ) -> Result<Arc<Catalog>, CatalogError> {
     let mut parts = Parts::default();
     for served in served {
@@ -173,9 +175,17 @@ pub(crate) fn endpoint(
     guards: &Guards,
     lasting: &Lasting,
 ) -> Result<Endpoint, CatalogError> {
-    let (limits, cache) = (&guards.limits, &lasting.cache);
-    let around = Around { things, limits, cache, open: !guards.policy.has_roles() };
+    let mut around = Around {
+        things,
+        limits: &guards.limits,
+        cache: &lasting.cache,
+        known: &lasting.known,
+        max_in_flight: server.max_in_flight,
+        open: !guards.policy.has_roles(),
+        meters: Vec::new(),
+    };
     let catalog = gather(order, served, &lasting.sealer, |served, parts| around.wrap(served, parts))?;
+    lasting.meters.replace(around.meters);
     let info = ServerInfo::new(server.name.clone(), env!("CARGO_PKG_VERSION"));
     // A list that is about to change must not be kept.
     let settled = served.iter().all(|served| served.source.is_ready());
@@ -187,7 +197,8 @@ pub(crate) fn endpoint(
     }
     let capabilities = authorize.capabilities();
     let authorize = Arc::new(authorize);
-    let (most, in_flight) = (server.max_in_flight, Arc::clone(&lasting.in_flight));
+    let most = guards.most_at_a_time.map_or(server.max_in_flight, |most| most.min(server.max_in_flight));
+    let in_flight = Arc::clone(&lasting.in_flight);
     let inner = Limited::new(Arc::clone(&authorize), Arc::clone(&guards.limits), guards.counted);
     let bounded = Bounded::new(inner, most, in_flight);
     // Outermost: what is refused for want of room, is late or panics counts and has its line before the answer leaves, as all has.
