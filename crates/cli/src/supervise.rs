@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline_guard::authenticate::keys::Absent;
 use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
+use trunkline_service::meter::Meters;
 use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
@@ -149,6 +150,11 @@ impl Supervisor {
     /// Returns who keeps the record, if there is one.
     pub(crate) fn recorder(&self) -> Option<Recorder> {
         self.lasting.recorder.clone()
+    }
+
+    /// Returns who counts.
+    pub(crate) fn meters(&self) -> Meters {
+        self.lasting.meters.clone()
     }
 
     /// Returns the connectors, which change with the configuration.

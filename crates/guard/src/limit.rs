@@ -8,19 +8,23 @@
 mod bucket;
 mod budget;
 mod cell;
+mod concurrent;
 mod file;
 mod keyed;
+mod lease;
 mod limited;
 mod limits;
 mod list;
 mod presence;
 mod rate;
 mod refusal;
+mod shared;
 mod spec;
 mod stage;
 mod state;
 mod thing;
 
+pub use concurrent::{Concurrent, Running};
 pub use file::{BudgetFile, LimitFile, LimitsFile, PerFile};
 pub use limited::{Counted, Limited};
 pub use limits::Limits;

@@ -1,9 +1,14 @@
 //! One limit of the file with its buckets: a single one, or one for each caller or address.
 
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
 use trunkline_service::meter::Counter;
 
 use super::cell::{self, Cell};
 use super::keyed::Keyed;
+use super::lease::Lease;
 use super::rate::{Pace, Rate};
 
 /// A limit and what was taken from it.
@@ -16,6 +21,7 @@ pub(super) struct Bucket {
     pub(super) rate: Rate,
     pub(super) pace: Pace,
     cells: Cells,
+    leases: Leases,
     pub(super) allowed: Counter,
     pub(super) refused: Counter,
 }
@@ -35,14 +41,65 @@ enum Cells {
     Many(Keyed),
 }
 
+/// Units that were taken from the store ahead of time.
+#[derive(Debug)]
+enum Leases {
+    One(Arc<Lease>),
+    Many(Box<[Mutex<FxHashMap<u64, Arc<Lease>>>]>),
+}
+
+/// Parts of the table of leases with a lock of their own.
+const SHARDS: usize = 64;
+/// Most leases of one part. Whoever finds no room has one for a moment, and asks the store each time.
+const MOST: usize = 512;
+
+/// One lease, without counting a reference that all cores share where there is one for everybody.
+#[derive(Debug)]
+pub(super) enum Leased<'a> {
+    One(&'a Arc<Lease>),
+    Mine(Arc<Lease>),
+}
+
+impl Leased<'_> {
+    pub(super) fn owned(&self) -> Arc<Lease> {
+        match self {
+            Self::One(lease) => Arc::clone(lease),
+            Self::Mine(lease) => Arc::clone(lease),
+        }
+    }
+}
+
+impl Deref for Leased<'_> {
+    type Target = Lease;
+
+    fn deref(&self) -> &Lease {
+        match self {
+            Self::One(lease) => lease,
+            Self::Mine(lease) => lease,
+        }
+    }
+}
+
 impl Bucket {
     pub(super) fn new(path: &str, label: &str, rate: Rate, whose: Whose) -> Self {
-        let cells = match whose {
-            Whose::Everybodys => Cells::One(Cell::default()),
-            Whose::Each => Cells::Many(Keyed::default()),
+        let (cells, leases) = match whose {
+            Whose::Everybodys => (Cells::One(Cell::default()), Leases::One(Arc::default())),
+            Whose::Each => {
+                let shards = if Lease::is_for(&rate) { SHARDS } else { 0 };
+                (Cells::Many(Keyed::default()), Leases::Many((0..shards).map(|_| Mutex::default()).collect()))
+            }
         };
         let (path, label, pace) = (path.into(), label.into(), rate.pace());
-        Self { path, label, rate, pace, cells, allowed: Counter::default(), refused: Counter::default() }
+        Self {
+            path,
+            label,
+            rate,
+            pace,
+            cells,
+            leases,
+            allowed: Counter::default(),
+            refused: Counter::default(),
+        }
     }
 
     pub(super) fn whose(&self) -> Whose {
@@ -103,6 +160,28 @@ impl Bucket {
             Cells::One(cell) => cell.owed(now),
             Cells::Many(table) => table.change(key, self.pace, now, |bucket| bucket.saturating_sub(now)),
         }
+    }
+
+    /// Returns the lease of a key.
+    pub(super) fn lease(&self, key: u64, now: u64) -> Leased<'_> {
+        let shards = match &self.leases {
+            Leases::One(lease) => return Leased::One(lease),
+            Leases::Many(shards) => shards,
+        };
+        let Some(shard) = shards.get(key as usize % SHARDS) else { return Leased::Mine(Arc::default()) };
+        // Nothing in here panics half way.
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = shard.get(&key) {
+            return Leased::Mine(Arc::clone(lease));
+        }
+        if shard.len() >= MOST {
+            shard.retain(|_, lease| lease.is_of_use(now));
+        }
+        let lease = Arc::<Lease>::default();
+        if shard.len() < MOST {
+            shard.insert(key, Arc::clone(&lease));
+        }
+        Leased::Mine(lease)
     }
 
     /// Returns the table of a limit that tells callers or addresses apart.

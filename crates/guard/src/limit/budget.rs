@@ -34,10 +34,23 @@ pub(super) struct Budget {
 /// What one caller has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Used {
-    /// When the time began, in nanoseconds of our clock.
-    pub(super) since: u64,
+    /// When the time is over, in nanoseconds of our clock.
+    until: u64,
+    calls: u64,
+    bytes: u64,
+    /// Of the bytes, those that the store has not heard of.
+    untold: u64,
+}
+
+/// What this node knows of one caller, for the store that knows of all nodes; and what the store knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Account {
+    /// How many nanoseconds the time goes on; 0 where none has begun.
+    pub(super) left: u64,
     pub(super) calls: u64,
     pub(super) bytes: u64,
+    /// Of the bytes, those that the store has not heard of.
+    pub(super) untold: u64,
 }
 
 /// Which part of a budget is used up.
@@ -72,7 +85,7 @@ impl Budget {
         let used = self.used(&mut shard, key, now);
         let part = self.lacks(used, calls);
         match part {
-            Some(part) => Err(UsedUp { part, wait: self.left_of(used, now) }),
+            Some(part) => Err(UsedUp { part, wait: used.until.saturating_sub(now) }),
             None => {
                 used.calls = used.calls.saturating_add(calls);
                 used.bytes = used.bytes.saturating_add(bytes);
@@ -81,11 +94,54 @@ impl Budget {
         }
     }
 
+    /// Tells whether there are so many calls and any bytes left, without using them.
+    pub(super) fn look(&self, key: u64, calls: u64, now: u64) -> Result<(), UsedUp> {
+        let shard = self.shard(key);
+        match shard.get(&key).filter(|used| used.until > now) {
+            Some(used) => match self.lacks(used, calls) {
+                Some(part) => Err(UsedUp { part, wait: used.until - now }),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Returns what this node knows of a caller, to be told to the store: what it has not heard of is told once.
+    pub(super) fn tell(&self, key: u64, now: u64) -> Account {
+        let mut shard = self.shard(key);
+        let Some(used) = shard.get_mut(&key) else { return Account::default() };
+        let left = used.until.saturating_sub(now);
+        let untold = std::mem::take(&mut used.untold);
+        // What was used of a time that is over says nothing of the next.
+        let (calls, bytes) = if left > 0 { (used.calls, used.bytes) } else { (0, 0) };
+        Account { left, calls, bytes: bytes.saturating_sub(untold), untold }
+    }
+
+    /// Keeps for the next time what the store may not have heard of.
+    pub(super) fn keep(&self, key: u64, untold: u64, now: u64) {
+        if untold > 0 {
+            let mut shard = self.shard(key);
+            let used = self.used(&mut shard, key, now);
+            used.untold = used.untold.saturating_add(untold);
+        }
+    }
+
+    /// Learns what the store knows of a caller.
+    pub(super) fn learn(&self, key: u64, known: Account, now: u64) {
+        let mut shard = self.shard(key);
+        let used = self.used(&mut shard, key, now);
+        used.until = now.saturating_add(known.left.min(self.window()));
+        // Answers may overtake each other.
+        used.calls = used.calls.max(known.calls);
+        used.bytes = used.bytes.max(known.bytes.saturating_add(used.untold));
+    }
+
     /// Adds bytes that were used already.
     pub(super) fn add_bytes(&self, key: u64, bytes: u64, now: u64) {
         let mut shard = self.shard(key);
         let used = self.used(&mut shard, key, now);
         used.bytes = used.bytes.saturating_add(bytes);
+        used.untold = used.untold.saturating_add(bytes);
     }
 
     /// Gives back calls and bytes that were charged.
@@ -105,10 +161,6 @@ impl Budget {
         (!self.spec.bytes.is_none_or(|most| used.bytes < most)).then_some(Part::Bytes)
     }
 
-    fn left_of(&self, used: &Used, now: u64) -> u64 {
-        used.since.saturating_add(self.window()).saturating_sub(now)
-    }
-
     fn shard(&self, key: u64) -> MutexGuard<'_, FxHashMap<u64, Used>> {
         #[expect(clippy::indexing_slicing, reason = "the index is below the length")]
         let shard = &self.shards[key as usize % SHARDS];
@@ -118,9 +170,9 @@ impl Budget {
 
     /// Returns what a caller has used in the time that is now.
     fn used<'s>(&self, shard: &'s mut FxHashMap<u64, Used>, key: u64, now: u64) -> &'s mut Used {
-        let is_over = |used: &Used| self.left_of(used, now) == 0;
+        let fresh = Used { until: now.saturating_add(self.window()), ..Used::default() };
         if shard.len() >= MOST && !shard.contains_key(&key) {
-            shard.retain(|_, used| !is_over(used));
+            shard.retain(|_, used| used.until > now);
         }
         let mut key = key;
         if shard.len() >= MOST && !shard.contains_key(&key) {
@@ -131,9 +183,10 @@ impl Budget {
                 None => key = POOL,
             }
         }
-        let used = shard.entry(key).or_insert(Used { since: now, ..Used::default() });
-        if is_over(used) {
-            *used = Used { since: now, ..Used::default() };
+        let used = shard.entry(key).or_insert(fresh);
+        if used.until <= now {
+            // The store hears of the last ones still.
+            *used = Used { untold: used.untold, ..fresh };
         }
         used
     }

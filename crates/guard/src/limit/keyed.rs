@@ -16,8 +16,9 @@ const SHARDS: usize = 64;
 const SETS: usize = 64;
 /// Places of one set.
 const WAYS: usize = 16;
-/// Most keys that are told apart at a time.
-pub(super) const PLACES: usize = SHARDS * SETS * WAYS;
+/// Most keys that are told apart at a time: 65,536.
+#[cfg(test)]
+const PLACES: usize = SHARDS * SETS * WAYS;
 
 /// The table. It takes no memory until it is first used, and 16 bytes for each place then.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ use super::cell;
 use super::limits::Limits;
 use super::presence::Present;
 use super::refusal::Refused;
+use super::shared::{Settled, Subject};
 use super::stage::Stage;
 
 /// Counts requests by their callers: each takes one from the limit of callers and from those of all their roles.
@@ -39,7 +40,7 @@ impl<S> Limited<S> {
     fn stage(&self, key: u64, caller: &Caller, bytes: usize) -> Stage<'_> {
         let mut stage = Stage::new(key);
         if self.counted == Counted::Here {
-            stage.take(self.limits.server.as_deref(), 1);
+            stage.take(self.limits.server.as_ref(), 1);
         }
         self.limits.add_caller(&mut stage, caller, 1, bytes as u64);
         stage
@@ -114,9 +115,15 @@ impl<S: Service> Service for Limited<S> {
         let caller = self.limits.known(request.caller());
         let key = self.limits.state.key(caller);
         let stage = self.stage(key, caller, request.body().len());
-        match self.limits.settle(&stage) {
-            Ok(()) => self.go_on(key, request),
-            Err(refused) => refuse(&request, &refused),
+        match self.limits.state.settle(stage, Subject::Caller(caller)) {
+            Settled::Passed => self.go_on(key, request),
+            Settled::Refused(refused) => refuse(&request, &refused),
+            Settled::Waiting(waiting) => Box::pin(async move {
+                match waiting.await {
+                    None => self.go_on(key, request).await,
+                    Some(refused) => refuse(&request, &refused).await,
+                }
+            }),
         }
     }
 }

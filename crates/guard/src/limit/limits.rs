@@ -8,9 +8,9 @@ use trunkline_service::{Arrival, Caller, Check, Door};
 
 use super::bucket::{Bucket, Whose};
 use super::budget::Budget;
-use super::cell;
 use super::presence::Presence;
 use super::refusal::Refused;
+use super::shared::{Settled, Subject};
 use super::spec::{LimitsSpec, ThingSpec};
 use super::stage::{Stage, Use};
 use super::state::LimitState;
@@ -110,36 +110,31 @@ impl Limits {
 
     /// Adds what a caller's requests are counted under.
     pub(super) fn add_caller<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, units: u32, bytes: u64) {
-        stage.take(self.caller.as_deref(), units);
+        stage.take(self.caller.as_ref(), units);
         for role in self.roles_of(caller) {
-            stage.take(role.limit.as_deref(), units);
+            stage.take(role.limit.as_ref(), units);
             if let Some(budget) = &role.budget {
                 stage.uses.push(Use { budget, calls: units.into(), bytes });
             }
         }
-    }
-
-    /// Takes what a stage asks for.
-    pub(super) fn settle<'a>(&self, stage: &Stage<'a>) -> Result<(), Refused<'a>> {
-        stage.take_here(cell::now())?;
-        stage.count();
-        Ok(())
     }
 }
 
 impl Door for Limits {
     fn arrive(&self, address: Option<IpAddr>) -> Arrival<'_> {
         let mut stage = Stage::new(address.map_or(0, |address| self.state.key_of_address(address)));
-        stage.take(self.server.as_deref(), 1);
+        stage.take(self.server.as_ref(), 1);
         if address.is_some() {
-            stage.take(self.address.as_deref(), 1);
+            stage.take(self.address.as_ref(), 1);
         }
-        match self.settle(&stage) {
-            Ok(()) => Arrival::Admitted,
-            Err(refused) => {
-                refused.note(None);
-                Arrival::Refused(refused.failure())
-            }
+        let refuse = |refused: Refused<'_>| {
+            refused.note(None);
+            refused.failure()
+        };
+        match self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address)) {
+            Settled::Passed => Arrival::Admitted,
+            Settled::Refused(refused) => Arrival::Refused(refuse(refused)),
+            Settled::Waiting(waiting) => Arrival::Waiting(Box::pin(async move { waiting.await.map(refuse) })),
         }
     }
 }

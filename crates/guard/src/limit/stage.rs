@@ -1,7 +1,10 @@
 //! All that one request takes from at one place of its way: every limit grants, or none is charged.
 
+use std::sync::Arc;
+
 use super::bucket::Bucket;
 use super::budget::{Budget, UsedUp, wait};
+use super::lease::Lease;
 use super::list::List;
 use super::refusal::{By, Refused};
 
@@ -17,24 +20,49 @@ pub(super) struct Stage<'a> {
 /// So many units of a limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Take<'a> {
-    pub(super) bucket: &'a Bucket,
+    pub(super) bucket: &'a Arc<Bucket>,
     pub(super) units: u32,
 }
 
 /// So many calls and bytes of a budget.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Use<'a> {
-    pub(super) budget: &'a Budget,
+    pub(super) budget: &'a Arc<Budget>,
     pub(super) calls: u64,
     pub(super) bytes: u64,
 }
 
+impl Take<'_> {
+    /// How many units it takes: more than the burst takes all of it, so that it can be paid at all.
+    pub(super) fn units(&self) -> u32 {
+        self.units.min(self.bucket.rate.burst())
+    }
+
+    pub(super) fn is_leased(&self) -> bool {
+        Lease::is_for(&self.bucket.rate)
+    }
+}
+
 impl<'a> Stage<'a> {
+    /// What is spent from units that were taken from the store ahead of time.
+    pub(super) fn leased(&self) -> impl Iterator<Item = Take<'a>> {
+        self.takes.iter().filter(Take::is_leased)
+    }
+
+    /// What the store is asked for each time.
+    pub(super) fn exact(&self) -> impl Iterator<Item = Take<'a>> {
+        self.takes.iter().filter(|take| !take.is_leased())
+    }
+
+    pub(super) fn is_all_leased(&self) -> bool {
+        self.uses.is_empty() && self.exact().next().is_none()
+    }
+
     pub(super) const fn new(key: u64) -> Self {
         Self { key, takes: List::new(), uses: List::new() }
     }
 
-    pub(super) fn take(&mut self, bucket: Option<&'a Bucket>, units: u32) {
+    pub(super) fn take(&mut self, bucket: Option<&'a Arc<Bucket>>, units: u32) {
         if let Some(bucket) = bucket {
             self.takes.push(Take { bucket, units });
         }
@@ -50,7 +78,7 @@ impl<'a> Stage<'a> {
     /// What refuses it; then nothing is charged.
     pub(super) fn take_here(&self, now: u64) -> Result<(), Refused<'a>> {
         // A look first: a request that is refused takes nothing from others even for a moment, or hardly ever.
-        self.look(now)?;
+        self.look_at(|_| true, now)?;
         for (taken, take) in self.takes.iter().enumerate() {
             if let Err(nanoseconds) = take.bucket.take(self.key, take.units, now) {
                 self.give_back(taken, 0, now);
@@ -66,14 +94,19 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Tells which limit would make a request wait longest, if any.
-    pub(super) fn look(&self, now: u64) -> Result<(), Refused<'a>> {
-        let waits = self.takes.iter().map(|take| (take.bucket.wait(self.key, take.units, now), take.bucket));
-        match waits.max_by_key(|(nanoseconds, _)| *nanoseconds) {
-            Some((nanoseconds, bucket)) if nanoseconds > 0 => {
-                Err(Refused { by: By::Limit(bucket), wait: wait(nanoseconds) })
-            }
-            _ => Ok(()),
+    /// Tells what would make a request wait longest, if anything, of those limits and of the budgets.
+    pub(super) fn look_at(&self, of: impl Fn(&Take<'a>) -> bool, now: u64) -> Result<(), Refused<'a>> {
+        let limits = self.takes.iter().filter(of).filter_map(|take| {
+            let nanoseconds = take.bucket.wait(self.key, take.units, now);
+            (nanoseconds > 0).then(|| Refused { by: By::Limit(take.bucket), wait: wait(nanoseconds) })
+        });
+        let budgets = self.uses.iter().filter_map(|one| {
+            let used_up = one.budget.look(self.key, one.calls, now).err()?;
+            Some(used_up_of(one.budget, used_up))
+        });
+        match limits.chain(budgets).max_by_key(|refused| refused.wait) {
+            Some(refused) => Err(refused),
+            None => Ok(()),
         }
     }
 
@@ -108,15 +141,15 @@ mod tests {
     use super::super::spec::BudgetSpec;
     use super::*;
 
-    fn bucket(path: &str, count: u32, unit: Unit) -> Bucket {
-        Bucket::new(path, path, Rate::new(count, unit, None).unwrap(), Whose::Each)
+    fn bucket(path: &str, count: u32, unit: Unit) -> Arc<Bucket> {
+        Arc::new(Bucket::new(path, path, Rate::new(count, unit, None).unwrap(), Whose::Each))
     }
 
     #[test]
     fn where_one_limit_refuses_no_other_is_charged() {
         let (wide, narrow) = (bucket("wide", 10, Unit::Hour), bucket("narrow", 2, Unit::Hour));
         let spec = BudgetSpec { calls: Some(1), bytes: None, per: Unit::Hour };
-        let budget = Budget::new("budget", "budget", spec);
+        let budget = Arc::new(Budget::new("budget", "budget", spec));
         let stage = |units| {
             let mut stage = Stage::new(7);
             stage.take(Some(&wide), units);
@@ -128,15 +161,18 @@ mod tests {
             stage.uses.push(Use { budget: &budget, calls: 1, bytes: 0 });
             stage
         };
-        assert!(with_budget().take_here(0).is_ok());
+        assert!(with_budget().take_here(cell::now()).is_ok());
         // The budget is used up: both limits have given back.
         assert_eq!(
-            with_budget().take_here(0).map_err(|refused| refused.path().to_owned()),
+            with_budget().take_here(cell::now()).map_err(|refused| refused.path().to_owned()),
             Err("budget".into())
         );
-        assert!(stage(1).take_here(0).is_ok());
-        assert_eq!(stage(1).take_here(0).map_err(|refused| refused.path().to_owned()), Err("narrow".into()));
-        let left = (0..20).filter(|_| wide.take(7, 1, 0).is_ok()).count();
+        assert!(stage(1).take_here(cell::now()).is_ok());
+        assert_eq!(
+            stage(1).take_here(cell::now()).map_err(|refused| refused.path().to_owned()),
+            Err("narrow".into())
+        );
+        let left = (0..20).filter(|_| wide.take(7, 1, cell::now()).is_ok()).count();
         assert_eq!(left, 8);
     }
 

@@ -9,13 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use trunkline_service::Caller;
 use trunkline_service::meter::{Meter, Page};
+use trunkline_service::store::Store;
+use trunkline_service::store::file::OnStoreFailure;
 
 use super::bucket::{Bucket, Whose};
 use super::budget::Budget;
 use super::cell;
 use super::presence::Presence;
 use super::rate::Rate;
+use super::shared::{Settled, Shared, Subject};
 use super::spec::BudgetSpec;
+use super::stage::Stage;
 
 /// Everything that is counted for limits. Clones are handles on the same.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,7 @@ struct Inner {
     /// What keys are hashed with: nobody can find callers or addresses that share a place.
     seed: RandomState,
     known: Mutex<Known>,
+    shared: Option<Arc<Shared>>,
 }
 
 /// What there is, by the key of the file that says it.
@@ -37,10 +42,38 @@ struct Known {
 }
 
 impl LimitState {
-    /// Begins to count.
+    /// Begins to count, for this node alone.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Begins to count for all nodes that share a store. Needs a runtime once requests come.
+    #[must_use]
+    pub fn with_store(store: Store, on_failure: OnStoreFailure) -> Self {
+        let shared = Some(Arc::new(Shared::new(store, on_failure)));
+        Self(Arc::new(Inner { shared, ..Inner::default() }))
+    }
+
+    /// Returns what nodes share.
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.0.shared.as_ref()
+    }
+
+    /// Takes what a stage asks for.
+    pub(super) fn settle<'a>(&'a self, stage: Stage<'a>, subject: Subject<'_>) -> Settled<'a> {
+        match &self.0.shared {
+            _ if stage.is_empty() => Settled::Passed,
+            Some(shared) => shared.settle(stage, subject),
+            None => match stage.take_here(cell::now()) {
+                Ok(()) => {
+                    stage.count();
+                    Settled::Passed
+                }
+                Err(refused) => Settled::Refused(refused),
+            },
+        }
     }
 
     /// Returns the number that stands for a caller.
@@ -128,10 +161,24 @@ impl Meter for LimitState {
             let help = "Requests that a budget refused.";
             page.counter("trunkline_limit_budget_refused_total", help, &[("budget", budget)], refused.sum());
         }
+        for budget in known.budgets.values() {
+            let help = "Callers whose budgets are told apart.";
+            // Far below 2^53.
+            #[expect(clippy::cast_precision_loss, reason = "at most 65,536")]
+            page.gauge(
+                "trunkline_limit_budget_tracked",
+                help,
+                &[("budget", &budget.label)],
+                budget.tracked() as f64,
+            );
+        }
         for presence in known.presences.values() {
             let help = "Requests that were refused for want of a place among those of their caller.";
             let labels = [("limit", &*presence.label)];
             page.counter("trunkline_limit_concurrent_refused_total", help, &labels, presence.refused.sum());
+        }
+        if let Some(shared) = &self.0.shared {
+            shared.read(page);
         }
         let now = cell::now();
         let tables = || known.buckets.values().filter_map(|bucket| Some((&*bucket.label, bucket.table()?)));

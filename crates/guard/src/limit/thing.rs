@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use trunkline_service::{Check, Checked, Request};
+use trunkline_service::{Check, Checked, Notes, Outcome, Request};
 
 use super::bucket::Bucket;
 use super::limits::Limits;
+use super::refusal::Refused;
+use super::shared::{Settled, Subject};
 use super::stage::Stage;
 
 /// The limit of a tool, that of its connector, and what it costs beyond one request.
@@ -32,10 +34,10 @@ impl ThingCheck {
         let caller = self.limits.known(request.caller());
         let more = self.cost.saturating_sub(1);
         let mut stage = Stage::new(if more > 0 { self.limits.state.key(caller) } else { 0 });
-        stage.take(self.tool.as_deref(), 1);
-        stage.take(self.connector.as_deref(), self.cost);
+        stage.take(self.tool.as_ref(), 1);
+        stage.take(self.connector.as_ref(), self.cost);
         if more > 0 {
-            stage.take(self.limits.server.as_deref(), more);
+            stage.take(self.limits.server.as_ref(), more);
             self.limits.add_caller(&mut stage, caller, more, 0);
         }
         stage
@@ -44,12 +46,21 @@ impl ThingCheck {
 
 impl Check for ThingCheck {
     fn check<'s>(&'s self, request: &mut Request) -> Checked<'s> {
-        match self.limits.settle(&self.stage(request)) {
-            Ok(()) => Checked::Passed,
-            Err(refused) => {
-                refused.note(request.notes().map(|notes| &**notes));
-                Checked::Answered(Err(refused.failure()))
+        let subject = Subject::Caller(self.limits.known(request.caller()));
+        match self.limits.state.settle(self.stage(request), subject) {
+            Settled::Passed => Checked::Passed,
+            Settled::Refused(refused) => Checked::Answered(refuse(refused, request.notes())),
+            Settled::Waiting(waiting) => {
+                let notes = request.notes().map(Arc::clone);
+                Checked::Waiting(Box::pin(async move {
+                    waiting.await.map(|refused| refuse(refused, notes.as_ref()))
+                }))
             }
         }
     }
+}
+
+fn refuse(refused: Refused<'_>, notes: Option<&Arc<Notes>>) -> Outcome {
+    refused.note(notes.map(|notes| &**notes));
+    Err(refused.failure())
 }
