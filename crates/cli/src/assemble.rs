@@ -264,3 +264,6 @@ pub(crate) fn clashes(order: &[String], served: &[Served], document: &Document) 
     }
     problems
 }
+
+#[cfg(test)]
+mod tests;
