@@ -137,6 +137,8 @@ impl Checked {
             let wrong = config.guards.policy.problems(&catalog);
             problems.extend(wrong.into_iter().map(|problem| Diagnostic::from_problem(problem, &document)));
         }
+        let cold = assemble::ahead::problems(&config.things, &served);
+        problems.extend(cold.into_iter().map(|problem| Diagnostic::from_problem(problem, &document)));
         problems.sort_by_key(|problem| problem.span.start);
         Ok(Self { document, problems, config, served, sealer })
     }

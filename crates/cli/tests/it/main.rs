@@ -4,6 +4,7 @@
 
 mod assistant;
 mod audit;
+mod cache;
 mod cancel;
 mod check;
 mod demo;
