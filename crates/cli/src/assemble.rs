@@ -1,7 +1,7 @@
 //! The one path of a request, put together: what the config file decides becomes the endpoint that the edges serve.
 //!
 //! ```text
-//! edge (stdio | http; limits of server and address at its `Door`; who asks, by `Access`)
+//! edge (stdio | http; limits of server and address at its `Door`; who asks, by `Access`) -> Observed (counts)
 //!   -> Recorded (one line of the record) -> Bounded (in flight, deadline, panics) -> Limited (caller, roles, budgets)
 //!   -> Authorize (what there is for the caller) -> Router (catalog: admit the name, checks of the thing, judge the arguments)
 //!   -> the layers around the thing -> SqlConnector -> database
@@ -17,17 +17,18 @@ use std::time::Duration;
 use trunkline_guard::authorize::Authorize;
 use trunkline_guard::cache::Cache;
 use trunkline_guard::limit::{LimitState, Limited};
-use trunkline_guard::record::{Recorded, Recorder};
+use trunkline_guard::record::{Observations, Observed, Recorded, Recorder};
 use trunkline_service::catalog::{CatalogError, PAGE_SIZE, Parts};
 use trunkline_service::layers::{Bounded, InFlight};
 use trunkline_service::meter::Meters;
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
 use trunkline_service::shared::{InMemory, Shared};
+use trunkline_service::store::file::OnStoreFailure;
 use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
-use self::around::Around;
+use self::around::{Around, Known};
 use crate::config::{Config, Diagnostic, Document, Server, Things};
 use crate::guards::Guards;
 use crate::sources::{self, Source};
@@ -59,6 +60,10 @@ pub(crate) struct Lasting {
     pub(crate) limits: LimitState,
     /// The answers that are kept.
     pub(crate) cache: Arc<Cache>,
+    /// What guards know of connectors and tools.
+    known: Arc<Known>,
+    /// What was counted of requests.
+    observations: Arc<Observations>,
     /// All who count.
     pub(crate) meters: Meters,
 }
@@ -70,10 +75,11 @@ impl Lasting {
     /// [`TrustError`]: no certificate of an authority was found, and the store is reached over TLS.
     pub(crate) fn new(
         sealer: Arc<Sealer>,
-        store: Option<StoreConfig>,
+        store: Option<(StoreConfig, OnStoreFailure)>,
         cache_size: usize,
     ) -> Result<Self, TrustError> {
-        let store = store.map(Store::open).transpose()?;
+        let on_failure = store.as_ref().map(|(_, on_failure)| *on_failure).unwrap_or_default();
+        let store = store.map(|(config, _)| Store::open(config)).transpose()?;
         let meters = Meters::default();
         let cache = match &store {
             Some(store) => {
@@ -82,11 +88,17 @@ impl Lasting {
             }
             None => Cache::new(cache_size),
         };
-        let limits = LimitState::new();
+        let limits = match &store {
+            Some(store) => LimitState::with_store(store.clone(), on_failure),
+            None => LimitState::new(),
+        };
+        let observations = Arc::<Observations>::default();
+        meters.add(Arc::clone(&observations) as _);
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
         let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
-        Ok(Self { sealer, shared, in_flight, recorder: None, store, limits, cache, meters })
+        let (recorder, known) = (None, Arc::default());
+        Ok(Self { sealer, shared, in_flight, recorder, store, limits, cache, known, observations, meters })
     }
 
     /// Ends what runs for it.
@@ -141,7 +153,7 @@ fn gather(
     order: &[String],
     served: &[Served],
     sealer: &Arc<Sealer>,
-    wrap: impl Fn(&Served, &mut Parts),
+    mut wrap: impl FnMut(&Served, &mut Parts),
 ) -> Result<Arc<Catalog>, CatalogError> {
     let mut parts = Parts::default();
     for served in served {
@@ -169,9 +181,17 @@ pub(crate) fn endpoint(
     guards: &Guards,
     lasting: &Lasting,
 ) -> Result<Endpoint, CatalogError> {
-    let (limits, cache) = (&guards.limits, &lasting.cache);
-    let around = Around { things, limits, cache, open: !guards.policy.has_roles() };
+    let mut around = Around {
+        things,
+        limits: &guards.limits,
+        cache: &lasting.cache,
+        known: &lasting.known,
+        max_in_flight: server.max_in_flight,
+        open: !guards.policy.has_roles(),
+        meters: Vec::new(),
+    };
     let catalog = gather(order, served, &lasting.sealer, |served, parts| around.wrap(served, parts))?;
+    lasting.meters.replace(around.meters);
     let info = ServerInfo::new(server.name.clone(), env!("CARGO_PKG_VERSION"));
     // A list that is about to change must not be kept.
     let settled = served.iter().all(|served| served.source.is_ready());
@@ -183,13 +203,18 @@ pub(crate) fn endpoint(
     }
     let capabilities = authorize.capabilities();
     let authorize = Arc::new(authorize);
-    let (most, in_flight) = (server.max_in_flight, Arc::clone(&lasting.in_flight));
+    let most = guards.most_at_a_time.map_or(server.max_in_flight, |most| most.min(server.max_in_flight));
+    let in_flight = Arc::clone(&lasting.in_flight);
     let inner = Limited::new(Arc::clone(&authorize), Arc::clone(&guards.limits), guards.counted);
     let bounded = Bounded::new(inner, most, in_flight);
-    // Outermost: what is refused for want of room, is late or panics has its line before the answer leaves, as all has.
+    // Outermost: what is refused for want of room, is late or panics counts and has its line before the answer leaves, as all has.
+    let (observations, names) = (Arc::clone(&lasting.observations), Arc::clone(&catalog));
     let service: Arc<dyn Service> = match &lasting.recorder {
-        Some(recorder) => Arc::new(Recorded::new(bounded, recorder.clone(), &catalog)),
-        None => Arc::new(bounded),
+        Some(recorder) => {
+            let recorded = Recorded::new(bounded, recorder.clone(), &catalog);
+            Arc::new(Observed::new(recorded, observations, names))
+        }
+        None => Arc::new(Observed::new(bounded, observations, names)),
     };
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
     let endpoint = endpoint.with_access(guards.access());

@@ -36,6 +36,8 @@ pub(crate) struct Guards {
     pub(crate) policy: Arc<Policy>,
     /// How often they may ask.
     pub(crate) limits: Arc<Limits>,
+    /// How many requests the server works on at a time, where `[limits]` says so.
+    pub(crate) most_at_a_time: Option<usize>,
     /// Where the limit of the server is asked.
     pub(crate) counted: Counted,
     /// `None`: the local user alone.
@@ -83,10 +85,11 @@ impl Guards {
         state: &LimitState,
     ) -> Self {
         let config::Guards { auth, policy, scopes, limits, .. } = said;
+        let most_at_a_time = limits.concurrent.map(|most| most.get() as usize);
         let limits = Arc::new(Limits::new(&limits, state, policy.local()));
         let counted = Counted::AtTheDoor;
         let Some(Authentication { auth, keys, print }) = auth else {
-            return Self { policy, limits, counted, door: None };
+            return Self { policy, limits, most_at_a_time, counted, door: None };
         };
         let url = server.url.as_ref().map(|url| url.text.clone());
         let print: Print = (print, url.clone(), keys.as_ref().and_then(|keys| store_print(keys, served)));
@@ -100,7 +103,13 @@ impl Guards {
         let resource = Arc::new(described.protected_resource());
         let known = old.and_then(|old| old.door.as_ref()).filter(|door| door.print == print);
         if let Some(door) = known {
-            return Self { policy, limits, counted, door: Some(Door { resource, ..door.clone() }) };
+            return Self {
+                policy,
+                limits,
+                most_at_a_time,
+                counted,
+                door: Some(Door { resource, ..door.clone() }),
+            };
         }
         let (ring, keys) = match &keys {
             Some(keys) => start_ring(keys, served, absent).await,
@@ -108,14 +117,15 @@ impl Guards {
         };
         let assign: Arc<dyn Assign> = Arc::clone(&policy) as _;
         let identity = Identity::new(&auth, ring, assign);
-        Self { policy, limits, counted, door: Some(Door { identity, resource, print, keys }) }
+        Self { policy, limits, most_at_a_time, counted, door: Some(Door { identity, resource, print, keys }) }
     }
 
     /// Makes the guards of an edge on which only the local user asks.
     pub(crate) fn local(said: config::Guards, state: &LimitState) -> Self {
         let config::Guards { policy, limits, .. } = said;
+        let most_at_a_time = limits.concurrent.map(|most| most.get() as usize);
         let limits = Arc::new(Limits::new(&limits, state, policy.local()));
-        Self { policy, limits, counted: Counted::Here, door: None }
+        Self { policy, limits, most_at_a_time, counted: Counted::Here, door: None }
     }
 
     /// Puts these guards in force in the place of others: what `old` accepted is judged anew.

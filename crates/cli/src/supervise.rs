@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline_guard::authenticate::keys::Absent;
 use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
+use trunkline_service::meter::Meters;
 use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
@@ -78,7 +79,8 @@ impl Supervisor {
         // What is wrong or to be warned of is told by the tasks that come after.
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
         let Config { server, admin, tools: order, guards: said, things, store, .. } = config;
-        let (store, store_print) = store.map(|store| (store.config, store.print)).unzip();
+        let (store, store_print) =
+            store.map(|store| (store.config.map(|config| (config, store.on_failure)), store.print)).unzip();
         // Where something was wrong with the section, nothing is served.
         let store = store.flatten();
         let generation = generation_of(&served);
@@ -149,6 +151,11 @@ impl Supervisor {
     /// Returns who keeps the record, if there is one.
     pub(crate) fn recorder(&self) -> Option<Recorder> {
         self.lasting.recorder.clone()
+    }
+
+    /// Returns who counts.
+    pub(crate) fn meters(&self) -> Meters {
+        self.lasting.meters.clone()
     }
 
     /// Returns the connectors, which change with the configuration.

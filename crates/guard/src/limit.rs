@@ -8,6 +8,7 @@
 mod bucket;
 mod budget;
 mod cell;
+mod concurrent;
 mod file;
 mod keyed;
 mod lease;
@@ -23,6 +24,7 @@ mod stage;
 mod state;
 mod thing;
 
+pub use concurrent::{Concurrent, Running};
 pub use file::{BudgetFile, LimitFile, LimitsFile, PerFile};
 pub use limited::{Counted, Limited};
 pub use limits::Limits;

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use crate::cache::CacheFile;
 use crate::limit::LimitFile;
+use crate::resilience::file::{BreakerFile, RetryFile};
+use crate::validate::ResultsMode;
 
 /// The keys of guards in `[tools.X]`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -23,6 +25,8 @@ pub struct ToolGuardsFile {
     pub cache: Option<CacheFile>,
     /// The tags of caches whose answers a call of this tool, which writes, makes wrong. Default: none.
     pub invalidates: Vec<String>,
+    /// What becomes of results that do not fit the output schema: `enforce` refuses them, `report` tells the log, `off` does not look. Default: that of the connector.
+    pub results: Option<ResultsMode>,
 }
 
 /// The keys of guards in `[connectors.X]`.
@@ -35,16 +39,22 @@ pub struct ConnectorGuardsFile {
     pub concurrent: Option<NonZeroU32>,
     /// Keeps answers of the tools that only read, unless they have a `cache` of their own, and of the resources. Default: nothing is kept.
     pub cache: Option<CacheFile>,
+    /// What becomes of results that do not fit their output schema: `enforce` refuses them, `report` tells the log, `off` does not look. Default: `off` for databases, which make both from the same types.
+    pub results: Option<ResultsMode>,
+    /// When a call that failed for no fault of its caller is tried again: `{ attempts = 3, wait = "100ms", budget = 10 }`, or `false`. Default: on, with these values.
+    pub retry: Option<RetryFile>,
+    /// When a source that fails is left alone for a while: `{ share = 50, calls = 10, window = "10s", pause = "2s" }`, or `false`. Default: on, with these values.
+    pub breaker: Option<BreakerFile>,
 }
 
 impl ToolGuardsFile {
     /// The keys, as written.
-    pub const KEYS: &[&str] = &["limit", "cost", "concurrent", "cache", "invalidates"];
+    pub const KEYS: &[&str] = &["limit", "cost", "concurrent", "cache", "invalidates", "results"];
 }
 
 impl ConnectorGuardsFile {
     /// The keys, as written.
-    pub const KEYS: &[&str] = &["limit", "concurrent", "cache"];
+    pub const KEYS: &[&str] = &["limit", "concurrent", "cache", "results", "retry", "breaker"];
 }
 
 #[cfg(test)]

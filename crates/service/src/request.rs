@@ -19,7 +19,7 @@ use crate::trace::{Mark, TraceContext, TraceParent, TraceState};
 #[derive(Debug)]
 pub struct Request(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     body: Bytes,
     parts: Parts,
@@ -221,6 +221,12 @@ impl Request {
         }))
     }
 
+    /// Returns the same request, to be sent a second time should the first come to nothing. Both tell their news on one stream.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     /// Asks the guards to note what they decide.
     pub fn note_on(&mut self, notes: Arc<Notes>) {
         self.0.notes = Some(notes);
@@ -292,18 +298,30 @@ impl Request {
         }
     }
 
-    /// Puts other arguments, a JSON object, in the place of those that were sent, for everybody who reads them from here on.
-    /// Nothing changes where there are none to replace: then `false`.
+    /// Puts other arguments, a JSON object, in the place of those that were sent, of `null`, or of none, for everybody who reads
+    /// them from here on. Nothing changes where there is no place for them, or something else stands there: then `false`.
     pub fn set_arguments(&mut self, arguments: &[u8]) -> bool {
-        let old = self.0.parts.arguments;
-        if old.kind != Kind::Object {
-            return false;
-        }
-        let span = self.splice(old.span, arguments);
+        let Parts { arguments: old, params, .. } = self.0.parts;
+        let span = match old.kind {
+            Kind::Object | Kind::Null => self.splice(old.span, arguments),
+            Kind::Absent if params.kind == Kind::Object => self.insert_arguments(params.span, arguments),
+            _ => None,
+        };
         if let Some(span) = span {
             self.0.parts.arguments = Token { span, kind: Kind::Object };
         }
         span.is_some()
+    }
+
+    /// Puts a member `arguments` before those that `params` has.
+    fn insert_arguments(&mut self, params: Span, arguments: &[u8]) -> Option<Span> {
+        const KEY: &[u8] = br#""arguments":"#;
+        let at = params.start + 1;
+        let rest = self.0.body.get(at as usize..params.end as usize)?;
+        let comma: &[u8] = if rest.trim_ascii_start().starts_with(b"}") { b"" } else { b"," };
+        let span = self.splice(Span { start: at, end: at }, &[KEY, arguments, comma].concat())?;
+        let start = span.start + u32::try_from(KEY.len()).ok()?;
+        Some(Span { start, end: start + u32::try_from(arguments.len()).ok()? })
     }
 
     /// Puts other bytes in the place of a span of the body, and moves what stands behind.

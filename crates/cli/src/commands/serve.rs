@@ -157,12 +157,15 @@ impl Site {
         let options = HttpOptions { record, ..http_options(&server, sealer, has_store) };
         let local = listener.local_addr().context("the listener has no address")?;
         announce_connectors(&supervisor, voice);
-        let mut beside = self.beside(supervisor, options.allowed.clone(), token, voice).await;
+        let allowed = options.allowed.clone();
+        let edge = Http::new(live, options);
+        supervisor.meters().add(edge.counts());
+        let mut beside = self.beside(supervisor, allowed, token, voice).await;
         match self.announce.take() {
             Some(announce) => announce(local),
             None => voice.say(&format!("serving http://{local}{PATH}")),
         }
-        let serving = Http::new(live, options).serve(listener, beside.cancel.clone());
+        let serving = edge.serve(listener, beside.cancel.clone());
         tokio::pin!(serving);
         let served = tokio::select! {
             served = &mut serving => served,
@@ -243,9 +246,11 @@ impl Site {
                         token,
                         looked: Default::default(),
                         recorder: supervisor.recorder(),
+                        meters: supervisor.meters(),
+                        stopping: cancel.clone(),
                     };
-                    let cancel = cancel.clone();
-                    tasks.spawn(admin::serve(pages, listener, cancel));
+                    // They go on while requests in flight finish, so that whoever sends requests sees that no more should come.
+                    tasks.spawn(admin::serve(pages, listener));
                 }
                 Err(error) => voice.warn(&format!(
                     "no admin pages on {listen}: {error}; set `[admin] listen` to another address"

@@ -8,7 +8,7 @@ use super::diagnostic::{Diagnostic, key_of};
 /// Types of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
-pub(crate) const CONNECTOR_KEYS: &[&str] = &["results", "max-result", "redact", "encrypt", "invalidates"];
+pub(crate) const CONNECTOR_KEYS: &[&str] = &["max-result", "redact", "encrypt", "invalidates"];
 /// Keys of `[tools.X]` that come later.
 pub(crate) const TOOL_KEYS: &[&str] = &["results", "max-result", "redact", "encrypt", "session", "role"];
 

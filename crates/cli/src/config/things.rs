@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 use trunkline_guard::cache::{self, Plan, Subject};
 use trunkline_guard::limit::ThingSpec;
+use trunkline_guard::resilience::{self, SourceConfig};
 use trunkline_guard::thing::{ConnectorGuardsFile, ToolGuardsFile};
+use trunkline_guard::validate::ResultsMode;
 use trunkline_sql::{Access, Tool};
 
 use super::Reader;
@@ -33,6 +35,9 @@ pub(crate) struct Thing {
     pub(crate) cache: Option<Plan>,
     /// The tags whose answers a call makes wrong.
     pub(crate) invalidates: Vec<Box<str>>,
+    pub(crate) results: Option<ResultsMode>,
+    /// How the source is dealt with; of connectors alone.
+    pub(crate) source: Option<SourceConfig>,
 }
 
 /// Takes those keys out of a table into one of their own.
@@ -96,6 +101,8 @@ impl Reader<'_> {
             },
             cache: self.plan(file.cache.as_ref(), &subject),
             invalidates: Vec::new(),
+            results: file.results,
+            source: Some(self.source(name, file, &path)),
         }
     }
 
@@ -133,7 +140,25 @@ impl Reader<'_> {
             },
             cache: self.plan(cache, &subject),
             invalidates,
+            results: file.results.or_else(|| above?.results),
+            source: None,
         }
+    }
+
+    /// Decides how the source of a connector is dealt with.
+    fn source(&mut self, name: &str, file: &ConnectorGuardsFile, path: &[&str]) -> SourceConfig {
+        let mut config = SourceConfig::new(name, usize::MAX);
+        let mut problems = Vec::new();
+        match resilience::file::retry(file.retry.as_ref(), path) {
+            Ok(retry) => config.retry = retry,
+            Err(found) => problems.extend(found),
+        }
+        match resilience::file::breaker(file.breaker.as_ref(), path) {
+            Ok(breaker) => config.breaker = breaker,
+            Err(found) => problems.extend(found),
+        }
+        self.tell(problems);
+        config
     }
 
     fn plan(&mut self, file: Option<&cache::CacheFile>, subject: &Subject<'_>) -> Option<Plan> {

@@ -84,6 +84,7 @@ impl<T> Flights<T> {
     }
 
     /// Tells whether a question is under way.
+    #[cfg(test)]
     pub(crate) fn is_under_way(&self, key: &Key) -> bool {
         self.shard(key).lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 use trunkline_service::seal::{Sealer, random};
@@ -274,7 +276,7 @@ fn number(value: &Value) -> Option<u64> {
 }
 
 fn value_key(key: &Key) -> Vec<u8> {
-    [&b"cache:v:"[..], key.bytes()].concat()
+    format!("cache:v:{}", URL_SAFE_NO_PAD.encode(key.bytes())).into_bytes()
 }
 
 fn generation_key(tag: &Tag) -> Vec<u8> {

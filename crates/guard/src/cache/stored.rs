@@ -32,7 +32,8 @@ const PRIVATE: u8 = 32;
 
 /// Seals an answer, and tells for how long the store is to have it. `None` when it is over, or too large.
 pub(crate) fn seal(sealer: &Sealer, key: &Key, held: &Held, now: Instant) -> Option<(Vec<u8>, Duration)> {
-    let left = held.dies.saturating_duration_since(now);
+    // In whole milliseconds, as the store counts.
+    let left = Duration::from_millis(millis(held.dies.saturating_duration_since(now)));
     let body_length = held.meta.len() + held.kept.members.len();
     if body_length > MOST_BYTES || left < Duration::from_millis(1) {
         return None;
@@ -165,8 +166,9 @@ mod tests {
             members in prop::collection::vec(0_u8..4, 0..4000), meta in prop::collection::vec(any::<u8>(), 0..100),
             rows in any::<Option<u32>>(),
         ) {
-            let (sealer, key, tags, now) = (Sealer::random().unwrap(), key_of(b"x"), tags(), Instant::now());
+            let (sealer, key, tags) = (Sealer::random().unwrap(), key_of(b"x"), tags());
             let held = held(members, &meta, rows, &tags);
+            let now = Instant::now();
             let (sealed, left) = seal(&sealer, &key, &held, now).unwrap();
             let read = open(&sealer, &key, &sealed, left, &tags, now).unwrap();
             prop_assert_eq!(&read.kept.members, &held.kept.members);
@@ -178,8 +180,9 @@ mod tests {
 
         #[test]
         fn what_was_altered_does_not_open(at in 0_usize..300, bit in 0_u8..8) {
-            let (sealer, key, tags, now) = (Sealer::random().unwrap(), key_of(b"x"), tags(), Instant::now());
+            let (sealer, key, tags) = (Sealer::random().unwrap(), key_of(b"x"), tags());
             let held = held(vec![b'a'; 100], b"", None, &tags);
+            let now = Instant::now();
             let (mut sealed, left) = seal(&sealer, &key, &held, now).unwrap();
             let at = at % sealed.len();
             sealed[at] ^= 1 << bit;
@@ -189,15 +192,16 @@ mod tests {
 
     #[test]
     fn what_stood_under_another_key_or_is_of_another_does_not_open() {
-        let (sealer, tags, now) = (Sealer::random().unwrap(), tags(), Instant::now());
+        let (sealer, tags) = (Sealer::random().unwrap(), tags());
         let held = held(vec![b'a'; 5000], b"", None, &tags);
+        let now = Instant::now();
         let (sealed, left) = seal(&sealer, &key_of(b"x"), &held, now).unwrap();
         assert!(sealed.len() < 500, "{}", sealed.len());
         let open = |sealer: &Sealer, key, left| open(sealer, &key_of(key), &sealed, left, &tags, now);
         assert!(open(&sealer, b"y", left).is_none());
         assert!(open(&Sealer::random().unwrap(), b"x", left).is_none());
         // More time than it ever had.
-        assert!(open(&sealer, b"x", left + Duration::from_secs(1)).is_none());
+        assert!(open(&sealer, b"x", Duration::from_secs(91)).is_none());
         let later = open(&sealer, b"x", left - Duration::from_secs(20)).unwrap();
         assert_eq!(later.age(now).as_secs(), 20);
     }

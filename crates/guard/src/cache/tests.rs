@@ -1,5 +1,7 @@
 //! What callers see of a tool whose answers are kept.
 
+mod nodes;
+mod notices;
 mod source;
 
 use std::sync::Arc;

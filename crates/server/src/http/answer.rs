@@ -15,6 +15,7 @@ use trunkline_protocol::{Code, write};
 use trunkline_service::Failure;
 use trunkline_service::failure::RateLimit;
 
+use super::counts::Why;
 use super::events::Events;
 use crate::legacy::replay;
 
@@ -134,7 +135,7 @@ fn mark_as_events(response: &mut Response<Answer>) {
 pub(super) fn refusal(status: StatusCode, code: Code, text: &str) -> Response<Answer> {
     let mut body = Vec::with_capacity(text.len() + 64);
     write::error(&mut body, None, code, text, None);
-    json(status, body)
+    Why::of(status).mark(json(status, body))
 }
 
 /// Returns the answer to a request that was refused before its body was read.
@@ -142,7 +143,8 @@ pub(super) fn refused(failure: &Failure) -> Response<Answer> {
     let row = failure.kind().row();
     let mut body = Vec::new();
     write::error(&mut body, None, row.code, failure.public(), failure.data());
-    let mut response = json(StatusCode::from_u16(row.http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), body);
+    let status = StatusCode::from_u16(row.http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = Why::of(status).mark(json(status, body));
     if let Some(wait) = failure.retry_after() {
         retry_after(&mut response, wait);
     }
@@ -164,7 +166,7 @@ pub(super) fn rate_limit(response: &mut Response<Answer>, limit: &RateLimit) {
 
 /// Returns 405 with the methods that are served.
 pub(super) fn method_not_allowed(methods: &'static str) -> Response<Answer> {
-    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    let mut response = Why::Method.mark(empty(StatusCode::METHOD_NOT_ALLOWED));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }
