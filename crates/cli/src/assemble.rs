@@ -24,6 +24,7 @@ use trunkline_service::meter::Meters;
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
 use trunkline_service::shared::{InMemory, Shared};
+use trunkline_service::store::file::OnStoreFailure;
 use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
@@ -74,10 +75,11 @@ impl Lasting {
     /// [`TrustError`]: no certificate of an authority was found, and the store is reached over TLS.
     pub(crate) fn new(
         sealer: Arc<Sealer>,
-        store: Option<StoreConfig>,
+        store: Option<(StoreConfig, OnStoreFailure)>,
         cache_size: usize,
     ) -> Result<Self, TrustError> {
-        let store = store.map(Store::open).transpose()?;
+        let on_failure = store.as_ref().map(|(_, on_failure)| *on_failure).unwrap_or_default();
+        let store = store.map(|(config, _)| Store::open(config)).transpose()?;
         let meters = Meters::default();
         let cache = match &store {
             Some(store) => {
@@ -86,7 +88,11 @@ impl Lasting {
             }
             None => Cache::new(cache_size),
         };
-        let (limits, observations) = (LimitState::new(), Arc::<Observations>::default());
+        let limits = match &store {
+            Some(store) => LimitState::with_store(store.clone(), on_failure),
+            None => LimitState::new(),
+        };
+        let observations = Arc::<Observations>::default();
         meters.add(Arc::clone(&observations) as _);
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));

@@ -77,7 +77,8 @@ impl Supervisor {
         // What is wrong or to be warned of is told by the tasks that come after.
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
         let Config { server, admin, tools: order, guards: said, things, store, .. } = config;
-        let (store, store_print) = store.map(|store| (store.config, store.print)).unzip();
+        let (store, store_print) =
+            store.map(|store| (store.config.map(|config| (config, store.on_failure)), store.print)).unzip();
         // Where something was wrong with the section, nothing is served.
         let store = store.flatten();
         let generation = generation_of(&served);

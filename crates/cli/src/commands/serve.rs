@@ -310,6 +310,7 @@ fn http_options(server: &Server, sealer: Arc<Sealer>, has_store: bool) -> HttpOp
         shutdown_grace: server.shutdown_grace,
         // What listens on loopback is reached from there alone.
         peers: (!server.listen.ip().is_loopback()).then(|| server.trusted_proxies.clone().into()),
+        proxies: server.trusted_proxies.clone().into(),
         record: None,
     }
 }
