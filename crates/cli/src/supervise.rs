@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_guard::authenticate::keys::Absent;
+use trunkline_guard::cache::Cache;
 use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
 use trunkline_service::meter::Meters;
@@ -149,6 +150,11 @@ impl Supervisor {
     /// Returns who keeps the record, if there is one.
     pub(crate) fn recorder(&self) -> Option<Recorder> {
         self.lasting.recorder.clone()
+    }
+
+    /// Returns the answers that are kept.
+    pub(crate) fn cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.lasting.cache)
     }
 
     /// Returns who counts.
