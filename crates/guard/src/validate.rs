@@ -8,6 +8,7 @@
 mod arguments;
 mod bounds;
 mod broad;
+mod cost;
 mod file;
 mod own;
 mod pattern;

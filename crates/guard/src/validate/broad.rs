@@ -5,12 +5,16 @@ mod tell;
 use std::borrow::Cow;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{PatternOptions, ValidationError, ValidationOptions, Validator};
+use jsonschema::{PatternOptions, ReferencingError, ValidationError, ValidationOptions, Validator};
 use serde_json::{Value, json};
 
+use super::cost::{Cost, depth};
 use super::own::{self, Faults, Node, Path, Types, Walk, Wording};
 use super::schema::edited;
 use super::{Options, SchemaError, pattern};
+
+/// A value that more looks may be taken at is not explained.
+const MAX_TOLD_LOOKS: u64 = 2_000;
 
 /// A compiled schema.
 #[derive(Debug)]
@@ -66,6 +70,11 @@ impl Broad {
     #[cold]
     fn explain(&self, value: &Value, path: &Path<'_>, wording: Wording) -> String {
         let mut faults = Faults::default();
+        // To explain, every form is tried to its end.
+        if Cost::new(&self.schema, MAX_TOLD_LOOKS).at_depth(depth(value)) > MAX_TOLD_LOOKS {
+            faults.add(|| format!("{path}: found what fits none of the forms that the schema has for it"));
+            return faults.into_text(wording);
+        }
         let errors = self.validator.iter_errors(value);
         let errors = errors.filter(|error| !self.loose || !has_one_reading(error));
         tell::tell(&self.schema, errors, path, &mut faults);
@@ -100,6 +109,9 @@ fn settings<'i>(options: &Options) -> ValidationOptions<'i> {
 
 fn refusal(error: &ValidationError<'_>) -> SchemaError {
     match error.kind() {
+        ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, .. }) => {
+            SchemaError::Elsewhere(cut(uri))
+        }
         ValidationErrorKind::Referencing(error) => SchemaError::Wrong(cut(&error.to_string())),
         ValidationErrorKind::Format { format } if format == "regex" => {
             SchemaError::Pattern(cut(&error.instance().to_string()))

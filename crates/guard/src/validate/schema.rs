@@ -36,7 +36,7 @@ pub enum SchemaError {
     #[error("the schema is wrong: {0}")]
     Wrong(String),
     /// It is beyond a bound.
-    #[error("the schema has {what} of {found}, allowed are at most {most}")]
+    #[error("the schema has {found} {what}, allowed are at most {most}")]
     Beyond {
         /// What of it.
         what: &'static str,
@@ -77,7 +77,7 @@ impl Schema {
     /// # Errors
     /// Why it is not used: [`SchemaError`].
     pub fn compile(schema: &Value, options: Options) -> Result<Self, SchemaError> {
-        bounds::check(schema)?;
+        bounds::check(schema, &options)?;
         let draft = bounds::draft(schema, options.draft)?;
         let options = Options { draft, ..options };
         let is_own = matches!(draft, Draft::Draft7 | Draft::Draft201909 | Draft::Draft202012);
@@ -94,7 +94,7 @@ impl Schema {
     /// As [`compile`](Self::compile).
     #[doc(hidden)]
     pub fn compile_broad(schema: &Value, options: Options) -> Result<Self, SchemaError> {
-        bounds::check(schema)?;
+        bounds::check(schema, &options)?;
         let options = Options { draft: bounds::draft(schema, options.draft)?, ..options };
         Ok(Self {
             form: Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)),

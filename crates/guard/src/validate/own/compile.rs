@@ -1,6 +1,5 @@
 //! From a JSON Schema to the compiled form, where it is one of the common shape.
 
-use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
 use super::{
@@ -175,9 +174,10 @@ fn numbers(keywords: &Map<String, Value>) -> Option<Option<NumberRules>> {
 fn texts(keywords: &Map<String, Value>, options: &Options) -> Option<Option<TextRules>> {
     let pattern = match keywords.get("pattern") {
         None => None,
-        Some(Value::String(written)) => {
-            Some(Pattern { written: written.as_str().into(), regex: regex(written, options)? })
-        }
+        Some(Value::String(written)) => Some(Pattern {
+            written: written.as_str().into(),
+            regex: pattern::compile(written, options.loose)?,
+        }),
         Some(_) => return None,
     };
     let format = match keywords.get("format") {
@@ -198,20 +198,6 @@ fn texts(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Text
     let any =
         rules.least.is_some() || rules.most.is_some() || rules.pattern.is_some() || rules.format.is_some();
     Some(any.then_some(rules))
-}
-
-fn regex(written: &str, options: &Options) -> Option<regex::Regex> {
-    let translated;
-    let text = if options.loose {
-        // The service that reads loosely matches it as it is.
-        written
-    } else {
-        translated = pattern::translated(written)?;
-        &translated
-    };
-    let built =
-        RegexBuilder::new(text).size_limit(pattern::MAX_SIZE).dfa_size_limit(pattern::MAX_SIZE).build();
-    built.ok()
 }
 
 #[expect(
