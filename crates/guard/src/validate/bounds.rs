@@ -1,10 +1,9 @@
 //! What is asked of a schema before it is compiled: that it is small, shallow, of a known dialect, and refers to nothing elsewhere.
 
-use jsonschema::Draft;
 use serde_json::Value;
 
 use super::cost::Cost;
-use super::{Options, SchemaError, pattern};
+use super::{Dialect, Options, SchemaError, pattern};
 
 /// The most values a schema may have, keywords and schemas and what is listed in them.
 const MAX_VALUES: usize = 20_000;
@@ -32,16 +31,16 @@ pub(super) fn check(schema: &Value, options: &Options) -> Result<(), SchemaError
 }
 
 /// Returns the dialect of a schema.
-pub(super) fn draft(schema: &Value, otherwise: Draft) -> Result<Draft, SchemaError> {
+pub(super) fn dialect(schema: &Value, otherwise: Dialect) -> Result<Dialect, SchemaError> {
     let Some(Value::String(named)) = schema.get("$schema") else { return Ok(otherwise) };
     let plain = named.trim_end_matches('#');
     let plain = plain.strip_prefix("https://").or_else(|| plain.strip_prefix("http://")).unwrap_or(plain);
     Ok(match plain {
-        "json-schema.org/draft/2020-12/schema" => Draft::Draft202012,
-        "json-schema.org/draft/2019-09/schema" => Draft::Draft201909,
-        "json-schema.org/draft-07/schema" | "json-schema.org/schema" => Draft::Draft7,
-        "json-schema.org/draft-06/schema" => Draft::Draft6,
-        "json-schema.org/draft-04/schema" => Draft::Draft4,
+        "json-schema.org/draft/2020-12/schema" => Dialect::V2020_12,
+        "json-schema.org/draft/2019-09/schema" => Dialect::V2019_09,
+        "json-schema.org/draft-07/schema" | "json-schema.org/schema" => Dialect::Draft7,
+        "json-schema.org/draft-06/schema" => Dialect::Draft6,
+        "json-schema.org/draft-04/schema" => Dialect::Draft4,
         _ => return Err(SchemaError::Dialect(named.chars().take(128).collect())),
     })
 }

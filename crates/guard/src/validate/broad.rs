@@ -5,13 +5,13 @@ mod tell;
 use std::borrow::Cow;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{PatternOptions, ReferencingError, ValidationError, ValidationOptions, Validator};
+use jsonschema::{Draft, PatternOptions, ReferencingError, ValidationError, ValidationOptions, Validator};
 use serde_json::{Value, json};
 
 use super::cost::{Cost, depth};
 use super::own::{self, Faults, Node, Path, Types, Walk, Wording};
 use super::schema::edited;
-use super::{Options, SchemaError, pattern};
+use super::{Dialect, Options, SchemaError, pattern};
 
 /// A value that more looks may be taken at is not explained.
 const MAX_TOLD_LOOKS: u64 = 2_000;
@@ -101,10 +101,20 @@ pub(super) fn format(name: &str, options: &Options) -> Option<Validator> {
 fn settings<'i>(options: &Options) -> ValidationOptions<'i> {
     let patterns = PatternOptions::regex().size_limit(pattern::MAX_SIZE).dfa_size_limit(pattern::MAX_SIZE);
     jsonschema::options()
-        .with_draft(options.draft)
+        .with_draft(draft(options.dialect))
         .offline()
         .should_validate_formats(options.formats)
         .with_pattern_options(patterns)
+}
+
+fn draft(dialect: Dialect) -> Draft {
+    match dialect {
+        Dialect::Draft4 => Draft::Draft4,
+        Dialect::Draft6 => Draft::Draft6,
+        Dialect::Draft7 => Draft::Draft7,
+        Dialect::V2019_09 => Draft::Draft201909,
+        Dialect::V2020_12 => Draft::Draft202012,
+    }
 }
 
 fn refusal(error: &ValidationError<'_>) -> SchemaError {

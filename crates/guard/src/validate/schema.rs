@@ -2,17 +2,27 @@
 
 use std::borrow::Cow;
 
-use jsonschema::Draft;
 use serde_json::Value;
 
 use super::own::{Edit, Faults, Node, Path, Walk, Wording};
 use super::{bounds, broad, own};
 
+/// A dialect of JSON Schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the dialects")]
+pub enum Dialect {
+    Draft4,
+    Draft6,
+    Draft7,
+    V2019_09,
+    V2020_12,
+}
+
 /// How a schema is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// The dialect of a schema without `$schema`; 2020-12 unless set.
-    pub draft: Draft,
+    pub dialect: Dialect,
     /// Whether `format` is checked; else it is a remark, as 2020-12 has it. On unless set.
     pub formats: bool,
     /// Whether defaults stand for what is missing, even where it is required. On unless set.
@@ -24,7 +34,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { draft: Draft::Draft202012, formats: true, defaults: true, loose: false }
+        Self { dialect: Dialect::V2020_12, formats: true, defaults: true, loose: false }
     }
 }
 
@@ -78,9 +88,9 @@ impl Schema {
     /// Why it is not used: [`SchemaError`].
     pub fn compile(schema: &Value, options: Options) -> Result<Self, SchemaError> {
         bounds::check(schema, &options)?;
-        let draft = bounds::draft(schema, options.draft)?;
-        let options = Options { draft, ..options };
-        let is_own = matches!(draft, Draft::Draft7 | Draft::Draft201909 | Draft::Draft202012);
+        let dialect = bounds::dialect(schema, options.dialect)?;
+        let options = Options { dialect, ..options };
+        let is_own = !matches!(dialect, Dialect::Draft4 | Dialect::Draft6);
         let form = match own::compile(schema, &options).filter(|_| is_own) {
             Some(node) => Form::Own(node),
             None => Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)),
@@ -95,7 +105,7 @@ impl Schema {
     #[doc(hidden)]
     pub fn compile_broad(schema: &Value, options: Options) -> Result<Self, SchemaError> {
         bounds::check(schema, &options)?;
-        let options = Options { draft: bounds::draft(schema, options.draft)?, ..options };
+        let options = Options { dialect: bounds::dialect(schema, options.dialect)?, ..options };
         Ok(Self {
             form: Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)),
             loose: options.loose,

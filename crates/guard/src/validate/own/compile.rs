@@ -7,7 +7,7 @@ use super::{
     Types,
 };
 use crate::validate::pattern;
-use crate::validate::schema::Options;
+use crate::validate::schema::{Dialect, Options};
 
 /// Compiles a schema; `None` when it has a keyword that this form has no word for, or one that is wrong: what is wrong is told by
 /// the crate.
@@ -18,7 +18,7 @@ pub(in crate::validate) fn compile(schema: &Value, options: &Options) -> Option<
         Value::Object(keywords) => keywords,
         _ => return None,
     };
-    if keywords.iter().any(|(keyword, value)| is_foreign(keyword, value)) {
+    if keywords.iter().any(|(keyword, value)| is_foreign(keyword, value, options.dialect)) {
         return None;
     }
     let mut node = Node::of_types(types(keywords.get("type"))?);
@@ -58,7 +58,7 @@ pub(in crate::validate) fn skeleton(schema: &Value) -> Node {
 
 /// Tells whether a keyword says something that this form has no word for. Keywords that say nothing of values are passed over, as
 /// are those that nobody knows.
-fn is_foreign(keyword: &str, value: &Value) -> bool {
+fn is_foreign(keyword: &str, value: &Value, dialect: Dialect) -> bool {
     match keyword {
         "$ref"
         | "$dynamicRef"
@@ -86,8 +86,9 @@ fn is_foreign(keyword: &str, value: &Value) -> bool {
         // What these hold has to be sound although nothing refers to it.
         "$defs" | "definitions" => value.as_object().is_none_or(|schemas| !schemas.is_empty()),
         "$id" | "id" | "$anchor" | "$dynamicAnchor" | "$recursiveAnchor" => true,
-        // Before 2019-09 these may be checked; this is told by the crate.
-        "contentEncoding" | "contentMediaType" | "contentSchema" => !value.is_string(),
+        // Before 2019-09 these were checked.
+        "contentEncoding" | "contentMediaType" => dialect == Dialect::Draft7 || !value.is_string(),
+        "contentSchema" => true,
         "title" | "description" | "$comment" | "$schema" => !value.is_string(),
         "deprecated" | "readOnly" | "writeOnly" => !value.is_boolean(),
         "examples" => !value.is_array(),
