@@ -23,14 +23,14 @@ pub(super) struct Broad {
     schema: Value,
     /// Where the defaults are.
     skeleton: Node,
-    loose: bool,
+    options: Options,
 }
 
 impl Broad {
     pub(super) fn compile(schema: &Value, options: &Options) -> Result<Self, SchemaError> {
         let validator = settings(options).build(schema).map_err(|error| refusal(&error))?;
-        let skeleton = if options.defaults { own::skeleton(schema) } else { Node::of_types(Types::ANY) };
-        Ok(Self { validator, schema: schema.clone(), skeleton, loose: options.loose })
+        let skeleton = if options.completes { own::skeleton(schema) } else { Node::of_types(Types::ANY) };
+        Ok(Self { validator, schema: schema.clone(), skeleton, options: *options })
     }
 
     /// Tells whether a value fits as it is.
@@ -51,7 +51,7 @@ impl Broad {
         };
         let value = parsed(text)?;
         let fits = self.takes(&value);
-        let edits = Walk::new(text, self.loose, None).run(&self.skeleton, path).unwrap_or_default();
+        let edits = Walk::new(text, &self.options, None).run(&self.skeleton, path).unwrap_or_default();
         if !edits.is_empty() {
             // A default that does not fit is left out: with it, what was good would be refused.
             let whole = edited(text, &edits);
@@ -64,7 +64,7 @@ impl Broad {
 
     fn takes(&self, value: &Value) -> bool {
         self.validator.is_valid(value)
-            || (self.loose && self.validator.iter_errors(value).all(|error| has_one_reading(&error)))
+            || (self.options.loose && self.validator.iter_errors(value).all(|error| has_one_reading(&error)))
     }
 
     #[cold]
@@ -76,7 +76,7 @@ impl Broad {
             return faults.into_text(wording);
         }
         let errors = self.validator.iter_errors(value);
-        let errors = errors.filter(|error| !self.loose || !has_one_reading(error));
+        let errors = errors.filter(|error| !self.options.loose || !has_one_reading(error));
         tell::tell(&self.schema, errors, path, &mut faults);
         faults.into_text(wording)
     }

@@ -25,16 +25,17 @@ pub struct Options {
     pub dialect: Dialect,
     /// Whether `format` is checked; else it is a remark, as 2020-12 has it. On unless set.
     pub formats: bool,
-    /// Whether defaults stand for what is missing, even where it is required. On unless set.
-    pub defaults: bool,
+    /// Whether a value is completed: defaults stand for what is missing, even where it is required, and null for a member that may be
+    /// missing says the same as leaving it out, which some hosts do with every optional argument. On unless set.
+    pub completes: bool,
     /// Whether the service also takes what has one reading: a number written as a string for that number, a list or an object as
-    /// text (which it reads itself), null for an optional argument that was left out. Off unless set.
+    /// text (which it reads itself). Off unless set.
     pub loose: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dialect: Dialect::V2020_12, formats: true, defaults: true, loose: false }
+        Self { dialect: Dialect::V2020_12, formats: true, completes: true, loose: false }
     }
 }
 
@@ -72,7 +73,7 @@ pub enum SchemaError {
 #[derive(Debug)]
 pub struct Schema {
     form: Form,
-    loose: bool,
+    options: Options,
 }
 
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Schema {
             Some(node) => Form::Own(node),
             None => Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)),
         };
-        Ok(Self { form, loose: options.loose })
+        Ok(Self { form, options })
     }
 
     /// Compiles a schema for the crate alone, whatever its shape.
@@ -106,10 +107,7 @@ impl Schema {
     pub fn compile_broad(schema: &Value, options: Options) -> Result<Self, SchemaError> {
         bounds::check(schema, &options)?;
         let options = Options { dialect: bounds::dialect(schema, options.dialect)?, ..options };
-        Ok(Self {
-            form: Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)),
-            loose: options.loose,
-        })
+        Ok(Self { form: Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)), options })
     }
 
     /// Tells whether values are checked in one pass over their bytes.
@@ -123,9 +121,17 @@ impl Schema {
     pub fn is_valid(&self, text: &str) -> bool {
         let path = Path::root("value", true);
         match &self.form {
-            Form::Own(node) => Walk::new(text, self.loose, None).run(node, &path).is_ok(),
+            Form::Own(node) => Walk::new(text, &self.options, None).run(node, &path).is_ok(),
             Form::Broad(broad) => broad.is_valid(text),
         }
+    }
+
+    /// Checks arguments. Returns them with what they lack, or as they are when they lack nothing.
+    ///
+    /// # Errors
+    /// What does not fit, for a model.
+    pub fn complete<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, String> {
+        self.check(text, &Path::root("args", false), super::arguments::WORDING)
     }
 
     /// Checks a value. Returns it with the defaults that it lacks, or as it is when it lacks none.
@@ -139,10 +145,10 @@ impl Schema {
         wording: Wording,
     ) -> Result<Cow<'t, str>, String> {
         match &self.form {
-            Form::Own(node) => match Walk::new(text, self.loose, None).run(node, path) {
+            Form::Own(node) => match Walk::new(text, &self.options, None).run(node, path) {
                 Ok(edits) if edits.is_empty() => Ok(Cow::Borrowed(text)),
                 Ok(edits) => Ok(Cow::Owned(edited(text, &edits))),
-                Err(_) => Err(explain(node, text, self.loose, path, wording)),
+                Err(_) => Err(explain(node, text, &self.options, path, wording)),
             },
             Form::Broad(broad) => broad.check(text, path, wording),
         }
@@ -150,9 +156,9 @@ impl Schema {
 }
 
 #[cold]
-fn explain(node: &Node, text: &str, loose: bool, path: &Path<'_>, wording: Wording) -> String {
+fn explain(node: &Node, text: &str, options: &Options, path: &Path<'_>, wording: Wording) -> String {
     let mut faults = Faults::default();
-    match Walk::new(text, loose, Some(&mut faults)).run(node, path) {
+    match Walk::new(text, options, Some(&mut faults)).run(node, path) {
         Err(error) => format!("{}: it is no JSON: {error}", wording.refused),
         Ok(_) => faults.into_text(wording),
     }

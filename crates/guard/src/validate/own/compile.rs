@@ -268,9 +268,9 @@ fn objects(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Ob
 
 fn property(name: &str, schema: &Value, options: &Options) -> Option<Property> {
     let node = compile(schema, options)?;
-    let default = schema.get("default").filter(|_| options.defaults).filter(|default| {
+    let default = schema.get("default").filter(|_| options.completes).filter(|default| {
         // A default that does not fit helps nobody: some generators write a null where they mean that there is none.
-        super::walk::fits(&node, &default.to_string(), options.loose)
+        super::walk::fits(&node, &default.to_string(), options)
     });
     Some(Property {
         name: name.into(),

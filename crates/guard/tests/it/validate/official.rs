@@ -48,7 +48,7 @@ impl Run {
     fn group(&mut self, file: &str, group: &Group, dialect: Dialect) {
         // As the specification has it formats are remarks, and the cases of each format are for those who check them.
         let formats = file.starts_with("optional/format/");
-        let options = Options { dialect, formats, defaults: false, ..Options::default() };
+        let options = Options { dialect, formats, completes: false, ..Options::default() };
         let schema = match Schema::compile(&group.schema, options) {
             Ok(schema) => schema,
             Err(error) => {
