@@ -8,3 +8,4 @@
 mod authenticate;
 mod authorize;
 mod record;
+mod validate;
