@@ -7,4 +7,5 @@
 
 mod authenticate;
 mod authorize;
+mod limit;
 mod record;
