@@ -9,6 +9,7 @@
 //!
 //! Checks and layers of each thing: [`around`].
 
+mod ahead;
 mod around;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use trunkline_service::store::file::OnStoreFailure;
 use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
+use self::ahead::Ahead;
 use self::around::{Around, Known};
 use crate::config::{Config, Diagnostic, Document, Server, Things};
 use crate::guards::Guards;
@@ -60,6 +62,8 @@ pub(crate) struct Lasting {
     pub(crate) limits: LimitState,
     /// The answers that are kept.
     pub(crate) cache: Arc<Cache>,
+    /// What goes on for what is kept.
+    ahead: Arc<Ahead>,
     /// What guards know of connectors and tools.
     known: Arc<Known>,
     /// What was counted of requests.
@@ -97,8 +101,20 @@ impl Lasting {
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
         let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
-        let (recorder, known) = (None, Arc::default());
-        Ok(Self { sealer, shared, in_flight, recorder, store, limits, cache, known, observations, meters })
+        let (recorder, known, ahead) = (None, Arc::default(), Arc::default());
+        Ok(Self {
+            sealer,
+            shared,
+            in_flight,
+            recorder,
+            store,
+            limits,
+            cache,
+            ahead,
+            known,
+            observations,
+            meters,
+        })
     }
 
     /// Ends what runs for it.
@@ -188,6 +204,7 @@ pub(crate) fn endpoint(
         known: &lasting.known,
         max_in_flight: server.max_in_flight,
         open: !guards.policy.has_roles(),
+        warm: Vec::new(),
         meters: Vec::new(),
     };
     let catalog = gather(order, served, &lasting.sealer, |served, parts| around.wrap(served, parts))?;
@@ -216,6 +233,7 @@ pub(crate) fn endpoint(
         }
         None => Arc::new(Observed::new(bounded, observations, names)),
     };
+    lasting.ahead.go_on(&lasting.cache, served, around.warm, guards);
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
     let endpoint = endpoint.with_access(guards.access());
     let endpoint = match guards.limits.door() {

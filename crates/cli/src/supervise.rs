@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_guard::authenticate::keys::Absent;
+use trunkline_guard::cache::Cache;
 use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
 use trunkline_service::meter::Meters;
@@ -17,9 +18,7 @@ use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
 use crate::assemble::{self, Lasting, Served};
-use crate::config::{
-    self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Recording, Server, Things,
-};
+use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Server, Things};
 use crate::exit::chain;
 use crate::guards::{self, Guards};
 use crate::output::{Voice, count};
@@ -151,6 +150,11 @@ impl Supervisor {
     /// Returns who keeps the record, if there is one.
     pub(crate) fn recorder(&self) -> Option<Recorder> {
         self.lasting.recorder.clone()
+    }
+
+    /// Returns the answers that are kept.
+    pub(crate) fn cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.lasting.cache)
     }
 
     /// Returns who counts.

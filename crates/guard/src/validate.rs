@@ -8,6 +8,7 @@
 mod arguments;
 mod bounds;
 mod broad;
+mod cost;
 mod file;
 mod own;
 mod pattern;
@@ -19,7 +20,7 @@ pub use arguments::{Validate, Validated};
 pub use file::ResultsMode;
 pub use prompt::ValidatePrompt;
 pub use results::{ResultsChecked, ResultsMeter};
-pub use schema::{Options, Schema, SchemaError};
+pub use schema::{Dialect, Options, Schema, SchemaError};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trunkline_guard::cache::{Cache, Reads};
+use trunkline_guard::cache::{Cache, Reads, Warmable};
 use trunkline_guard::limit::{Concurrent, Limits, Running, ThingSpec};
 use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
 use trunkline_guard::validate::{ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt};
@@ -61,6 +61,8 @@ pub(super) struct Around<'a> {
     pub(super) max_in_flight: usize,
     /// Whether everybody who reaches the endpoint may use all of it.
     pub(super) open: bool,
+    /// Tools whose answers are fetched ahead.
+    pub(super) warm: Vec<Warmable>,
     /// Who counts for what is put together.
     pub(super) meters: Vec<Arc<dyn Meter>>,
 }
@@ -136,7 +138,8 @@ impl Around<'_> {
             entry.service = Arc::new(Concurrent::new(Arc::clone(&entry.service), running));
         }
         if let Some(plan) = &tool.cache {
-            self.cache.keep_answers(entry, &all.served.name, plan, &[]);
+            let kept = self.cache.keep_answers(entry, &all.served.name, plan, &[]);
+            self.warm.extend(kept.filter(Warmable::has_calls));
         }
         entry.service = self.cache.invalidate(Arc::clone(&entry.service), &tool.invalidates);
         let asked = (name.as_str(), &tool.limit);

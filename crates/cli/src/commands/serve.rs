@@ -243,7 +243,9 @@ impl Site {
                     let pages = admin::Admin {
                         served: supervisor.served(),
                         allowed,
+                        own_token: token.clone(),
                         token,
+                        cache: supervisor.cache(),
                         looked: Default::default(),
                         recorder: supervisor.recorder(),
                         meters: supervisor.meters(),

@@ -9,3 +9,4 @@ mod authenticate;
 mod authorize;
 mod limit;
 mod record;
+mod validate;

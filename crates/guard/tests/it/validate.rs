@@ -1,0 +1,3 @@
+//! Arguments and results against their schemas, from outside.
+
+mod official;
