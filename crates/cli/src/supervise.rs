@@ -257,7 +257,7 @@ impl Supervisor {
         let old = self.served.load_full();
         let served = assemble::connectors(&mut config, &old, &self.lasting.sealer);
         problems.extend(assemble::clashes(&config.tools, &served, &document));
-        if !problems.is_empty() {
+        if problems.iter().any(|problem| problem.severity != Severity::Warning) {
             return Err((problems, document));
         }
         let is_new = |served: &&Served| !old.iter().any(|old| Arc::ptr_eq(&old.source, &served.source));
@@ -275,7 +275,7 @@ impl Supervisor {
         let found: Vec<Diagnostic> =
             found.map(|problem| Diagnostic::from_problem(problem, &document)).collect();
         let (warnings, found): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|problem| problem.severity == Severity::Warning);
+            problems.into_iter().chain(found).partition(|problem| problem.severity == Severity::Warning);
         if !found.is_empty() {
             return Err((found, document));
         }
