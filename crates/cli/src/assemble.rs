@@ -270,3 +270,6 @@ pub(crate) fn clashes(order: &[String], served: &[Served], document: &Document) 
     }
     problems
 }
+
+#[cfg(test)]
+mod tests;
