@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use trunkline_guard::cache::{Cache, Reads, Warmable};
 use trunkline_guard::limit::{Concurrent, Limits, Running, ThingSpec};
 use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
-use trunkline_guard::validate::{ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt};
+use trunkline_guard::validate::{
+    Quarantined, ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt,
+};
 use trunkline_service::catalog::{Checks, Entry, Parts, Served as Entered};
 use trunkline_service::meter::Meter;
 use trunkline_service::seal::fingerprint;
@@ -75,14 +77,15 @@ impl Around<'_> {
         let definition = [served.own.digest(), served.tools.digest()].concat();
         let source = self.source(&served.name, connector);
         let all = OfConnector { served, connector, definition: &definition, source: &source };
+        let quarantined = Quarantined::of(&served.name);
         parts.tools.retain_mut(|entry| match self.wrap_tool(&all, entry) {
             Ok(()) => true,
             Err(error) => {
-                let tool = entry.definition.name.as_str();
-                tracing::warn!(tool, connector = served.name, "the tool is not listed: {error}");
+                quarantined.add(entry.definition.name.as_str(), &error);
                 false
             }
         });
+        self.meters.push(quarantined);
         let asked = (served.name.as_str(), &connector.limit);
         let limit = self.limits.check(None, Some(asked));
         for prompt in &mut parts.prompts {
