@@ -13,6 +13,7 @@ mod speaker;
 mod topics;
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Away, Cell, Change, Follow, Keep, Later, NoRoom, PutError, Settings, SettingsChange, Shared, Topic,
 };
-use crate::seal::{Purpose, Sealer, Unsealable, now, random};
+use crate::seal::{Purpose, Sealer, now, now_ms, random};
 use crate::store::{Store, StoreError};
 use feed::Feed;
 use speaker::Speaker;
@@ -59,12 +60,14 @@ struct Core {
 
 impl InRedis {
     /// Keeps shared state in that store. Needs a runtime.
-    ///
-    /// # Errors
-    /// [`Unsealable`] when the system gives no randomness.
-    pub fn open(store: Store, sealer: Arc<Sealer>) -> Result<Self, Unsealable> {
+    #[must_use]
+    pub fn open(store: Store, sealer: Arc<Sealer>) -> Self {
         let mut node = [0; 16];
-        random(&mut node)?;
+        if random(&mut node).is_err() {
+            // Only to know its own voice by.
+            let drawn = RandomState::new().hash_one(now_ms());
+            node = (u128::from(drawn) << 64 | u128::from(std::process::id())).to_be_bytes();
+        }
         let (speaker, said) = Speaker::new();
         let core = Arc::new(Core { store, sealer, node, feed: Feed::default(), speaker });
         let tasks = TaskTracker::new();
@@ -73,7 +76,7 @@ impl InRedis {
         tasks.spawn(stop.clone().run_until_cancelled_owned(speaker::speak(Arc::clone(&core), said)));
         tasks.close();
         let guard = stop.clone().drop_guard();
-        Ok(Self { core, tasks, stop, _stop: guard })
+        Self { core, tasks, stop, _stop: guard }
     }
 
     /// Stops hearing and telling; the store itself stays open.
@@ -89,6 +92,14 @@ impl InRedis {
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.core.feed.is_current()
+    }
+
+    /// Waits until this node knows what the others told: for as long as the store is not reached.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn until_current(&self) {
+        self.core.feed.until_current().await;
     }
 }
 

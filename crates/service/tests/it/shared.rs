@@ -38,8 +38,8 @@ async fn in_redis() -> Nodes {
 /// Opens a node that has read what there is.
 pub(crate) async fn node(redis: &Server) -> Arc<InRedis> {
     let sealer = Arc::new(Sealer::new(&[[7; 32]]).unwrap());
-    let node = Arc::new(InRedis::open(open(&redis.url()), sealer).unwrap());
-    until("the node is current", async || node.is_current()).await;
+    let node = Arc::new(InRedis::open(open(&redis.url()), sealer));
+    node.until_current().await;
     node
 }
 

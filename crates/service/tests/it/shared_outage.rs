@@ -143,7 +143,7 @@ async fn nothing_of_a_client_stands_in_the_store_readably_and_what_was_moved_doe
     assert_eq!(redis.ask(&["EVAL", copy, "2", keys[0], keys[1]]), ":1\r\n");
     assert!(one.get(&cell()).await.unwrap().is_some());
     assert_eq!(one.get(&other).await, Err(Away), "sealed for another key");
-    let stranger = InRedis::open(open(&redis.url()), Arc::new(Sealer::random().unwrap())).unwrap();
+    let stranger = InRedis::open(open(&redis.url()), Arc::new(Sealer::random().unwrap()));
     until("it is current", async || stranger.is_current()).await;
     assert_eq!(stranger.settings(7), None);
     assert_eq!(stranger.get(&cell()).await, Err(Away));

@@ -1,11 +1,12 @@
 //! What this node knows of what the others did: fed by what they publish, and read anew whenever something may be missing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::super::sessions::Sessions;
@@ -40,7 +41,7 @@ pub(super) struct Feed {
     session_logs: [Arc<Mirror>; SESSION_LOGS],
     /// When this node last knew that it hears, in seconds since 1970.
     heard: AtomicU64,
-    is_current: AtomicBool,
+    is_current: watch::Sender<bool>,
 }
 
 impl Default for Feed {
@@ -51,7 +52,7 @@ impl Default for Feed {
             tasks: Arc::default(),
             session_logs: std::array::from_fn(|_| Arc::default()),
             heard: AtomicU64::new(0),
-            is_current: AtomicBool::new(false),
+            is_current: watch::Sender::new(false),
         }
     }
 }
@@ -68,14 +69,19 @@ impl Feed {
     }
 
     pub(super) fn is_current(&self) -> bool {
-        self.is_current.load(Ordering::Relaxed)
+        *self.is_current.borrow()
+    }
+
+    pub(super) async fn until_current(&self) {
+        // The sender lives as long as this.
+        let _ = self.is_current.subscribe().wait_for(|is_current| *is_current).await;
     }
 
     fn note(&self, is_current: bool) {
-        self.is_current.store(is_current, Ordering::Relaxed);
         if is_current {
             self.heard.store(now(), Ordering::Relaxed);
         }
+        self.is_current.send_if_modified(|was| std::mem::replace(was, is_current) != is_current);
     }
 
     /// Takes in that a session was ended, or what it set.
