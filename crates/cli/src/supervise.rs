@@ -89,6 +89,10 @@ impl Supervisor {
                 return Err((vec![Diagnostic::at(&document, &["store", "redis"], chain(&error))], document));
             }
         };
+        // Over stdio there is one client, and without common keys no node opens what another one sealed.
+        if matches!(edge, Edge::Http(_)) && !server.seal_keys.0.is_empty() {
+            lasting.share().await;
+        }
         let audit = said.audit.as_ref().map(|recording| recording.print.clone());
         if let Some(recording) = &said.audit {
             match Box::pin(guards::start_record(&recording.audit, &served)).await {
