@@ -28,10 +28,12 @@ use connectors::Declared;
 pub(crate) use connectors::{Connector, DatabaseConfig, Fingerprint};
 pub(crate) use diagnostic::{Diagnostic, Style, render};
 pub(crate) use document::Document;
-pub(crate) use guards::{Authentication, Guards, Recording};
+pub(crate) use guards::{Authentication, Guards, StoreSection};
 use interpolate::Environment;
 use secret::Hidden;
-pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
+pub(crate) use sections::{
+    Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, LogLevel, Server, address, refuse_listen,
+};
 pub(crate) use things::{Thing, Things};
 use trunkline_sql::Severity;
 
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) guards: Guards,
     /// What guards do around connectors and tools.
     pub(crate) things: Things,
+    /// `None` without `[store]`: the node shares nothing.
+    pub(crate) store: Option<StoreSection>,
 }
 
 /// A file that was read, with all that is wrong with it. The config holds what could be decided.
@@ -69,7 +73,7 @@ pub(crate) struct Unreadable {
 
 /// The sections of a file, with the keys that come later.
 const SECTIONS: &[&str] =
-    &["server", "log", "admin", "connectors", "tools", "auth", "limits", "roles", "audit"];
+    &["server", "log", "admin", "connectors", "tools", "auth", "limits", "roles", "audit", "store"];
 
 /// Reads the file at `path` with the process's environment.
 ///
@@ -151,7 +155,6 @@ impl Reader<'_> {
             );
             return Config::default();
         }
-        later::refuse(&mut root, &[], later::SECTIONS, &mut self.problems);
         self.replace(&mut root, &mut Vec::new(), &Environment { variable, folder: self.folder });
         let server = self.section("server", &mut root).and_then(|table| self.strict(table, &["server"]));
         let log = self.section("log", &mut root).and_then(|table| self.strict(table, &["log"]));
@@ -159,9 +162,10 @@ impl Reader<'_> {
             self.section("admin", &mut root).and_then(|table| self.strict(table, &["admin"]));
         let connectors = self.section("connectors", &mut root).unwrap_or_default();
         let tools = self.section("tools", &mut root).unwrap_or_default();
-        let sections = guards::Sections {
+        let mut sections = guards::Sections {
             auth: self.section("auth", &mut root),
             limits: self.section("limits", &mut root),
+            store: self.section("store", &mut root),
             roles: self.section("roles", &mut root),
             audit: self.section("audit", &mut root),
         };
@@ -174,6 +178,7 @@ impl Reader<'_> {
         let server = server.resolve(edge, sections.auth.is_some(), self.document, &mut self.problems);
         let around =
             guards::Around { edge, url: written.as_deref(), connectors: &connectors, tool_scopes: scopes };
+        let store = sections.store.take().and_then(|section| self.store(section, &server.seal_keys.0));
         let guards = self.guards(sections, around);
         let things = self.things(things, &connectors, guards.auth.is_some());
         Config {
@@ -184,6 +189,7 @@ impl Reader<'_> {
             tools,
             guards,
             things,
+            store,
         }
     }
 

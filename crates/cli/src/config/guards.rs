@@ -8,6 +8,8 @@ use trunkline_guard::authenticate::keys::Keys;
 use trunkline_guard::authorize::{Policy, PolicyFile, RoleFile, Surroundings};
 use trunkline_guard::limit::{LimitsFile, LimitsSpec};
 use trunkline_guard::record::{Audit, AuditFile, SinkChoice};
+use trunkline_service::store::StoreConfig;
+use trunkline_service::store::file::{OnStoreFailure, StoreFile};
 use trunkline_sql::Problem;
 
 use super::connectors::{Connector, Fingerprint};
@@ -43,11 +45,21 @@ pub(crate) struct Recording {
     pub(crate) print: Fingerprint,
 }
 
+/// `[store]`, decided.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreSection {
+    /// `None` when it names no store.
+    pub(crate) config: Option<StoreConfig>,
+    pub(crate) on_failure: OnStoreFailure,
+    pub(crate) print: Fingerprint,
+}
+
 /// The sections as they stand in the file.
 #[derive(Debug, Default)]
 pub(super) struct Sections<'i> {
     pub(super) auth: Option<Section<'i>>,
     pub(super) limits: Option<Section<'i>>,
+    pub(super) store: Option<Section<'i>>,
     pub(super) roles: Option<Section<'i>>,
     pub(super) audit: Option<Section<'i>>,
 }
@@ -123,6 +135,24 @@ impl Reader<'_> {
             self.tell([Problem::new(&["auth"], message).help(help)]);
         }
         Some((Authentication { auth, keys, print }, file.scopes))
+    }
+
+    /// Decides where the nodes share what they share.
+    pub(super) fn store(
+        &mut self,
+        (table, span): Section<'_>,
+        seal_keys: &[[u8; 32]],
+    ) -> Option<StoreSection> {
+        let print = Fingerprint::of(&table);
+        let file: StoreFile = self.strict((table, span), &["store"])?;
+        self.tell(file.warnings(seal_keys));
+        match file.resolve(seal_keys) {
+            Ok(config) => Some(StoreSection { config, on_failure: file.on_store_failure, print }),
+            Err(problems) => {
+                self.tell(problems);
+                None
+            }
+        }
     }
 
     /// Reads the roles in the order of the file, which is the order they are told in.

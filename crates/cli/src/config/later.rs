@@ -5,8 +5,6 @@ use trunkline_sql::Severity;
 
 use super::diagnostic::{Diagnostic, key_of};
 
-/// Sections of the file that come later.
-pub(crate) const SECTIONS: &[&str] = &["store"];
 /// Types of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.

@@ -11,6 +11,7 @@ use trunkline_guard::limit::LimitsFile;
 use trunkline_guard::record::AuditFile;
 use trunkline_guard::thing::{ConnectorGuardsFile, ToolGuardsFile};
 use trunkline_postgres::file::PostgresFile;
+use trunkline_service::store::file::StoreFile;
 use trunkline_sql::file::ToolFile;
 use trunkline_sqlite::file::SqliteFile;
 
@@ -45,6 +46,9 @@ struct File {
     /// What callers may do, by the name of the role. Without any, whoever may come in may use everything.
     #[schemars(default)]
     roles: BTreeMap<String, RoleFile>,
+    /// What the nodes of one endpoint share. Without it, each node has it for itself.
+    #[schemars(default)]
+    store: StoreFile,
     /// The record of every decision and call. Without it, none is kept.
     #[schemars(default)]
     audit: AuditFile,
