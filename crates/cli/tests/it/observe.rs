@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 use trunkline_testkit::metrics::Metrics;
 
@@ -125,7 +126,8 @@ fn ob_01_callers_cannot_create_metric_series() {
     let odd = ["a\"b", "a\\b", "\u{e4}\u{2028}", "%0a", "{x=\"y\"} 1"];
     let name = |number: usize| format!("{}-{number}", odd[number % odd.len()]);
     // Headers hold names as base64, as the protocol has it.
-    let encoded = |name: &str| format!("=?base64?{}?=", trunkline_testkit::spec::base64(name.as_bytes()));
+    let encoded =
+        |name: &str| format!("=?base64?{}?=", base64::engine::general_purpose::STANDARD.encode(name));
     let before = scrape(admin);
     std::thread::scope(|scope| {
         for worker in 0..4_usize {

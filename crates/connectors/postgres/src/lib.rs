@@ -54,5 +54,5 @@ pub use node::{NodeState, NodeStatus};
 pub use postgres::Postgres;
 pub use posture::PostureRule;
 pub use statement::PostgresStatement;
-pub use wait::PoolWait;
+pub use wait::{PoolStatus, PoolWait};
 pub use writer::Writer;
