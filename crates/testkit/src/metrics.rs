@@ -141,7 +141,7 @@ fn check_histograms(samples: &[Sample]) -> Result<(), String> {
 
 fn sample(line: &str) -> Result<Sample, String> {
     let wrong = |why: &str| format!("{why}: {line}");
-    let end = line.find(|letter: char| letter == '{' || letter == ' ').ok_or_else(|| wrong("no value"))?;
+    let end = line.find(['{', ' ']).ok_or_else(|| wrong("no value"))?;
     let (name, mut rest) = line.split_at(end);
     if !is_name(name) {
         return Err(wrong("a bad name"));
