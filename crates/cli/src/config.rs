@@ -31,7 +31,9 @@ pub(crate) use document::Document;
 pub(crate) use guards::{Authentication, Guards, StoreSection};
 use interpolate::Environment;
 use secret::Hidden;
-pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
+pub(crate) use sections::{
+    Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, LogLevel, Server, address, refuse_listen,
+};
 pub(crate) use things::{Thing, Things};
 use trunkline_sql::Severity;
 

@@ -117,6 +117,8 @@ pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
+    /// For people, each over several lines.
+    Pretty,
     /// One JSON object a line.
     Json,
 }

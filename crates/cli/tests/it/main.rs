@@ -11,6 +11,7 @@ mod identity;
 mod init;
 mod keys;
 mod limits;
+mod observe;
 mod outage;
 mod pages;
 mod policy;
