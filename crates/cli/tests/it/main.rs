@@ -11,6 +11,7 @@ mod identity;
 mod init;
 mod keys;
 mod outage;
+mod overload;
 mod pages;
 mod policy;
 mod reload;
