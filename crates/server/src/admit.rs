@@ -17,6 +17,7 @@ use trunkline_service::{
 };
 
 use crate::legacy::Session;
+use crate::outgoing::{LARGE, Outgoing};
 
 /// Events that wait for a slow reader before progress is dropped.
 const EVENT_QUEUE: usize = 16;
@@ -243,6 +244,24 @@ pub(crate) fn input(
 pub(crate) fn cancelled(id: &[u8]) -> Vec<u8> {
     let head = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"#;
     [&head[..], id, br#","reason":"the server ends this subscription"}}"#].concat()
+}
+
+/// Returns the response message of an outcome, without line breaks. What is large of it is not copied.
+pub(crate) fn outgoing(
+    id: &[u8],
+    revision: Revision,
+    endpoint: &Endpoint,
+    outcome: &mut Outcome,
+    log_id: u64,
+) -> Outgoing {
+    if let Ok(reply) = outcome
+        && reply.members().len() > LARGE
+    {
+        return Outgoing::Pieces(reply.pieces(id, revision, &endpoint.result_meta));
+    }
+    let mut message = Vec::new();
+    write_outcome(&mut message, id, revision, endpoint, outcome, log_id);
+    message.into()
 }
 
 /// Appends the response message of an outcome, without line breaks.

@@ -7,6 +7,7 @@ mod admit;
 mod batch;
 pub mod http;
 mod legacy;
+mod outgoing;
 #[cfg(feature = "sdk")]
 pub mod sdk;
 pub mod stdio;

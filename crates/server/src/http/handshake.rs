@@ -26,6 +26,7 @@ use crate::admit;
 use crate::batch::{self, Part};
 use crate::legacy::replay::{self, Place};
 use crate::legacy::{Call, Session, Standing, UnknownSession, may_tell, take_answer};
+use crate::outgoing::Watch;
 
 /// The longest that a stand-alone stream lasts, in seconds; sessions end before.
 const MAX_STANDING: u64 = 7 * 24 * 60 * 60;
@@ -91,7 +92,10 @@ impl Http {
                 // Cancelled by a notification: nothing is owed.
                 None => empty(StatusCode::ACCEPTED),
                 Some(Piece::End(_, done)) => finished(done, form),
-                Some(first) => answer::events(Events::written(line::stream(first, pieces))),
+                Some(first) => {
+                    let watch = Watch::default();
+                    answer::events(Events::watched(line::stream(first, pieces, watch.clone()), watch))
+                }
             },
         }
     }
@@ -108,7 +112,7 @@ impl Http {
             Ok(session) => session,
             Err(failure) => {
                 let revision = Revision::LATEST_LEGACY;
-                return finished(done(endpoint, id, revision, &Err(failure), admit::next_log_id()), form);
+                return finished(done(endpoint, id, revision, &mut Err(failure), admit::next_log_id()), form);
             }
         };
         let sealed = session.seal(&self.options.sealer, form.caller).ok();
@@ -189,9 +193,9 @@ impl Http {
                 let (id, endpoint) = (call.id(), Arc::clone(&call.endpoint));
                 let ended = self.calls.run(shared, session, &id, work(*call)).await;
                 let refused = |failure| {
-                    Some(done(&endpoint, &id, session.revision, &Err(failure), admit::next_log_id()))
+                    Some(done(&endpoint, &id, session.revision, &mut Err(failure), admit::next_log_id()))
                 };
-                ended.unwrap_or_else(refused).map(|done| done.message)
+                ended.unwrap_or_else(refused).map(|done| done.message.into_whole())
             }
         }
     }
@@ -200,8 +204,8 @@ impl Http {
 /// The whole of one request of a session as work that owns all it needs.
 fn work(call: Call) -> Work {
     Box::pin(async move {
-        let (outcome, log_id) = call.run().await;
-        done(&call.endpoint, &call.id(), call.session.revision, &outcome, log_id)
+        let (mut outcome, log_id) = call.run().await;
+        done(&call.endpoint, &call.id(), call.session.revision, &mut outcome, log_id)
     })
 }
 

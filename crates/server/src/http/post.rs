@@ -207,8 +207,8 @@ impl Http {
             .with_time(endpoint.time)
             .with_param_headers(ParamHeaders::None);
         let log_id = request.log_id();
-        let outcome = endpoint.service.call(request).await;
-        finished(done(&endpoint, id.bytes(), Revision::LATEST, &outcome, log_id), form)
+        let mut outcome = endpoint.service.call(request).await;
+        finished(done(&endpoint, id.bytes(), Revision::LATEST, &mut outcome, log_id), form)
     }
 
     /// Runs a request that is sent again with input, mirrors arguments, or has something to stream.
@@ -295,8 +295,8 @@ impl Http {
 fn work(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Work {
     Box::pin(async move {
         let (revision, log_id) = (request.revision(), request.log_id());
-        let outcome = endpoint.service.call(request).await;
-        done(&endpoint, &id, revision, &outcome, log_id)
+        let mut outcome = endpoint.service.call(request).await;
+        done(&endpoint, &id, revision, &mut outcome, log_id)
     })
 }
 
@@ -305,11 +305,10 @@ pub(super) fn done(
     endpoint: &Endpoint,
     id: &[u8],
     revision: Revision,
-    outcome: &Outcome,
+    outcome: &mut Outcome,
     log_id: u64,
 ) -> Done {
-    let mut message = Vec::new();
-    admit::write_outcome(&mut message, id, revision, endpoint, outcome, log_id);
+    let message = admit::outgoing(id, revision, endpoint, outcome, log_id);
     let failure = outcome.as_ref().err();
     let status = failure.map_or(StatusCode::OK, |failure| status_of(failure, revision));
     let retry_after = failure.and_then(Failure::retry_after);
@@ -374,7 +373,7 @@ pub(super) fn ended(done: Done, events: Option<mpsc::Receiver<Event>>, form: For
 
 /// Answers a request that was refused before it reached a service.
 pub(super) fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form<'_>) -> Response<Answer> {
-    finished(done(endpoint, id, Revision::LATEST, &Err(failure), admit::next_log_id()), form)
+    finished(done(endpoint, id, Revision::LATEST, &mut Err(failure), admit::next_log_id()), form)
 }
 
 /// Answers a message that is no acceptable JSON-RPC message, with its id if it has one.
