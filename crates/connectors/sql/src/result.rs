@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use trunkline_protocol::decimal::Decimal;
 use trunkline_protocol::json::Scanner;
 use trunkline_protocol::write;
 use trunkline_service::Reply;
 
 use crate::database::Rows;
-use crate::decimal::Decimal;
 use crate::file::{ColumnKind, TextForm};
 pub use crate::shape::{Form, Limits, Shape};
 use crate::table;
