@@ -90,7 +90,8 @@ impl Lasting {
         meters.add(Arc::clone(&observations) as _);
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
-        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
+        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::<InFlight>::default());
+        meters.add(Arc::clone(&in_flight) as _);
         let (recorder, known) = (None, Arc::default());
         Ok(Self { sealer, shared, in_flight, recorder, store, limits, cache, known, observations, meters })
     }

@@ -17,6 +17,7 @@ use trunkline_service::{
     Request,
 };
 
+use crate::flood::Flood;
 use crate::legacy::Session;
 use crate::outgoing::{LARGE, Outgoing};
 
@@ -312,7 +313,29 @@ fn log_failure(failure: &Failure, mark: Mark) {
     let kind = failure.kind();
     let _entered = mark.enter();
     let request = format_args!("{:016x}", mark.log_id);
-    match kind.row().level {
+    // Of these there may be thousands a second, when the log is needed most.
+    static REFUSED: [Flood; 2] = [Flood::new(), Flood::new()];
+    let [overloaded, limited] = &REFUSED;
+    let flood = match kind {
+        FailureKind::Overloaded => Some(overloaded),
+        FailureKind::RateLimited => Some(limited),
+        _ => None,
+    };
+    let level = match flood.map(Flood::line) {
+        None => kind.row().level,
+        Some(None) => tracing::Level::DEBUG,
+        Some(Some(before)) => {
+            if before > 0 {
+                tracing::info!(
+                    ?kind,
+                    refused = before,
+                    "more requests were refused since the last one that was told"
+                );
+            }
+            kind.row().level
+        }
+    };
+    match level {
         tracing::Level::ERROR => tracing::error!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::WARN => tracing::warn!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::INFO => tracing::info!(%request, ?kind, "{}", Chain(failure)),

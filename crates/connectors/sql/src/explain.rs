@@ -222,6 +222,11 @@ impl Asked<'_> {
 
     /// Tells the operator of an error, without any value.
     pub fn warn(&self, error: &DatabaseError) {
+        // The pool says so itself, once for many.
+        if matches!(error, DatabaseError::PoolExhausted { .. }) {
+            tracing::debug!(request = %self.request(), connector = self.connector, tool = self.tool, "{}", Told(error));
+            return;
+        }
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 
