@@ -102,7 +102,8 @@ impl Lasting {
         meters.add(Arc::clone(&observations) as _);
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
-        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
+        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::<InFlight>::default());
+        meters.add(Arc::clone(&in_flight) as _);
         let (recorder, known, ahead, sharing) = (None, Arc::default(), Arc::default(), None);
         Ok(Self {
             sealer,

@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod observe;
 mod outage;
+mod overload;
 mod pages;
 mod policy;
 mod reload;

@@ -13,6 +13,7 @@ mod fixture;
 mod headers;
 mod http;
 mod identity;
+mod large;
 mod legacy_asking;
 mod legacy_calls;
 mod legacy_streams;
