@@ -212,6 +212,12 @@ impl Path {
         }
         Ok(Self { text: text.into(), parts, anywhere })
     }
+
+    /// Returns how many names and stars it has.
+    #[must_use]
+    pub fn names(&self) -> usize {
+        self.parts.len()
+    }
 }
 
 #[cfg(test)]

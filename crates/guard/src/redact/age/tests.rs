@@ -138,8 +138,8 @@ proptest! {
 
     #[test]
     fn bech32_reads_what_it_writes(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-        let text = super::bech32::encode("age", &bytes);
-        prop_assert_eq!(super::bech32::decode("age", &text), Some(bytes));
+        let text = bech32::encode("age", &bytes);
+        prop_assert_eq!(bech32::decode("age", &text), Some(bytes));
     }
 
     #[test]
