@@ -165,16 +165,16 @@ impl Detectors {
         let view = View::of(text);
         let bytes = view.bytes();
         let mut found = Vec::new();
-        let mut take = |detector: Detector, find: &dyn Fn(&mut dyn FnMut(Range<usize>))| {
-            if self.has(detector) {
-                find(&mut |range| found.push(Found { range: view.original(range), detector }));
+        for detector in Detector::ALL.into_iter().filter(|detector| self.has(*detector)) {
+            let each = &mut |range| found.push(Found { range: view.original(range), detector });
+            match detector {
+                Detector::Token => token::find(bytes, key, each),
+                Detector::Email => email::find(bytes, each),
+                Detector::Iban => iban::find(bytes, each),
+                Detector::Card => card::find(bytes, each),
+                Detector::Phone => phone::find(bytes, key, each),
             }
-        };
-        take(Detector::Token, &|each| token::find(bytes, key, each));
-        take(Detector::Email, &|each| email::find(bytes, each));
-        take(Detector::Iban, &|each| iban::find(bytes, each));
-        take(Detector::Card, &|each| card::find(bytes, each));
-        take(Detector::Phone, &|each| phone::find(bytes, key, each));
+        }
         merged(found)
     }
 }
@@ -187,7 +187,7 @@ fn merged(mut found: Vec<Found>) -> Vec<Found> {
     if found.len() < 2 {
         return found;
     }
-    found.sort_by_key(|one| one.range.start);
+    found.sort_by_key(|one| (one.range.start, std::cmp::Reverse(one.range.end), rank(one.detector)));
     let mut out: Vec<Found> = Vec::with_capacity(found.len());
     for next in found {
         match out.last_mut() {
@@ -201,6 +201,17 @@ fn merged(mut found: Vec<Found>) -> Vec<Found> {
         }
     }
     out
+}
+
+/// Which of two kinds a stretch of the same length is of.
+const fn rank(detector: Detector) -> u8 {
+    match detector {
+        Detector::Token => 0,
+        Detector::Email => 1,
+        Detector::Iban => 2,
+        Detector::Card => 3,
+        Detector::Phone => 4,
+    }
 }
 
 /// Tells whether a byte belongs to a word, as letters and digits of any script do.

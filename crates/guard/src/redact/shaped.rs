@@ -52,7 +52,9 @@ impl Shaper {
 
     /// Shapes what leaves for a request of that method.
     ///
-    /// What cannot be looked through, since it is no JSON or nested too deep, does not leave: the answer is an error that says so.
+    /// # Errors
+    /// The failure that came, shaped too; and one of its own for what cannot be looked through, since it is no JSON or nested too
+    /// deep: that does not leave. Of a tool it is a result that says so.
     pub fn shape(&self, outcome: Outcome, method: Method, log_id: u64) -> Outcome {
         let outcome = if self.rules.is_empty() { outcome } else { self.hidden(outcome, method, log_id) };
         match (outcome, &self.bound) {

@@ -128,7 +128,7 @@ fn resource_within(raw: &str, room: usize) -> Option<String> {
 
 /// Cuts the contents of a resource that was read: each stays, with as much as there is room for.
 pub(super) fn contents(whole: &Whole<'_>) -> Result<Values, Unreadable> {
-    each(whole, "contents", |content, room| resource_within(content, room))
+    each(whole, "contents", resource_within)
 }
 
 /// Cuts the messages of a prompt: each stays, with as much of its text as there is room for.

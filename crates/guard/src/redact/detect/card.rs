@@ -135,7 +135,7 @@ fn luhn(digits: &[u8]) -> bool {
             if at % 2 == 0 { digit } else { digit * 2 - if digit > 4 { 9 } else { 0 } }
         })
         .sum();
-    sum % 10 == 0 && digits.iter().any(|digit| *digit != b'0')
+    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != b'0')
 }
 
 /// Tells whether a number stands inside a long word of hexadecimal digits with letters, as digests and ids are.
