@@ -1,23 +1,34 @@
 //! The one path of a request, put together: what the config file decides becomes the endpoint that the edges serve.
 //!
 //! ```text
-//! edge (stdio | http; who asks, by `Access`) -> Recorded (one line of the record) -> Bounded (in flight, deadline, panics)
-//!   -> Authorize (what there is for the caller; scopes and conditions) -> Router (catalog) -> SqlConnector -> database
+//! edge (stdio | http; limits of server and address at its `Door`; who asks, by `Access`) -> Observed (counts)
+//!   -> Recorded (one line of the record) -> Bounded (in flight, deadline, panics) -> Limited (caller, roles, budgets)
+//!   -> Authorize (what there is for the caller) -> Router (catalog: admit the name, checks of the thing, judge the arguments)
+//!   -> the layers around the thing -> SqlConnector -> database
 //! ```
+//!
+//! Checks and layers of each thing: [`around`].
+
+mod around;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_guard::authorize::Authorize;
-use trunkline_guard::record::{Recorded, Recorder};
+use trunkline_guard::cache::Cache;
+use trunkline_guard::limit::{LimitState, Limited};
+use trunkline_guard::record::{Observations, Observed, Recorded, Recorder};
 use trunkline_service::catalog::{CatalogError, PAGE_SIZE, Parts};
 use trunkline_service::layers::{Bounded, InFlight};
+use trunkline_service::meter::Meters;
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
 use trunkline_service::shared::{InMemory, Shared};
+use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
-use crate::config::{Config, Diagnostic, Document, Server};
+use self::around::{Around, Known};
+use crate::config::{Config, Diagnostic, Document, Server, Things};
 use crate::guards::Guards;
 use crate::sources::{self, Source};
 
@@ -42,12 +53,54 @@ pub(crate) struct Lasting {
     in_flight: Arc<InFlight>,
     /// Keeps the record; `None` when none is kept.
     pub(crate) recorder: Option<Recorder>,
+    /// What nodes share, where the file names a place for it.
+    pub(crate) store: Option<Store>,
+    /// What was counted for limits.
+    pub(crate) limits: LimitState,
+    /// The answers that are kept.
+    pub(crate) cache: Arc<Cache>,
+    /// What guards know of connectors and tools.
+    known: Arc<Known>,
+    /// What was counted of requests.
+    observations: Arc<Observations>,
+    /// All who count.
+    pub(crate) meters: Meters,
 }
 
 impl Lasting {
     /// Makes what the process needs from its start on.
-    pub(crate) fn new(sealer: Arc<Sealer>) -> Self {
-        Self { sealer, shared: Arc::new(InMemory::default()), in_flight: Arc::default(), recorder: None }
+    ///
+    /// # Errors
+    /// [`TrustError`]: no certificate of an authority was found, and the store is reached over TLS.
+    pub(crate) fn new(
+        sealer: Arc<Sealer>,
+        store: Option<StoreConfig>,
+        cache_size: usize,
+    ) -> Result<Self, TrustError> {
+        let store = store.map(Store::open).transpose()?;
+        let meters = Meters::default();
+        let cache = match &store {
+            Some(store) => {
+                meters.add(Arc::new(store.clone()));
+                Cache::with_store(cache_size, store.clone(), Arc::clone(&sealer))
+            }
+            None => Cache::new(cache_size),
+        };
+        let (limits, observations) = (LimitState::new(), Arc::<Observations>::default());
+        meters.add(Arc::clone(&observations) as _);
+        meters.add(Arc::clone(&cache) as _);
+        meters.add(Arc::new(limits.clone()));
+        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
+        let (recorder, known) = (None, Arc::default());
+        Ok(Self { sealer, shared, in_flight, recorder, store, limits, cache, known, observations, meters })
+    }
+
+    /// Ends what runs for it.
+    pub(crate) async fn end(&self) {
+        self.cache.close().await;
+        if let Some(store) = &self.store {
+            store.close().await;
+        }
     }
 }
 
@@ -76,7 +129,8 @@ pub(crate) fn connectors(config: &mut Config, old: &[Served], sealer: &Arc<Seale
     made.collect()
 }
 
-/// Gathers what there is, tools in the order of the file, those that connectors make by themselves after them.
+/// Gathers what there is, tools in the order of the file, those that connectors make by themselves after them. No guard is
+/// around anything: for looking at.
 ///
 /// # Errors
 /// [`CatalogError`] when two tools have one name.
@@ -85,9 +139,20 @@ pub(crate) fn catalog(
     served: &[Served],
     sealer: &Arc<Sealer>,
 ) -> Result<Arc<Catalog>, CatalogError> {
+    gather(order, served, sealer, |_, _| {})
+}
+
+/// Gathers what there is, having `wrap` put the guards of each thing around it.
+fn gather(
+    order: &[String],
+    served: &[Served],
+    sealer: &Arc<Sealer>,
+    mut wrap: impl FnMut(&Served, &mut Parts),
+) -> Result<Arc<Catalog>, CatalogError> {
     let mut parts = Parts::default();
     for served in served {
-        let more = served.source.parts();
+        let mut more = served.source.parts();
+        wrap(served, &mut more);
         parts.tools.extend(more.tools);
         parts.resources.extend(more.resources);
         parts.templates.extend(more.templates);
@@ -106,10 +171,21 @@ pub(crate) fn endpoint(
     server: &Server,
     order: &[String],
     served: &[Served],
+    things: &Things,
     guards: &Guards,
     lasting: &Lasting,
 ) -> Result<Endpoint, CatalogError> {
-    let catalog = catalog(order, served, &lasting.sealer)?;
+    let mut around = Around {
+        things,
+        limits: &guards.limits,
+        cache: &lasting.cache,
+        known: &lasting.known,
+        max_in_flight: server.max_in_flight,
+        open: !guards.policy.has_roles(),
+        meters: Vec::new(),
+    };
+    let catalog = gather(order, served, &lasting.sealer, |served, parts| around.wrap(served, parts))?;
+    lasting.meters.replace(around.meters);
     let info = ServerInfo::new(server.name.clone(), env!("CARGO_PKG_VERSION"));
     // A list that is about to change must not be kept.
     let settled = served.iter().all(|served| served.source.is_ready());
@@ -121,16 +197,25 @@ pub(crate) fn endpoint(
     }
     let capabilities = authorize.capabilities();
     let authorize = Arc::new(authorize);
-    let (most, in_flight) = (server.max_in_flight, Arc::clone(&lasting.in_flight));
-    let inner = Arc::clone(&authorize);
+    let most = guards.most_at_a_time.map_or(server.max_in_flight, |most| most.min(server.max_in_flight));
+    let in_flight = Arc::clone(&lasting.in_flight);
+    let inner = Limited::new(Arc::clone(&authorize), Arc::clone(&guards.limits), guards.counted);
     let bounded = Bounded::new(inner, most, in_flight);
-    // Outermost: what is refused for want of room, is late or panics has its line before the answer leaves, as all has.
+    // Outermost: what is refused for want of room, is late or panics counts and has its line before the answer leaves, as all has.
+    let (observations, names) = (Arc::clone(&lasting.observations), Arc::clone(&catalog));
     let service: Arc<dyn Service> = match &lasting.recorder {
-        Some(recorder) => Arc::new(Recorded::new(bounded, recorder.clone(), &catalog)),
-        None => Arc::new(bounded),
+        Some(recorder) => {
+            let recorded = Recorded::new(bounded, recorder.clone(), &catalog);
+            Arc::new(Observed::new(recorded, observations, names))
+        }
+        None => Arc::new(Observed::new(bounded, observations, names)),
     };
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
     let endpoint = endpoint.with_access(guards.access());
+    let endpoint = match guards.limits.door() {
+        Some(door) => endpoint.with_door(door),
+        None => endpoint,
+    };
     // Without roles it is the same for everybody.
     Ok(if guards.policy.has_roles() { endpoint.with_views(authorize) } else { endpoint })
 }

@@ -12,6 +12,7 @@ pub(crate) mod schema;
 mod secret;
 mod sections;
 mod strict;
+mod things;
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,11 @@ use connectors::Declared;
 pub(crate) use connectors::{Connector, DatabaseConfig, Fingerprint};
 pub(crate) use diagnostic::{Diagnostic, Style, render};
 pub(crate) use document::Document;
-pub(crate) use guards::{Authentication, Guards, Recording};
+pub(crate) use guards::{Authentication, Guards, Recording, StoreSection};
 use interpolate::Environment;
 use secret::Hidden;
 pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
+pub(crate) use things::{Thing, Things};
 use trunkline_sql::Severity;
 
 /// Everything a config file decides.
@@ -44,6 +46,10 @@ pub(crate) struct Config {
     /// The names under `[tools]`, in the order of the file.
     pub(crate) tools: Vec<String>,
     pub(crate) guards: Guards,
+    /// What guards do around connectors and tools.
+    pub(crate) things: Things,
+    /// `None` without `[store]`: the node shares nothing.
+    pub(crate) store: Option<StoreSection>,
 }
 
 /// A file that was read, with all that is wrong with it. The config holds what could be decided.
@@ -64,7 +70,8 @@ pub(crate) struct Unreadable {
 }
 
 /// The sections of a file, with the keys that come later.
-const SECTIONS: &[&str] = &["server", "log", "admin", "connectors", "tools", "auth", "roles", "audit"];
+const SECTIONS: &[&str] =
+    &["server", "log", "admin", "connectors", "tools", "auth", "limits", "roles", "audit", "store"];
 
 /// Reads the file at `path` with the process's environment.
 ///
@@ -146,7 +153,6 @@ impl Reader<'_> {
             );
             return Config::default();
         }
-        later::refuse(&mut root, &[], later::SECTIONS, &mut self.problems);
         self.replace(&mut root, &mut Vec::new(), &Environment { variable, folder: self.folder });
         let server = self.section("server", &mut root).and_then(|table| self.strict(table, &["server"]));
         let log = self.section("log", &mut root).and_then(|table| self.strict(table, &["log"]));
@@ -154,21 +160,25 @@ impl Reader<'_> {
             self.section("admin", &mut root).and_then(|table| self.strict(table, &["admin"]));
         let connectors = self.section("connectors", &mut root).unwrap_or_default();
         let tools = self.section("tools", &mut root).unwrap_or_default();
-        let sections = guards::Sections {
+        let mut sections = guards::Sections {
             auth: self.section("auth", &mut root),
+            limits: self.section("limits", &mut root),
+            store: self.section("store", &mut root),
             roles: self.section("roles", &mut root),
             audit: self.section("audit", &mut root),
         };
         self.unknown_sections(&root);
         let server: sections::ServerFile = server.unwrap_or_default();
-        let Declared { connectors, tools, scopes } =
+        let Declared { connectors, tools, scopes, things } =
             self.connectors(connectors.0, tools.0, server.schema.into());
         // Over stdio the public name is not looked at, and tokens for it are not asked for; `[auth]` is right or wrong all the same.
         let written = server.url.clone();
         let server = server.resolve(edge, sections.auth.is_some(), self.document, &mut self.problems);
         let around =
             guards::Around { edge, url: written.as_deref(), connectors: &connectors, tool_scopes: scopes };
+        let store = sections.store.take().and_then(|section| self.store(section, &server.seal_keys.0));
         let guards = self.guards(sections, around);
+        let things = self.things(things, &connectors, guards.auth.is_some());
         Config {
             server,
             log: log.unwrap_or_default(),
@@ -176,6 +186,8 @@ impl Reader<'_> {
             connectors,
             tools,
             guards,
+            things,
+            store,
         }
     }
 
@@ -196,12 +208,18 @@ impl Reader<'_> {
         (problems, hidden)
     }
 
-    fn strict<T: serde::de::DeserializeOwned>(
+    fn strict<T: serde::de::DeserializeOwned>(&mut self, section: Section<'_>, path: &[&str]) -> Option<T> {
+        self.strict_beside(section, path, &[])
+    }
+
+    /// Reads a table of which other keys are read elsewhere.
+    fn strict_beside<T: serde::de::DeserializeOwned>(
         &mut self,
         (table, span): Section<'_>,
         path: &[&str],
+        also: &[&str],
     ) -> Option<T> {
-        strict::read(table, &span, path, &self.hidden, &mut self.problems)
+        strict::read(table, &span, path, also, &self.hidden, &mut self.problems)
     }
 
     /// Takes a section out of the root; something else than a table is a problem.

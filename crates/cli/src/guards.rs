@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use trunkline_guard::authenticate::keys::{Absent, Keys, Ring, StoreChoice};
 use trunkline_guard::authenticate::{Assign, Described, Identity, KeyCheck};
 use trunkline_guard::authorize::Policy;
+use trunkline_guard::limit::{Counted, LimitState, Limits};
 use trunkline_guard::record::sink::file::FileSink;
 use trunkline_guard::record::sink::stream::Stream;
 use trunkline_guard::record::sink::syslog::Syslog;
@@ -33,6 +34,12 @@ const RECORD_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Guards {
     pub(crate) policy: Arc<Policy>,
+    /// How often they may ask.
+    pub(crate) limits: Arc<Limits>,
+    /// How many requests the server works on at a time, where `[limits]` says so.
+    pub(crate) most_at_a_time: Option<usize>,
+    /// Where the limit of the server is asked.
+    pub(crate) counted: Counted,
     /// `None`: the local user alone.
     door: Option<Door>,
 }
@@ -75,9 +82,15 @@ impl Guards {
         served: &[Served],
         old: Option<&Self>,
         absent: Absent,
+        state: &LimitState,
     ) -> Self {
-        let config::Guards { auth, policy, scopes, .. } = said;
-        let Some(Authentication { auth, keys, print }) = auth else { return Self { policy, door: None } };
+        let config::Guards { auth, policy, scopes, limits, .. } = said;
+        let most_at_a_time = limits.concurrent.map(|most| most.get() as usize);
+        let limits = Arc::new(Limits::new(&limits, state, policy.local()));
+        let counted = Counted::AtTheDoor;
+        let Some(Authentication { auth, keys, print }) = auth else {
+            return Self { policy, limits, most_at_a_time, counted, door: None };
+        };
         let url = server.url.as_ref().map(|url| url.text.clone());
         let print: Print = (print, url.clone(), keys.as_ref().and_then(|keys| store_print(keys, served)));
         let described = Described {
@@ -90,7 +103,13 @@ impl Guards {
         let resource = Arc::new(described.protected_resource());
         let known = old.and_then(|old| old.door.as_ref()).filter(|door| door.print == print);
         if let Some(door) = known {
-            return Self { policy, door: Some(Door { resource, ..door.clone() }) };
+            return Self {
+                policy,
+                limits,
+                most_at_a_time,
+                counted,
+                door: Some(Door { resource, ..door.clone() }),
+            };
         }
         let (ring, keys) = match &keys {
             Some(keys) => start_ring(keys, served, absent).await,
@@ -98,12 +117,15 @@ impl Guards {
         };
         let assign: Arc<dyn Assign> = Arc::clone(&policy) as _;
         let identity = Identity::new(&auth, ring, assign);
-        Self { policy, door: Some(Door { identity, resource, print, keys }) }
+        Self { policy, limits, most_at_a_time, counted, door: Some(Door { identity, resource, print, keys }) }
     }
 
     /// Makes the guards of an edge on which only the local user asks.
-    pub(crate) fn local(policy: Arc<Policy>) -> Self {
-        Self { policy, door: None }
+    pub(crate) fn local(said: config::Guards, state: &LimitState) -> Self {
+        let config::Guards { policy, limits, .. } = said;
+        let most_at_a_time = limits.concurrent.map(|most| most.get() as usize);
+        let limits = Arc::new(Limits::new(&limits, state, policy.local()));
+        Self { policy, limits, most_at_a_time, counted: Counted::Here, door: None }
     }
 
     /// Puts these guards in force in the place of others: what `old` accepted is judged anew.

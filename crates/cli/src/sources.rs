@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_postgres::{Assistant, NodeStatus, Postgres, Writer};
-use trunkline_service::catalog::{Entry, Parts, Served};
+use trunkline_service::catalog::{Entry, Facts, Parts, Served};
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
 use trunkline_sql::connector::SqlConnector;
@@ -264,10 +264,15 @@ impl<D: Reach> Source for SqlSource<D> {
     fn parts(&self) -> Parts {
         let service: Arc<SqlConnector<Kept<D>>> = Arc::clone(&self.connector);
         let service: Arc<dyn Service> = service;
-        let entry = |(target, definition)| Entry::new(definition, Arc::clone(&service), target);
+        // Their answers depend on nothing but the database and what the file says, which whoever puts them together knows.
+        let entry = |(target, (definition, facts)): (u32, (ToolDefinition, Facts))| Entry {
+            facts: Facts { definition: definition.name.as_str().as_bytes().into(), ..facts },
+            ..Entry::new(definition, Arc::clone(&service), target)
+        };
         let served = |definition| Served::new(definition, Arc::clone(&service), 0);
         let templates = self.connector.templates().into_iter().map(served);
-        let tools = (0..).zip(self.connector.definitions()).map(entry).collect();
+        let known = self.connector.definitions().into_iter().zip(self.connector.facts());
+        let tools = (0..).zip(known).map(entry).collect();
         let mut parts = Parts { tools, ..Parts::default() };
         if let Some(assistant) = &self.assistant {
             let own = assistant.parts();

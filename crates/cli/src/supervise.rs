@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use trunkline_guard::authenticate::keys::Absent;
 use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
+use trunkline_service::meter::Meters;
 use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
 use crate::assemble::{self, Lasting, Served};
 use crate::config::{
-    self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Recording, Server,
+    self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Recording, Server, Things,
 };
 use crate::exit::chain;
 use crate::guards::{self, Guards};
@@ -47,6 +48,9 @@ pub(crate) struct Supervisor {
     server: Server,
     admin: Admin,
     order: Vec<String>,
+    things: Things,
+    /// What the file said of the store at the start.
+    store: Option<Fingerprint>,
     document: Arc<Document>,
     /// The text that was last looked at, good or bad; `None` when there was no file.
     seen: Option<String>,
@@ -74,9 +78,17 @@ impl Supervisor {
         let head_start = join_all(served.iter().map(|served| served.source.learn()));
         // What is wrong or to be warned of is told by the tasks that come after.
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
-        let Config { server, admin, tools: order, guards: said, .. } = config;
+        let Config { server, admin, tools: order, guards: said, things, store, .. } = config;
+        let (store, store_print) = store.map(|store| (store.config, store.print)).unzip();
+        // Where something was wrong with the section, nothing is served.
+        let store = store.flatten();
         let generation = generation_of(&served);
-        let mut lasting = Lasting::new(sealer);
+        let mut lasting = match Lasting::new(sealer, store, server.cache_size) {
+            Ok(lasting) => lasting,
+            Err(error) => {
+                return Err((vec![Diagnostic::at(&document, &["store", "redis"], chain(&error))], document));
+            }
+        };
         let audit = said.audit.as_ref().map(|recording| recording.print.clone());
         if let Some(recording) = &said.audit {
             match Box::pin(guards::start_record(&recording.audit, &served)).await {
@@ -90,11 +102,13 @@ impl Supervisor {
             }
         }
         let guards = match edge {
-            Edge::Http(_) => Box::pin(Guards::new(said, &server, &served, None, Absent::Create)).await,
+            Edge::Http(_) => {
+                Box::pin(Guards::new(said, &server, &served, None, Absent::Create, &lasting.limits)).await
+            }
             // Over stdio it is the local user who asks.
-            Edge::Stdio => Guards::local(said.policy),
+            Edge::Stdio => Guards::local(said, &lasting.limits),
         };
-        let endpoint = match assemble::endpoint(&server, &order, &served, &guards, &lasting) {
+        let endpoint = match assemble::endpoint(&server, &order, &served, &things, &guards, &lasting) {
             Ok(endpoint) => endpoint,
             Err(clash) => {
                 return Err((vec![Diagnostic::at(&document, &["tools"], clash.to_string())], document));
@@ -112,6 +126,8 @@ impl Supervisor {
             server,
             admin,
             order,
+            things,
+            store: store_print,
             seen: Some(document.text().to_owned()),
             document: Arc::new(document),
             generation,
@@ -136,6 +152,11 @@ impl Supervisor {
         self.lasting.recorder.clone()
     }
 
+    /// Returns who counts.
+    pub(crate) fn meters(&self) -> Meters {
+        self.lasting.meters.clone()
+    }
+
     /// Returns the connectors, which change with the configuration.
     pub(crate) fn served(&self) -> Arc<ArcSwap<Vec<Served>>> {
         Arc::clone(&self.served)
@@ -148,11 +169,11 @@ impl Supervisor {
         loop {
             let look = if self.learning.is_empty() { LOOK.1 } else { LOOK.0 };
             tokio::select! {
-                () = cancel.cancelled() => return self.guards.end().await,
+                () = cancel.cancelled() => return self.end().await,
                 cause = &mut fired => {
                     fired.set(trigger.fired());
                     tokio::select! {
-                        () = cancel.cancelled() => return self.guards.end().await,
+                        () = cancel.cancelled() => return self.end().await,
                         () = self.reload(cause) => {}
                     }
                 }
@@ -160,6 +181,11 @@ impl Supervisor {
                 () = tokio::time::sleep(look) => self.refresh(),
             }
         }
+    }
+
+    async fn end(&self) {
+        self.guards.end().await;
+        self.lasting.end().await;
     }
 
     /// Starts a task for each of these connectors, in place of those there were.
@@ -180,7 +206,14 @@ impl Supervisor {
             return;
         }
         self.generation = generation;
-        match assemble::endpoint(&self.server, &self.order, &served, &self.guards, &self.lasting) {
+        match assemble::endpoint(
+            &self.server,
+            &self.order,
+            &served,
+            &self.things,
+            &self.guards,
+            &self.lasting,
+        ) {
             Ok(endpoint) => self.live.store(endpoint),
             // Names do not depend on databases, and they were checked.
             Err(clash) => tracing::error!(%clash, "the tools cannot be listed anew"),
@@ -248,7 +281,7 @@ impl Supervisor {
     }
 
     async fn swap(&mut self, mut config: Config, served: Vec<Served>, document: Document) {
-        let mut server = config.server;
+        let mut server = config.server.clone();
         if self.guards.is_guarded() && config.guards.auth.is_none() {
             // The address stays what it was, and others may reach it.
             let text = "the configuration stays as it was: an endpoint is opened to everybody by a restart alone, and `[auth]` is gone";
@@ -259,20 +292,23 @@ impl Supervisor {
             let text = "the configuration stays as it was: everything is opened to every caller by a restart alone, and `[roles]` are gone";
             return self.voice.warn(text);
         }
-        self.keep_what_needs_a_restart(&mut server, &config.admin, config.guards.audit.as_ref());
+        self.keep_what_needs_a_restart(&mut server, &config);
         let said = std::mem::take(&mut config.guards);
         let guards = match self.edge {
             Edge::Http(_) => {
-                Box::pin(Guards::new(said, &server, &served, Some(&self.guards), Absent::Create)).await
+                let (old, state) = (Some(&self.guards), &self.lasting.limits);
+                Box::pin(Guards::new(said, &server, &served, old, Absent::Create, state)).await
             }
-            Edge::Stdio => Guards::local(said.policy),
+            Edge::Stdio => Guards::local(said, &self.lasting.limits),
         };
         // Before the definitions are read: a change between the two is then seen as one.
         let generation = generation_of(&served);
-        let endpoint = match assemble::endpoint(&server, &config.tools, &served, &guards, &self.lasting) {
-            Ok(endpoint) => endpoint,
-            Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
-        };
+        let endpoint =
+            match assemble::endpoint(&server, &config.tools, &served, &config.things, &guards, &self.lasting)
+            {
+                Ok(endpoint) => endpoint,
+                Err(clash) => return self.voice.warn(&format!("the configuration stays as it was: {clash}")),
+            };
         let tools = endpoint.catalog.entries().len();
         self.live.store(endpoint);
         guards.take_over(&self.guards);
@@ -281,13 +317,16 @@ impl Supervisor {
         let (connectors, tools) = (count(served.len(), "connector"), count(tools, "tool"));
         self.voice.say(&format!("the configuration was reloaded: {connectors}, {tools}"));
         self.served.store(Arc::new(served));
+        self.lasting.cache.resize(server.cache_size);
         (self.server, self.order, self.document) = (server, config.tools, Arc::new(document));
+        self.things = config.things;
         // Of those that are ready, everything was told when the new file was examined.
         self.learn(|served| !served.source.is_ready());
     }
 
     /// Tells what cannot change while the process runs, and keeps the old value.
-    fn keep_what_needs_a_restart(&self, new: &mut Server, admin: &Admin, audit: Option<&Recording>) {
+    fn keep_what_needs_a_restart(&self, new: &mut Server, config: &Config) {
+        let audit = config.guards.audit.as_ref();
         let old = &self.server;
         let mut changed = Vec::new();
         let mut keep = |is_same: bool, key: &'static str| {
@@ -304,14 +343,15 @@ impl Supervisor {
         keep(new.shutdown_grace == old.shutdown_grace, "[server] shutdown-grace");
         keep(new.seal_keys == old.seal_keys, "[server] seal-keys");
         keep(new.tolerate_version_header == old.tolerate_version_header, "[server] tolerate-version-header");
-        keep(*admin == self.admin, "[admin]");
+        keep(config.admin == self.admin, "[admin]");
+        keep(config.store.as_ref().map(|store| &store.print) == self.store.as_ref(), "[store]");
         keep(audit.map(|recording| &recording.print) == self.audit.as_ref(), "[audit]");
         if !changed.is_empty() {
             self.voice
                 .warn(&format!("{} changed; the old value stays until the next start", changed.join(", ")));
         }
-        let Server { name, max_in_flight, deadline, .. } = new.clone();
-        *new = Server { name, max_in_flight, deadline, ..old.clone() };
+        let Server { name, max_in_flight, deadline, cache_size, .. } = new.clone();
+        *new = Server { name, max_in_flight, deadline, cache_size, ..old.clone() };
     }
 }
 

@@ -13,4 +13,5 @@ pub mod record;
 pub mod redact;
 pub mod resilience;
 mod scope;
+pub mod thing;
 pub mod validate;

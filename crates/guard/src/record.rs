@@ -1,16 +1,21 @@
-//! The audit record: every decision and call, in lines that hold names, sizes and shapes and never values.
+//! What is known of requests afterwards: the audit record, every decision and call in lines that hold names, sizes and shapes
+//! and never values; and the numbers of [`Observed`], which cost no line.
 //!
 //! ```text
-//! Recorded (one line per request) -> Recorder (bounded queue) -> writer thread (chain, batches) -> Sink
+//! Observed (counts, access lines of the log)
+//!   -> Recorded (one line per request) -> Recorder (bounded queue) -> writer thread (chain, batches) -> Sink
 //! ```
 //!
 //! Lines are chained: each ends with a MAC over the line before and itself, so that [`verify`] finds what was edited, removed,
 //! swapped or inserted. What was cut from the end is found by the heads that are logged every minute.
 
 mod chain;
+mod ended;
 pub mod file;
 mod line;
 mod names;
+mod observations;
+mod observed;
 pub mod read;
 mod recorded;
 mod recorder;
@@ -22,5 +27,7 @@ mod writer;
 
 pub use chain::{AuditKey, Head, Mac, Prover};
 pub use file::{Audit, AuditFile, Fsync, Mode, OnFailure, SinkChoice};
+pub use observations::Observations;
+pub use observed::Observed;
 pub use recorded::Recorded;
 pub use recorder::{Counts, Recorder, StartError};

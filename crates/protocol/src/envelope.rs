@@ -50,6 +50,8 @@ pub struct Envelope {
     pub progress_token: Token,
     /// The lowest level of log messages wanted, in `_meta`.
     pub log_level: Token,
+    /// Where the request stands in a trace, in `_meta`.
+    pub traceparent: Token,
     /// `result` or `error` occurs.
     pub is_answer: bool,
     jsonrpc_ok: bool,
@@ -187,6 +189,7 @@ fn meta(scanner: &mut Scanner<'_>, key: Key, envelope: &mut Envelope) -> Result<
         key if key == meta::CLIENT_INFO.as_bytes() => &mut envelope.client,
         key if key == meta::PROGRESS_TOKEN.as_bytes() => &mut envelope.progress_token,
         key if key == meta::LOG_LEVEL.as_bytes() => &mut envelope.log_level,
+        key if key == meta::TRACEPARENT.as_bytes() => &mut envelope.traceparent,
         _ => return Ok(false),
     };
     *place = scanner.value()?;

@@ -4,6 +4,7 @@
 //! bytes go out. Payloads are never built into trees: [`scan`] walks a message once and remembers where its parts are.
 
 pub mod code;
+pub mod decimal;
 pub mod envelope;
 pub mod header;
 pub mod json;

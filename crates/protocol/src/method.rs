@@ -62,6 +62,26 @@ const NAMES: [(&[u8], Method); 24] = [
 ];
 
 impl Method {
+    /// How many there are, [`Method::Unknown`] among them.
+    pub const COUNT: usize = Self::Unknown as usize + 1;
+
+    /// Returns every method, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let mut all = [Self::Unknown; Self::COUNT];
+        for (_, method) in NAMES {
+            if let Some(place) = all.get_mut(method.number()) {
+                *place = method;
+            }
+        }
+        all.into_iter()
+    }
+
+    /// Returns its number, below [`COUNT`](Self::COUNT), for tables that have a place for each.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self as usize
+    }
+
     /// Returns the method of that name, [`Method::Unknown`] for any other.
     #[must_use]
     pub fn parse(name: &[u8]) -> Self {
@@ -108,5 +128,19 @@ impl Method {
                 | Self::SkillsGet
                 | Self::ResourcesDirectoryRead
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_a_number_of_its_own() {
+        let all: Vec<Method> = Method::all().collect();
+        assert_eq!(all.len(), Method::COUNT);
+        for (number, method) in all.iter().enumerate() {
+            assert_eq!(method.number(), number, "{}", method.as_str());
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trunkline_protocol::{Code, Envelope, Kind, LogLevel, Method, Revision, Span, revision, write};
+use trunkline_service::trace::Mark;
 use trunkline_service::{
     Attached, Caller, Chain, Endpoint, Event, Failure, FailureKind, Input, Log, Outcome, Outlet, Progress,
     Request,
@@ -252,14 +253,14 @@ pub(crate) fn write_outcome(
     revision: Revision,
     endpoint: &Endpoint,
     outcome: &Outcome,
-    log_id: u64,
+    mark: Mark,
 ) {
     let from = out.len();
     match outcome {
         Ok(reply) => reply.write(out, id, revision, &endpoint.result_meta),
         Err(failure) => {
-            log_failure(failure, log_id);
-            let text = public_text(failure, log_id);
+            log_failure(failure, mark);
+            let text = public_text(failure, mark.log_id);
             write::error(out, Some(id), code(failure.kind(), revision), &text, failure.data());
         }
     }
@@ -288,9 +289,10 @@ fn public_text(failure: &Failure, log_id: u64) -> Cow<'_, str> {
 }
 
 /// Writes a refusal to the operator's log, with its whole chain of causes.
-fn log_failure(failure: &Failure, log_id: u64) {
+fn log_failure(failure: &Failure, mark: Mark) {
     let kind = failure.kind();
-    let request = format_args!("{log_id:016x}");
+    let _entered = mark.enter();
+    let request = format_args!("{:016x}", mark.log_id);
     match kind.row().level {
         tracing::Level::ERROR => tracing::error!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::WARN => tracing::warn!(%request, ?kind, "{}", Chain(failure)),

@@ -6,6 +6,7 @@
 mod answer;
 mod calls;
 mod connection;
+mod counts;
 mod events;
 mod handshake;
 mod heads;
@@ -43,6 +44,8 @@ pub use answer::Answer;
 use answer::{busy, empty, method_not_allowed, refusal};
 use calls::Calls;
 use connection::Stopping;
+pub use counts::Counts;
+use counts::Why;
 use heads::Heads;
 use identity::{Known, Refusals};
 pub use peers::Network;
@@ -121,6 +124,7 @@ pub struct Http {
     /// Room, in KiB, for bodies that come in more than one piece.
     bodies: Semaphore,
     refusals: Refusals,
+    counts: Arc<Counts>,
 }
 
 impl Http {
@@ -135,7 +139,14 @@ impl Http {
             stopping: Stopping::default(),
             bodies: Semaphore::new(BODIES_KIB),
             refusals: Refusals::default(),
+            counts: Arc::default(),
         }
+    }
+
+    /// Returns what this edge counts, for whoever shows it.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 
     /// Answers one request, for servers that bring their own connections and paths.
@@ -150,7 +161,9 @@ impl Http {
     /// # Cancel safety
     /// Dropping the future or the answer cancels a request of 2026-07-28. A call of a session goes on.
     pub async fn respond<B: Body<Data = Bytes>>(&self, request: http::Request<B>) -> Response<Answer> {
-        self.answer(&Known::nobody(), request, Path::Chosen).await
+        let response = self.answer(&Known::nobody(), request, Path::Chosen).await;
+        self.counts.answered(&response);
+        response
     }
 
     /// Ends streams without end, with their result where there is one; then lets calls of sessions that go on without their
@@ -217,9 +230,7 @@ impl Http {
             Err(Undecided::Unknown(access)) => access,
         };
         let record = self.options.record.as_deref();
-        let caller =
-            Box::pin(identity::identify(&access, &parts.headers, heads, known, (record, &self.refusals)))
-                .await?;
+        let caller = Box::pin(identity::identify(&access, heads, known, (record, &self.refusals))).await?;
         self.check_host(heads, authority).map_err(|refused| *refused)?;
         Ok(caller)
     }
@@ -238,7 +249,8 @@ impl Http {
     ) -> Result<Arc<Caller>, Undecided> {
         if let Some(name) = heads.repeated {
             let text = format!("header `{name}` occurs more than once");
-            return Err(Box::new(refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text)).into());
+            let refused = refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text);
+            return Err(Box::new(Why::Header.mark(refused)).into());
         }
         let endpoint = self.live.load();
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -247,7 +259,7 @@ impl Http {
             self.check_origin(heads)?;
             if heads.forwarded {
                 let text = "forwarded requests are not served without authentication: the local user is not behind a proxy";
-                return Err(forbidden(text).into());
+                return Err(forbidden(Why::Forwarded, text).into());
             }
             self.check_path(&parts.uri, place)?;
             // With roles the local user has some, and then all connections share the one who has them.
@@ -300,7 +312,7 @@ impl Http {
         if heads.one_host(authority).is_some_and(|host| self.options.allowed.host(host)) {
             return Ok(());
         }
-        Err(forbidden("this `Host` is not served; add it to the allowed hosts"))
+        Err(forbidden(Why::Host, "this `Host` is not served; add it to the allowed hosts"))
     }
 
     fn check_peer(&self, known: &Known) -> Result<(), Refused> {
@@ -312,13 +324,15 @@ impl Http {
             return Ok(());
         }
         Err(forbidden(
+            Why::Peer,
             "connections come through a proxy here; this one did not, or its address is not trusted",
         ))
     }
 
     fn check_origin(&self, heads: &Heads<'_>) -> Result<(), Refused> {
         if heads.origin.is_some_and(|origin| !self.options.allowed.origin(origin)) {
-            return Err(forbidden("this `Origin` is not served; add it to the allowed origins"));
+            let text = "this `Origin` is not served; add it to the allowed origins";
+            return Err(forbidden(Why::Origin, text));
         }
         Ok(())
     }
@@ -329,8 +343,8 @@ impl Http {
     }
 }
 
-fn forbidden(text: &str) -> Refused {
-    Box::new(refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text))
+fn forbidden(why: Why, text: &str) -> Refused {
+    Box::new(why.mark(refusal(StatusCode::FORBIDDEN, Code::INVALID_REQUEST, text)))
 }
 
 /// Answers a browser that asks before it sends. The origin was checked.

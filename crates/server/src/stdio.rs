@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline_protocol::{Code, Envelope, Message, Method, Revision, scan, write};
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::now;
+use trunkline_service::trace::Mark;
 use trunkline_service::{Endpoint, Event, Failure, FailureKind, Outlet, Reply, Request};
 
 use crate::admit;
@@ -316,8 +317,8 @@ impl Dialogue {
         };
         if let Err(failure) = done {
             let revision = self.session.as_ref().map_or(Revision::LATEST_LEGACY, |session| session.revision);
-            let log_id = admit::next_log_id();
-            admit::write_outcome(&mut self.gathered, &id, revision, &endpoint, &Err(failure), log_id);
+            let mark = Mark::of(admit::next_log_id());
+            admit::write_outcome(&mut self.gathered, &id, revision, &endpoint, &Err(failure), mark);
             self.gathered.push(b'\n');
         }
     }
@@ -453,10 +454,10 @@ impl Dialogue {
 
 /// One modern request as work that owns all it needs; comes to the response message.
 async fn call(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Vec<u8> {
-    let (revision, log_id, method) = (request.revision(), request.log_id(), request.method());
+    let (revision, mark, method) = (request.revision(), request.mark(), request.method());
     let outcome = endpoint.service.call(request).await;
     let mut message = Vec::new();
-    admit::write_outcome(&mut message, &id, revision, &endpoint, &outcome, log_id);
+    admit::write_outcome(&mut message, &id, revision, &endpoint, &outcome, mark);
     if method == Method::SubscriptionsListen && outcome.is_ok() {
         message.push(b'\n');
         message.extend_from_slice(&admit::cancelled(&id));
@@ -466,8 +467,8 @@ async fn call(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Vec<u8> {
 
 /// One request of a session as work that owns all it needs; comes to the response message.
 async fn legacy_call(call: Call) -> Vec<u8> {
-    let (outcome, log_id) = call.run().await;
+    let (outcome, mark) = call.run().await;
     let mut message = Vec::new();
-    admit::write_outcome(&mut message, &call.id(), call.session.revision, &call.endpoint, &outcome, log_id);
+    admit::write_outcome(&mut message, &call.id(), call.session.revision, &call.endpoint, &outcome, mark);
     message
 }

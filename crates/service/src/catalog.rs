@@ -40,6 +40,8 @@ pub type Checks = Arc<[Arc<dyn Check>]>;
 pub struct Served<D> {
     /// What clients see.
     pub definition: D,
+    /// What guards know beside.
+    pub facts: Facts,
     /// What a request has to pass before its arguments are authorized.
     pub checks: Checks,
     /// Who answers.
@@ -54,7 +56,8 @@ impl<D> Served<D> {
     /// Makes an entry of a thing that completes nothing and is asked for without checks.
     #[must_use]
     pub fn new(definition: D, service: Arc<dyn Service>, target: u32) -> Self {
-        Self { definition, checks: Checks::default(), service, target, completes: false }
+        let (facts, checks) = (Facts::default(), Checks::default());
+        Self { definition, facts, checks, service, target, completes: false }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::Service;
 use crate::authenticate::Access;
 use crate::caller::Caller;
 use crate::catalog::{Catalog, Icon};
+use crate::door::Door;
 use crate::request::TimeAllowed;
 use crate::router::Router;
 use crate::shared::{Change, InMemory, Shared};
@@ -110,6 +111,8 @@ pub struct Endpoint {
     pub access: Access,
     /// What it is for each caller; `None` when it is the same for everybody.
     pub views: Option<Arc<dyn Views>>,
+    /// What requests have to pass before anybody looks at who sends them; nothing unless set.
+    pub door: Option<Arc<dyn Door>>,
 }
 
 impl Endpoint {
@@ -124,7 +127,17 @@ impl Endpoint {
     ) -> Self {
         let result_meta = info.result_meta();
         let time = deadline.map_or(TimeAllowed::Unlimited, TimeAllowed::Within);
-        Self { service, catalog, info, capabilities, result_meta, time, access: Access::Local, views: None }
+        Self {
+            service,
+            catalog,
+            info,
+            capabilities,
+            result_meta,
+            time,
+            access: Access::Local,
+            views: None,
+            door: None,
+        }
     }
 
     /// Says who may come in; only the local user unless set.
@@ -138,6 +151,13 @@ impl Endpoint {
     #[must_use]
     pub fn with_views(mut self, views: Arc<dyn Views>) -> Self {
         self.views = Some(views);
+        self
+    }
+
+    /// Says what requests have to pass before anybody looks at who sends them; nothing unless set.
+    #[must_use]
+    pub fn with_door(mut self, door: Arc<dyn Door>) -> Self {
+        self.door = Some(door);
         self
     }
 

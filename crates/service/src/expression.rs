@@ -69,6 +69,7 @@ pub struct Expression {
     args: BTreeMap<String, ArgType>,
     /// The arguments it reads.
     reads: BTreeSet<String>,
+    uses_caller: bool,
     /// Names written in the source, the only ones an error may repeat.
     members: BTreeSet<String>,
     nested: bool,
@@ -94,6 +95,7 @@ impl Expression {
             program,
             args: scope.args.clone(),
             reads: checked.reads,
+            uses_caller: checked.caller,
             members: checked.members,
             nested: checked.nested,
             expected: scope.expected,
@@ -112,6 +114,12 @@ impl Expression {
     /// Returns the names of the arguments it reads, sorted.
     pub fn uses_args(&self) -> impl Iterator<Item = &str> {
         self.reads.iter().map(String::as_str)
+    }
+
+    /// Tells whether it reads anything of the caller.
+    #[must_use]
+    pub fn uses_caller(&self) -> bool {
+        self.uses_caller
     }
 }
 

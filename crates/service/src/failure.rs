@@ -123,8 +123,18 @@ struct Inner {
     public: Cow<'static, str>,
     data: Option<Vec<u8>>,
     retry_after: Option<Duration>,
+    rate_limit: Option<RateLimit>,
     scopes: Vec<Box<str>>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// A limit that refused a request, as values of header fields. Source: draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The value of `RateLimit-Policy`: what the limit lets through.
+    pub policy: Box<str>,
+    /// The value of `RateLimit`: what is left of it, and when there will be more.
+    pub state: Box<str>,
 }
 
 impl Failure {
@@ -136,6 +146,7 @@ impl Failure {
             public: public.into(),
             data: None,
             retry_after: None,
+            rate_limit: None,
             scopes: Vec::new(),
             source: None,
         }))
@@ -212,6 +223,13 @@ impl Failure {
         self
     }
 
+    /// Says which limit refused it, for the `RateLimit` fields over HTTP.
+    #[must_use]
+    pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
+        self.0.rate_limit = Some(limit);
+        self
+    }
+
     /// Adds the cause, for the operator's log only.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -241,6 +259,12 @@ impl Failure {
     #[must_use]
     pub fn required_scopes(&self) -> &[Box<str>] {
         &self.0.scopes
+    }
+
+    /// Returns which limit refused it.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<&RateLimit> {
+        self.0.rate_limit.as_ref()
     }
 
     /// Returns how long to wait before another try.

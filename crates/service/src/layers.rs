@@ -9,7 +9,9 @@ use futures_util::FutureExt as _;
 use trunkline_protocol::Method;
 
 use crate::failure::{Failure, FailureKind};
+use crate::meter::{Meter, Page};
 use crate::outlet::Progress;
+use crate::queue::{self, LineBounds, Place, Places};
 use crate::reply::Reply;
 use crate::request::{Request, TimeAllowed};
 use crate::{Answer, Outcome, Service, ready};
@@ -20,11 +22,42 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Most `subscriptions/listen` at a time. They cost memory, not work, so that they are counted apart from other requests.
 pub const MAX_SUBSCRIPTIONS: usize = 16_384;
 
-/// How many requests are in flight. One count lasts as long as the server, however often its endpoint is replaced.
-#[derive(Debug, Default)]
+/// How many requests are in flight, and the line before them. One count lasts as long as the server, however often its endpoint
+/// is replaced.
+#[derive(Debug)]
 pub struct InFlight {
-    requests: AtomicUsize,
+    requests: Places,
     subscriptions: AtomicUsize,
+}
+
+/// What may wait for a place among the requests in flight: a hiccup passes in that time, and what does not pass is no hiccup.
+const LINE: LineBounds = LineBounds { waiting: 256, longest: Duration::from_millis(100) };
+
+impl Default for InFlight {
+    /// Without room; who bounds requests with it says how much there is.
+    fn default() -> Self {
+        Self { requests: Places::new(0, LINE), subscriptions: AtomicUsize::new(0) }
+    }
+}
+
+impl Meter for InFlight {
+    fn read(&self, page: &mut Page) {
+        let number = |count| u32::try_from(count).map_or(f64::MAX, f64::from);
+        let (requests, help) = (&self.requests, "Requests in flight now.");
+        page.gauge("trunkline_resilience_in_flight", help, &[], number(requests.in_use()));
+        let help = "Requests that wait for a place among those in flight now.";
+        page.gauge("trunkline_resilience_waiting", help, &[], number(requests.waiting()));
+        let help = "Subscriptions open now.";
+        let subscriptions = self.subscriptions.load(Ordering::Relaxed);
+        page.gauge("trunkline_resilience_subscriptions", help, &[], number(subscriptions));
+        let counts = requests.counts();
+        let help = "Requests that had to wait for a place among those in flight.";
+        page.counter("trunkline_resilience_waited_total", help, &[], counts.waited);
+        let help = "Requests refused with 503 for want of a place among those in flight.";
+        for (reason, count) in counts.refused() {
+            page.counter("trunkline_resilience_refused_total", help, &[("reason", reason)], count);
+        }
+    }
 }
 
 /// Bounds requests in number and time, and turns a panic into an answer.
@@ -32,21 +65,28 @@ pub struct InFlight {
 pub struct Bounded<S> {
     inner: S,
     in_flight: Arc<InFlight>,
-    max_in_flight: usize,
 }
 
 impl<S> Bounded<S> {
-    /// Wraps `inner`; over `max_in_flight` requests at a time the answer is 503 at once.
+    /// Wraps `inner`. Over `max_in_flight` requests at a time, a request waits a moment in a short line that is fair between
+    /// callers; where that is full, or the moment is over, its answer is 503.
     #[must_use]
-    pub const fn new(inner: S, max_in_flight: usize, in_flight: Arc<InFlight>) -> Self {
-        Self { inner, in_flight, max_in_flight }
+    pub fn new(inner: S, max_in_flight: usize, in_flight: Arc<InFlight>) -> Self {
+        in_flight.requests.set_places(max_in_flight);
+        Self { inner, in_flight }
     }
 }
 
-/// Gives its place back however the request ends.
-struct Place<'a>(&'a AtomicUsize);
+/// A place among the requests or subscriptions in flight, given back however the request ends.
+#[expect(dead_code, reason = "held, not read")]
+enum Held<'a> {
+    Request(Place<'a>),
+    Subscription(Listening<'a>),
+}
 
-impl Drop for Place<'_> {
+struct Listening<'a>(&'a AtomicUsize);
+
+impl Drop for Listening<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -54,19 +94,32 @@ impl Drop for Place<'_> {
 
 impl<S: Service> Service for Bounded<S> {
     fn call(&self, request: Request) -> Answer<'_> {
-        let is_listening = request.method() == Method::SubscriptionsListen;
-        let (count, most) = match is_listening {
-            false => (&self.in_flight.requests, self.max_in_flight),
-            true => (&self.in_flight.subscriptions, MAX_SUBSCRIPTIONS),
-        };
-        if count.fetch_add(1, Ordering::Relaxed) >= most {
-            count.fetch_sub(1, Ordering::Relaxed);
-            let text = "the server is busy; try again in a second";
-            return ready(Err(
-                Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
-            ));
+        if request.method() == Method::SubscriptionsListen {
+            let count = &self.in_flight.subscriptions;
+            let before = count.fetch_add(1, Ordering::Relaxed);
+            let listening = Listening(count);
+            return match before < MAX_SUBSCRIPTIONS {
+                true => self.run(request, Held::Subscription(listening)),
+                false => ready(Err(busy())),
+            };
         }
-        let place = Place(count);
+        match self.in_flight.requests.try_take() {
+            Some(place) => self.run(request, Held::Request(place)),
+            None => Box::pin(self.wait_for_place(request)),
+        }
+    }
+}
+
+impl<S: Service> Bounded<S> {
+    async fn wait_for_place(&self, request: Request) -> Outcome {
+        match self.in_flight.requests.take(queue::who(request.caller())).await {
+            Ok(place) => self.run(request, Held::Request(place)).await,
+            Err(crowded) => Err(busy().with_retry_after(crowded.retry_after)),
+        }
+    }
+
+    fn run<'s>(&'s self, request: Request, held: Held<'s>) -> Answer<'s> {
+        let is_listening = matches!(held, Held::Subscription(_));
         let (method, log_id) = (request.method(), request.log_id());
         // A subscription lasts as long as its client wants.
         let time = if is_listening { TimeAllowed::Unlimited } else { request.time() };
@@ -78,7 +131,7 @@ impl<S: Service> Service for Bounded<S> {
         };
         let mut answer = AssertUnwindSafe(answer).catch_unwind();
         Box::pin(async move {
-            let _place = place;
+            let _held = held;
             // Polled once before any timer is armed: most calls are ready at once.
             let outcome = match (&mut answer).now_or_never() {
                 Some(outcome) => outcome,
@@ -90,6 +143,11 @@ impl<S: Service> Service for Bounded<S> {
             outcome.unwrap_or_else(|_| panicked(method, log_id))
         })
     }
+}
+
+fn busy() -> Failure {
+    let text = "the server is busy; try again in a second";
+    Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
 }
 
 /// Waits for the answer, telling the client every few seconds that the call goes on; `None` when the deadline passed.
@@ -208,18 +266,37 @@ mod tests {
         assert_eq!(failure.kind(), FailureKind::DeadlinePassed);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn one_count_holds_across_services_and_a_dropped_call_gives_its_place_back() {
         let in_flight = Arc::<InFlight>::default();
         let (old, new) = (Bounded::new(Never, 1, Arc::clone(&in_flight)), Bounded::new(Never, 1, in_flight));
         let mut held = old.call(request(Method::ToolsCall));
         assert!((&mut held).now_or_never().is_none());
+        let started = tokio::time::Instant::now();
         let refused = new.call(request(Method::ToolsCall)).await.unwrap_err();
         assert_eq!(
             (refused.kind(), refused.retry_after()),
             (FailureKind::Overloaded, Some(Duration::from_secs(1)))
         );
+        assert_eq!(started.elapsed(), LINE.longest);
+        let mut waiting = new.call(request(Method::ToolsCall));
+        assert!((&mut waiting).now_or_never().is_none());
         drop(held);
-        assert!(new.call(request(Method::ToolsCall)).now_or_never().is_none());
+        // It runs now, and never ends.
+        assert!(tokio::time::timeout(LINE.longest * 3, waiting).await.is_err());
+        let mut page = Page::new();
+        new.in_flight.read(&mut page);
+        let text = page.into_text();
+        assert!(text.contains("trunkline_resilience_refused_total{reason=\"late\"} 1"), "{text}");
+        assert!(text.contains("trunkline_resilience_in_flight 0"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_full_refuses_at_once() {
+        let service = Bounded::new(Never, 1, Arc::default());
+        let mut all: Vec<_> = (0..=LINE.waiting).map(|_| service.call(request(Method::ToolsCall))).collect();
+        assert!(all.iter_mut().all(|call| call.now_or_never().is_none()));
+        let refused = service.call(request(Method::ToolsCall)).now_or_never().expect("at once");
+        assert_eq!(refused.unwrap_err().kind(), FailureKind::Overloaded);
     }
 }

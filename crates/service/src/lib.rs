@@ -8,6 +8,7 @@ pub mod caller;
 pub mod catalog;
 mod chain;
 pub mod check;
+pub mod door;
 pub mod endpoint;
 #[cfg(feature = "expression")]
 pub mod expression;
@@ -18,12 +19,17 @@ pub mod layers;
 pub mod meter;
 mod nearest;
 pub mod notes;
+pub mod notices;
 pub mod outlet;
+pub mod queue;
 pub mod reply;
 pub mod request;
 pub mod router;
 pub mod seal;
 pub mod shared;
+#[cfg(feature = "redis")]
+pub mod store;
+pub mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,6 +42,7 @@ pub use catalog::{
 };
 pub use chain::Chain;
 pub use check::{Check, Checked};
+pub use door::{Arrival, Door};
 pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;

@@ -1,9 +1,22 @@
-//! What is counted while requests are answered, and how a page of metrics reads it: whoever counts keeps its own numbers, made
-//! once, and writes them when it is asked. Nothing is registered, looked up or locked per call.
+//! What is counted while requests are answered: numbers that every core adds to without slowing another. How a page reads them
+//! is in [`Page`].
+//!
+//! Whoever counts keeps its own numbers, made once, and writes them when it is asked. Nothing is registered, looked up or locked
+//! per call. The crate `prometheus-client` was weighed and left out: its histogram is a mutex, and its families find a series
+//! by hashing labels under a lock.
 
-use std::fmt::{self, Write as _};
+mod page;
+mod shards;
+
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+pub use page::{Format, Page};
+pub use shards::Shards;
 
 /// Somebody who counts.
 pub trait Meter: fmt::Debug + Send + Sync + 'static {
@@ -11,9 +24,54 @@ pub trait Meter: fmt::Debug + Send + Sync + 'static {
     fn read(&self, page: &mut Page);
 }
 
-/// A number that rises.
+/// A number that rises. Adding costs a few nanoseconds, on however many cores at a time.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub struct Counter(Shards<AtomicU64>);
+
+/// A number that rises and falls.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    base: AtomicI64,
+    changes: Shards<AtomicI64>,
+}
+
+/// How long things took, in steps that are the same for all: what was at most so long, from 0.1 ms to 60 s.
+#[derive(Debug, Default)]
+pub struct Durations(Shards<Steps>);
+
+/// What [`Durations`] is made of: the numbers of one core, for whoever keeps them beside others of its own.
+#[derive(Debug, Default)]
+pub struct Steps {
+    /// In nanoseconds; wraps after five centuries.
+    sum: AtomicU64,
+    buckets: [AtomicU64; STEPS.len() + 1],
+}
+
+/// What [`Steps`] add up to at one moment.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Spread {
+    /// In nanoseconds.
+    sum: u64,
+    buckets: [u64; STEPS.len() + 1],
+}
+
+/// All who count in a process: some last as long as it does, others as long as the configuration that they were made for.
+#[derive(Debug, Clone, Default)]
+pub struct Meters(Arc<Sets>);
+
+#[derive(Debug, Default)]
+struct Sets {
+    lasting: Mutex<Vec<Arc<dyn Meter>>>,
+    current: ArcSwap<Vec<Arc<dyn Meter>>>,
+}
+
+/// The upper ends of the steps, in microseconds.
+const STEPS: [u64; 17] = [
+    100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+// ---- Counter ----
 
 impl Counter {
     /// Adds one.
@@ -23,53 +81,58 @@ impl Counter {
 
     /// Adds `more`.
     pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
+        self.0.mine().fetch_add(more, Ordering::Relaxed);
     }
 
     /// Returns the sum.
     #[must_use]
     pub fn sum(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.each().fold(0, |sum, one| sum.wrapping_add(one.load(Ordering::Relaxed)))
     }
 }
 
-/// A number that rises and falls.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
+// ---- Gauge ----
 
 impl Gauge {
     /// Adds `change`, which may be negative.
     pub fn add(&self, change: i64) {
-        self.0.fetch_add(change, Ordering::Relaxed);
+        self.changes.mine().fetch_add(change, Ordering::Relaxed);
     }
 
-    /// Puts `value` in the place of what it was.
+    /// Puts `value` in the place of what it was. What others add at the same time counts before it or after.
     pub fn set(&self, value: i64) {
-        self.0.store(value, Ordering::Relaxed);
+        self.base.store(value.wrapping_sub(self.added()), Ordering::Relaxed);
     }
 
     /// Returns the value.
     #[must_use]
     pub fn value(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.base.load(Ordering::Relaxed).wrapping_add(self.added())
+    }
+
+    fn added(&self) -> i64 {
+        self.changes.each().fold(0, |sum, one| sum.wrapping_add(one.load(Ordering::Relaxed)))
     }
 }
 
-/// How long things took, in steps that are the same for all: what was at most so long, from 0.5 ms to 60 s.
-#[derive(Debug, Default)]
-pub struct Durations {
-    buckets: [AtomicU64; STEPS.len() + 1],
-    /// In nanoseconds; wraps after five centuries.
-    sum: AtomicU64,
-}
-
-/// The upper ends of the steps, in microseconds.
-const STEPS: [u64; 16] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000, 30_000_000, 60_000_000,
-];
+// ---- Durations ----
 
 impl Durations {
+    /// Counts one that took so long.
+    pub fn observe(&self, took: Duration) {
+        self.0.mine().observe(took);
+    }
+
+    /// Returns what was counted until now.
+    #[must_use]
+    pub fn spread(&self) -> Spread {
+        let mut spread = Spread::default();
+        self.0.each().for_each(|steps| spread.add(steps));
+        spread
+    }
+}
+
+impl Steps {
     /// Counts one that took so long.
     pub fn observe(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -81,95 +144,56 @@ impl Durations {
     }
 }
 
-/// A page of metrics in the text format of Prometheus, 0.0.4. The samples of one name have to be written one after another.
-#[derive(Debug, Default)]
-pub struct Page {
-    text: String,
-    last: String,
-}
+impl Spread {
+    /// Adds what others counted.
+    pub fn add(&mut self, steps: &Steps) {
+        self.sum = self.sum.wrapping_add(steps.sum.load(Ordering::Relaxed));
+        for (sum, bucket) in self.buckets.iter_mut().zip(&steps.buckets) {
+            *sum = sum.wrapping_add(bucket.load(Ordering::Relaxed));
+        }
+    }
 
-impl Page {
-    /// Makes an empty page.
+    /// Returns how many were counted.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
     }
 
-    /// Writes a counter; its name ends in `_total`. Labels are pairs of a name and a value that the configuration bounds, never
-    /// one that a client chooses.
-    pub fn counter(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
-        self.head(name, "counter", help);
-        self.sample(name, "", labels, None, &value);
-    }
-
-    /// Writes a gauge.
-    pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
-        self.head(name, "gauge", help);
-        self.sample(name, "", labels, None, &value);
-    }
-
-    /// Writes a histogram of seconds; its name ends in `_seconds`.
-    pub fn durations(&mut self, name: &str, help: &str, labels: &[(&str, &str)], durations: &Durations) {
-        self.head(name, "histogram", help);
-        let mut sum = 0;
-        for (step, bucket) in durations.buckets.iter().enumerate() {
-            sum += bucket.load(Ordering::Relaxed);
-            let end = STEPS.get(step).map_or_else(
-                || "+Inf".to_owned(),
-                |end| Duration::from_micros(*end).as_secs_f64().to_string(),
-            );
-            self.sample(name, "_bucket", labels, Some(&end), &sum);
-        }
-        let seconds = Duration::from_nanos(durations.sum.load(Ordering::Relaxed)).as_secs_f64();
-        self.sample(name, "_sum", labels, None, &seconds);
-        self.sample(name, "_count", labels, None, &sum);
-    }
-
-    /// Returns the page.
+    /// Returns how long all of them took together.
     #[must_use]
-    pub fn into_text(self) -> String {
-        self.text
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.sum)
     }
 
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        if self.last != name {
-            self.last = name.to_owned();
-            // Writing to a text does not fail.
-            let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        }
-    }
-
-    fn sample(
-        &mut self,
-        name: &str,
-        suffix: &str,
-        labels: &[(&str, &str)],
-        end: Option<&str>,
-        value: &dyn fmt::Display,
-    ) {
-        self.text.push_str(name);
-        self.text.push_str(suffix);
-        let mut opening = '{';
-        for (label, value) in labels.iter().copied().chain(end.map(|end| ("le", end))) {
-            let _ = write!(self.text, "{opening}{label}=\"{}\"", Escaped(value));
-            opening = ',';
-        }
-        let closing = if opening == ',' { "}" } else { "" };
-        let _ = writeln!(self.text, "{closing} {value}");
-    }
-}
-
-/// A label's value as the format wants it.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            other => f.write_char(other),
+    /// Returns the upper end of each step in seconds with how many were at most so long; the last has no end.
+    fn cumulative(&self) -> impl Iterator<Item = (Option<f64>, u64)> + '_ {
+        let ends = STEPS.iter().map(|end| Some(Duration::from_micros(*end).as_secs_f64()));
+        ends.chain([None]).zip(&self.buckets).scan(0, |sum: &mut u64, (end, bucket)| {
+            *sum += bucket;
+            Some((end, *sum))
         })
+    }
+}
+
+// ---- Meters ----
+
+impl Meters {
+    /// Adds one that lasts as long as the process.
+    pub fn add(&self, meter: Arc<dyn Meter>) {
+        self.0.lasting.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+    }
+
+    /// Puts those of another configuration in the place of those of the last one.
+    pub fn replace(&self, meters: Vec<Arc<dyn Meter>>) {
+        self.0.current.store(Arc::new(meters));
+    }
+}
+
+impl Meter for Meters {
+    fn read(&self, page: &mut Page) {
+        // A copy: who reads may take long, and whoever adds must not wait for that.
+        let lasting = self.0.lasting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        lasting.iter().chain(self.0.current.load().iter()).for_each(|meter| meter.read(page));
     }
 }
 
@@ -178,34 +202,67 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_one_head_for_each_name_and_escaped_labels() {
-        let mut page = Page::new();
-        page.counter("trunkline_calls_total", "Calls.", &[("tool", "a\"b\\c\nd")], 2);
-        page.counter("trunkline_calls_total", "Calls.", &[("tool", "e")], 3);
-        page.gauge("trunkline_in_flight", "Requests in flight.", &[], 1.0);
-        assert_eq!(
-            page.into_text(),
-            "# HELP trunkline_calls_total Calls.\n# TYPE trunkline_calls_total counter\n\
-             trunkline_calls_total{tool=\"a\\\"b\\\\c\\nd\"} 2\ntrunkline_calls_total{tool=\"e\"} 3\n\
-             # HELP trunkline_in_flight Requests in flight.\n# TYPE trunkline_in_flight gauge\n\
-             trunkline_in_flight 1\n"
-        );
+    fn what_many_threads_count_adds_up() {
+        let (counter, gauge, durations) = (Counter::default(), Gauge::default(), Durations::default());
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        counter.add_one();
+                        gauge.add(2);
+                        gauge.add(-1);
+                        durations.observe(Duration::from_millis(1));
+                    }
+                });
+            }
+        });
+        assert_eq!((counter.sum(), gauge.value()), (16_000, 16_000));
+        let spread = durations.spread();
+        assert_eq!((spread.count(), spread.total()), (16_000, Duration::from_secs(16)));
+    }
+
+    #[test]
+    fn a_gauge_that_is_set_counts_on_from_there() {
+        let gauge = Gauge::default();
+        gauge.add(7);
+        gauge.set(3);
+        gauge.add(-5);
+        assert_eq!(gauge.value(), -2);
     }
 
     #[test]
     fn what_took_as_long_as_a_step_is_in_it() {
         let durations = Durations::default();
-        [500, 501, 70_000_000]
+        [100, 101, 500, 501, 70_000_000]
             .into_iter()
             .for_each(|micros| durations.observe(Duration::from_micros(micros)));
-        let mut page = Page::new();
-        page.durations("x_seconds", "X.", &[("tool", "t")], &durations);
-        let text = page.into_text();
-        assert!(text.contains("x_seconds_bucket{tool=\"t\",le=\"0.0005\"} 1\n"), "{text}");
-        assert!(text.contains("le=\"0.001\"} 2\n") && text.contains("le=\"60\"} 2\n"), "{text}");
-        assert!(
-            text.contains("le=\"+Inf\"} 3\n") && text.contains("x_seconds_count{tool=\"t\"} 3\n"),
-            "{text}"
-        );
+        let spread = durations.spread();
+        let sums: Vec<(Option<f64>, u64)> = spread.cumulative().collect();
+        assert_eq!(sums.len(), STEPS.len() + 1);
+        assert_eq!(sums[..4], [(Some(0.0001), 1), (Some(0.0005), 3), (Some(0.001), 4), (Some(0.0025), 4)]);
+        assert_eq!(sums[16..], [(Some(60.0), 4), (None, 5)]);
+    }
+
+    #[test]
+    fn those_of_a_configuration_are_replaced_and_those_of_the_process_stay() {
+        #[derive(Debug)]
+        struct Named(&'static str);
+        impl Meter for Named {
+            fn read(&self, page: &mut Page) {
+                page.counter(self.0, "X.", &[], 1);
+            }
+        }
+        let meters = Meters::default();
+        meters.add(Arc::new(Named("lasting_total")));
+        let text = |meters: &Meters| {
+            let mut page = Page::new();
+            meters.read(&mut page);
+            page.into_text()
+        };
+        meters.replace(vec![Arc::new(Named("old_total"))]);
+        assert!(text(&meters).contains("lasting_total 1\n") && text(&meters).contains("old_total 1\n"));
+        meters.replace(vec![Arc::new(Named("new_total"))]);
+        assert!(text(&meters).contains("lasting_total 1\n") && text(&meters).contains("new_total 1\n"));
+        assert!(!text(&meters).contains("old_total"));
     }
 }

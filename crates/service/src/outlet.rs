@@ -176,6 +176,12 @@ impl Progress {
         f64::from_bits(self.last.load(Ordering::Relaxed).saturating_sub(1))
     }
 
+    /// Returns a mark that is another one once something was reported.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
     fn rises(&self, progress: f64) -> bool {
         if !progress.is_finite() || progress.is_sign_negative() {
             return false;

@@ -299,6 +299,12 @@ impl Reply {
         self
     }
 
+    /// Returns its cache hints, if it has any.
+    #[must_use]
+    pub fn hints(&self) -> Option<Hints> {
+        self.hints
+    }
+
     /// Returns a tool result of one text.
     #[must_use]
     pub fn text(text: &str) -> Self {

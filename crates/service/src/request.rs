@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use trunkline_protocol::{Envelope, Kind, Method, Revision, Span, Token, member_at, write};
+use trunkline_protocol::{Envelope, Kind, Method, Revision, Span, Token, member_at, meta, write};
 
 use crate::caller::Caller;
 use crate::notes::Notes;
 use crate::outlet::{Attached, Log, Outlet, Progress, Veil};
+use crate::trace::{Mark, TraceContext, TraceParent, TraceState};
 
 /// A request on its way to the tool that answers it. It owns the body once; parts of it are spans.
 ///
@@ -18,7 +19,7 @@ use crate::outlet::{Attached, Log, Outlet, Progress, Veil};
 #[derive(Debug)]
 pub struct Request(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     body: Bytes,
     parts: Parts,
@@ -31,6 +32,7 @@ struct Inner {
     input: Option<Box<Input>>,
     headers: ParamHeaders,
     notes: Option<Arc<Notes>>,
+    trace: Option<Box<SentTrace>>,
     target: u32,
     log_id: u64,
 }
@@ -45,6 +47,7 @@ struct Parts {
     cursor: Token,
     meta: Token,
     capabilities: Token,
+    traceparent: Token,
 }
 
 /// What the client adds to a request that it sends again after `input_required`.
@@ -68,6 +71,15 @@ pub enum ParamHeaders {
     None,
     /// Each with its name after `Mcp-Param-` in lower case and its value as it stood; a repeated one occurs twice.
     Some(Box<[(Box<str>, Bytes)]>),
+}
+
+/// What the transport of a request says of its trace: the headers `traceparent` and `tracestate`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentTrace {
+    /// Where the request stands.
+    pub parent: TraceParent,
+    /// What vendors added.
+    pub state: Option<TraceState>,
 }
 
 /// How long an answer is of use. A span is counted from when somebody first waits, so that a call which is ready at once
@@ -123,6 +135,7 @@ impl Request {
             cursor: envelope.cursor,
             meta: envelope.meta,
             capabilities: envelope.capabilities,
+            traceparent: envelope.traceparent,
         };
         Self(Box::new(Inner {
             body,
@@ -136,6 +149,7 @@ impl Request {
             input: None,
             headers: ParamHeaders::NotUsed,
             notes: None,
+            trace: None,
             target: 0,
             log_id,
         }))
@@ -174,6 +188,43 @@ impl Request {
     pub fn with_param_headers(mut self, headers: ParamHeaders) -> Self {
         self.0.headers = headers;
         self
+    }
+
+    /// Says what the transport tells of the trace. What stands in `_meta` goes before it: that was written by whoever made the
+    /// request, and headers may be those of a proxy on its way.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Option<Box<SentTrace>>) -> Self {
+        self.0.trace = trace;
+        self
+    }
+
+    /// Returns the same question of the same caller for work that outlasts this request: without its stream, its headers, its notes
+    /// and what its client answered, and with a time of its own.
+    #[must_use]
+    pub fn detached(&self, time: TimeAllowed) -> Self {
+        let Inner { body, parts, method, revision, caller, client, target, log_id, .. } = &*self.0;
+        Self(Box::new(Inner {
+            body: body.clone(),
+            parts: *parts,
+            method: *method,
+            revision: *revision,
+            caller: Arc::clone(caller),
+            client: client.clone(),
+            time,
+            attached: None,
+            input: None,
+            headers: ParamHeaders::NotUsed,
+            notes: None,
+            target: *target,
+            trace: None,
+            log_id: *log_id,
+        }))
+    }
+
+    /// Returns the same request, to be sent a second time should the first come to nothing. Both tell their news on one stream.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// Asks the guards to note what they decide.
@@ -254,18 +305,30 @@ impl Request {
         }
     }
 
-    /// Puts other arguments, a JSON object, in the place of those that were sent, for everybody who reads them from here on.
-    /// Nothing changes where there are none to replace: then `false`.
+    /// Puts other arguments, a JSON object, in the place of those that were sent, of `null`, or of none, for everybody who reads
+    /// them from here on. Nothing changes where there is no place for them, or something else stands there: then `false`.
     pub fn set_arguments(&mut self, arguments: &[u8]) -> bool {
-        let old = self.0.parts.arguments;
-        if old.kind != Kind::Object {
-            return false;
-        }
-        let span = self.splice(old.span, arguments);
+        let Parts { arguments: old, params, .. } = self.0.parts;
+        let span = match old.kind {
+            Kind::Object | Kind::Null => self.splice(old.span, arguments),
+            Kind::Absent if params.kind == Kind::Object => self.insert_arguments(params.span, arguments),
+            _ => None,
+        };
         if let Some(span) = span {
             self.0.parts.arguments = Token { span, kind: Kind::Object };
         }
         span.is_some()
+    }
+
+    /// Puts a member `arguments` before those that `params` has.
+    fn insert_arguments(&mut self, params: Span, arguments: &[u8]) -> Option<Span> {
+        const KEY: &[u8] = br#""arguments":"#;
+        let at = params.start + 1;
+        let rest = self.0.body.get(at as usize..params.end as usize)?;
+        let comma: &[u8] = if rest.trim_ascii_start().starts_with(b"}") { b"" } else { b"," };
+        let span = self.splice(Span { start: at, end: at }, &[KEY, arguments, comma].concat())?;
+        let start = span.start + u32::try_from(KEY.len()).ok()?;
+        Some(Span { start, end: start + u32::try_from(arguments.len()).ok()? })
     }
 
     /// Puts other bytes in the place of a span of the body, and moves what stands behind.
@@ -275,8 +338,8 @@ impl Request {
         let length = u32::try_from(written.len()).ok()?;
         *body = [before, written, after].concat().into();
         let moved = |at: u32| at.wrapping_sub(old.end).wrapping_add(old.start + length);
-        let Parts { params, name, uri, arguments, cursor, meta, capabilities } = parts;
-        let all = [params, name, uri, arguments, cursor, meta, capabilities];
+        let Parts { params, name, uri, arguments, cursor, meta, capabilities, traceparent } = parts;
+        let all = [params, name, uri, arguments, cursor, meta, capabilities, traceparent];
         for token in all.into_iter().filter(|token| token.is_present()) {
             if token.span.start >= old.end {
                 token.span.start = moved(token.span.start);
@@ -390,5 +453,93 @@ impl Request {
     #[must_use]
     pub fn log_id(&self) -> u64 {
         self.0.log_id
+    }
+
+    /// Returns where the client says the request stands in a trace, in `_meta` or else in a header; `None` when it says
+    /// nothing, or nothing that holds. Spec: 2026-07-28 basic/index#meta; W3C Trace Context.
+    #[must_use]
+    pub fn sent_trace(&self) -> Option<TraceParent> {
+        self.meta_trace().or_else(|| self.0.trace.as_ref().map(|trace| trace.parent))
+    }
+
+    fn meta_trace(&self) -> Option<TraceParent> {
+        let token = self.0.parts.traceparent;
+        if !token.is_present() {
+            return None;
+        }
+        TraceParent::parse(&token.bytes(&self.0.body)?)
+    }
+
+    /// Returns by what the log knows this request.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { log_id: self.0.log_id, sent: self.sent_trace() }
+    }
+
+    /// Returns what a request that is sent on for this one has to say of the trace: the one this came with, or one that begins
+    /// here.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        let mark = self.mark();
+        let state = match (self.meta_trace(), &self.0.trace) {
+            (Some(_), _) => {
+                let value = self.meta(meta::TRACESTATE).text(&self.0.body).map(Cow::into_owned);
+                TraceState::parse(value.as_deref().map(str::as_bytes))
+            }
+            (None, Some(trace)) => trace.state.clone(),
+            (None, None) => None,
+        };
+        TraceContext { parent: mark.parent_of_next(), state }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_protocol::scan;
+
+    const META: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const HEADER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+    fn request(meta: &str) -> Request {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"arguments":{{}},"_meta":{{{meta}}}}}}}"#
+        );
+        let body = Bytes::from(body);
+        let (_, envelope) = scan(&body).unwrap();
+        Request::new(body, &envelope, Method::ToolsCall, Revision::LATEST, Caller::local(), 7)
+    }
+
+    fn header(state: &str) -> Option<Box<SentTrace>> {
+        let parent = TraceParent::parse(HEADER.as_bytes()).unwrap();
+        Some(Box::new(SentTrace { parent, state: TraceState::parse([state.as_bytes()]) }))
+    }
+
+    #[test]
+    fn what_meta_says_of_a_trace_goes_before_the_headers() {
+        let meta = format!(r#""traceparent":"{META}","tracestate":"a=1""#);
+        let mut both = request(&meta).with_trace(header("b=2"));
+        // Its place is kept when what stands before it changes.
+        assert!(both.set_arguments(br#"{"a":"much longer than before"}"#));
+        assert_eq!(both.sent_trace(), TraceParent::parse(META.as_bytes()));
+        let trace = both.trace();
+        assert_eq!(trace.state.unwrap().as_str(), "a=1");
+        assert_eq!(trace.parent.trace_id(), both.mark().trace_id());
+        let headers = request("").with_trace(header("b=2"));
+        assert_eq!(headers.sent_trace(), TraceParent::parse(HEADER.as_bytes()));
+        assert_eq!(headers.trace().state.unwrap().as_str(), "b=2");
+    }
+
+    #[test]
+    fn what_does_not_hold_in_meta_is_as_if_it_was_not_there() {
+        for bad in [r#""traceparent":"00-S3CRET""#, r#""traceparent":7"#, r#""tracestate":"a=1""#] {
+            assert_eq!(request(bad).sent_trace(), None, "{bad}");
+            assert_eq!(request(bad).trace().state, None, "{bad}");
+            assert_eq!(
+                request(bad).with_trace(header("b=2")).sent_trace(),
+                TraceParent::parse(HEADER.as_bytes()),
+                "{bad}"
+            );
+        }
     }
 }

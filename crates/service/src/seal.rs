@@ -14,6 +14,8 @@ const VERSION: u8 = 1;
 const KEY_ID: usize = 4;
 const NONCE: usize = 12;
 const EXPIRY: usize = 8;
+const TAG: usize = 16;
+const HEAD: usize = 1 + KEY_ID + NONCE;
 
 /// The longest sealed text that is looked at; longer ones are refused unread.
 const MAX_SEALED: usize = 64 * 1024;
@@ -31,6 +33,8 @@ pub enum Purpose {
     Page,
     /// The address from which the rest of a tool's result is read.
     Results,
+    /// A value that is kept in a store, for which the caller is the key it is kept under.
+    Stored,
 }
 
 impl Purpose {
@@ -41,6 +45,7 @@ impl Purpose {
             Self::State => 3,
             Self::Page => 4,
             Self::Results => 5,
+            Self::Stored => 6,
         }
     }
 }
@@ -96,16 +101,35 @@ impl Sealer {
         expires: Option<u64>,
         payload: &[u8],
     ) -> Result<String, Unsealable> {
+        Ok(URL_SAFE_NO_PAD.encode(self.seal_bytes(purpose, caller, expires, payload)?))
+    }
+
+    /// Seals `payload` as [`Self::seal`] does, as bytes instead of text: for what does not ride with a client.
+    ///
+    /// # Errors
+    /// [`Unsealable`] when the system gives no randomness.
+    pub fn seal_bytes(
+        &self,
+        purpose: Purpose,
+        caller: &[u8],
+        expires: Option<u64>,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Unsealable> {
         let (id, key) = self.keys.first().ok_or(Unsealable)?;
         let mut nonce = [0; NONCE];
         random(&mut nonce)?;
-        let mut inner = Vec::with_capacity(EXPIRY + payload.len() + 16);
-        inner.extend_from_slice(&expires.unwrap_or(u64::MAX).to_be_bytes());
-        inner.extend_from_slice(payload);
+        let mut sealed = Vec::with_capacity(HEAD + EXPIRY + payload.len() + TAG);
+        sealed.push(VERSION);
+        sealed.extend_from_slice(id);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&expires.unwrap_or(u64::MAX).to_be_bytes());
+        sealed.extend_from_slice(payload);
+        let inner = sealed.get_mut(HEAD..).unwrap_or_default();
         let aad = Aad::from(associated(purpose, caller));
-        let nonce_once = Nonce::assume_unique_for_key(nonce);
-        key.seal_in_place_append_tag(nonce_once, aad, &mut inner).map_err(|_| Unsealable)?;
-        Ok(URL_SAFE_NO_PAD.encode([&[VERSION][..], id, &nonce, &inner].concat()))
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = key.seal_in_place_separate_tag(nonce, aad, inner).map_err(|_| Unsealable)?;
+        sealed.extend_from_slice(tag.as_ref());
+        Ok(sealed)
     }
 
     /// Opens a sealed text.
@@ -116,8 +140,15 @@ impl Sealer {
         if sealed.len() > MAX_SEALED {
             return Err(Unsealable);
         }
-        let mut sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Unsealable)?;
-        let (head, rest) = sealed.split_first_chunk_mut::<{ 1 + KEY_ID + NONCE }>().ok_or(Unsealable)?;
+        self.open_bytes(purpose, caller, &URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Unsealable)?)
+    }
+
+    /// Opens what [`Self::seal_bytes`] sealed, of any length: who calls has bounded it.
+    ///
+    /// # Errors
+    /// [`Unsealable`] when it was altered, sealed for another purpose or caller or with an unknown key, or has expired.
+    pub fn open_bytes(&self, purpose: Purpose, caller: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
+        let (head, rest) = sealed.split_first_chunk::<HEAD>().ok_or(Unsealable)?;
         let (version, rest_of_head) = head.split_first().ok_or(Unsealable)?;
         let (id, nonce) = rest_of_head.split_at(KEY_ID);
         let (_, key) = self.keys.iter().find(|(known, _)| known == id).ok_or(Unsealable)?;
@@ -125,10 +156,16 @@ impl Sealer {
         if *version != VERSION {
             return Err(Unsealable);
         }
-        let inner =
-            key.open_in_place(nonce, Aad::from(associated(purpose, caller)), rest).map_err(|_| Unsealable)?;
-        let (expires, payload) = inner.split_first_chunk::<EXPIRY>().ok_or(Unsealable)?;
-        if u64::from_be_bytes(*expires) <= now() { Err(Unsealable) } else { Ok(payload.to_vec()) }
+        let mut rest = rest.to_vec();
+        let aad = Aad::from(associated(purpose, caller));
+        let length = key.open_in_place(nonce, aad, &mut rest).map_err(|_| Unsealable)?.len();
+        let expires = rest.first_chunk::<EXPIRY>().ok_or(Unsealable)?;
+        if u64::from_be_bytes(*expires) <= now() {
+            return Err(Unsealable);
+        }
+        rest.truncate(length);
+        rest.drain(..EXPIRY);
+        Ok(rest)
     }
 }
 

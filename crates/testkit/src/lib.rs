@@ -6,6 +6,7 @@ pub mod front;
 mod http;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod redis;
 pub mod shim;
 mod slack;
 pub mod spec;

@@ -15,7 +15,7 @@ use trunkline_service::seal::Sealer;
 use trunkline_sql::{DatabaseError, Severity};
 
 use super::Output;
-use crate::assemble::{self, Lasting, Served};
+use crate::assemble::{self, Served};
 use crate::config::{self, Config, Diagnostic, Document, Edge, Loaded};
 use crate::exit::{Code, chain};
 use crate::guards;
@@ -113,7 +113,7 @@ pub(super) struct Checked {
     pub(super) problems: Vec<Diagnostic>,
     config: Config,
     served: Vec<Served>,
-    lasting: Lasting,
+    sealer: Arc<Sealer>,
 }
 
 impl Checked {
@@ -123,8 +123,8 @@ impl Checked {
     /// The system gives no randomness.
     pub(super) async fn of(loaded: Loaded, offline: bool) -> anyhow::Result<Self> {
         let Loaded { document, mut config, mut problems } = loaded;
-        let lasting = Lasting::new(Arc::new(Sealer::random()?));
-        let served = assemble::connectors(&mut config, &[], &lasting.sealer);
+        let sealer = Arc::new(Sealer::random()?);
+        let served = assemble::connectors(&mut config, &[], &sealer);
         if !offline {
             let sources =
                 join_all(served.iter().map(|served| sources::examine(&*served.source, &served.name)));
@@ -133,17 +133,17 @@ impl Checked {
             problems.extend(found.map(|problem| Diagnostic::from_problem(problem, &document)));
         }
         problems.extend(assemble::clashes(&config.tools, &served, &document));
-        if let Ok(catalog) = assemble::catalog(&config.tools, &served, &lasting.sealer) {
+        if let Ok(catalog) = assemble::catalog(&config.tools, &served, &sealer) {
             let wrong = config.guards.policy.problems(&catalog);
             problems.extend(wrong.into_iter().map(|problem| Diagnostic::from_problem(problem, &document)));
         }
         problems.sort_by_key(|problem| problem.span.start);
-        Ok(Self { document, problems, config, served, lasting })
+        Ok(Self { document, problems, config, served, sealer })
     }
 
     /// Returns what the file says, and its connectors.
     pub(super) fn into_parts(self) -> (Config, Vec<Served>, Arc<Sealer>) {
-        (self.config, self.served, self.lasting.sealer)
+        (self.config, self.served, self.sealer)
     }
 
     /// Returns what the command ends with.
@@ -153,8 +153,8 @@ impl Checked {
 
     /// Returns the tools with what they cost, and the verdict; nothing where no endpoint can be made of the file.
     pub(super) fn summary(&self) -> Option<String> {
-        let Self { config, served, lasting, .. } = self;
-        let catalog = assemble::catalog(&config.tools, served, &lasting.sealer).ok()?;
+        let Self { config, served, sealer, .. } = self;
+        let catalog = assemble::catalog(&config.tools, served, sealer).ok()?;
         Some(summary(&catalog, served, &self.problems))
     }
 

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::Value;
 use trunkline_guard::authenticate::keys::Absent;
 use trunkline_guard::authorize::{Scopes, Thing, Verdict};
+use trunkline_guard::limit::LimitState;
 use trunkline_service::authenticate::{Access, Credentials};
 use trunkline_service::{Caller, DeniedKind, Proof};
 
@@ -121,7 +122,8 @@ fn read_arguments(
 async fn by_token(ground: &mut Ground, file: &std::path::Path) -> anyhow::Result<Arc<Caller>> {
     let token = read_token(file)?;
     let said = std::mem::take(&mut ground.config.guards);
-    let guards = Guards::new(said, &ground.config.server, &ground.served, None, Absent::Refuse).await;
+    let (server, state) = (&ground.config.server, LimitState::new());
+    let guards = Guards::new(said, server, &ground.served, None, Absent::Refuse, &state).await;
     let Access::Guarded { authenticator, .. } = guards.access() else {
         let message = "the file has no `[auth]`, so that no token is accepted; leave `--token-file` out for the local user";
         return Err(Failed::new(Code::Usage, message).into());

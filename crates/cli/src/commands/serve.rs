@@ -147,21 +147,25 @@ impl Site {
     ) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::new();
         let (server, token) = (loaded.config.server.clone(), loaded.config.admin.token.clone());
+        let has_store = loaded.config.store.as_ref().is_some_and(|store| store.config.is_some());
         let voice = Voice::new(&loaded.config.log, edge);
         let Some((supervisor, sealer)) = start(loaded, edge, voice).await? else {
             return Ok(Code::Configuration.into());
         };
         let (live, recorder) = (supervisor.live(), supervisor.recorder());
         let record = recorder.clone().map(|recorder| Arc::new(recorder) as Arc<dyn AccessRecord>);
-        let options = HttpOptions { record, ..http_options(&server, sealer) };
+        let options = HttpOptions { record, ..http_options(&server, sealer, has_store) };
         let local = listener.local_addr().context("the listener has no address")?;
         announce_connectors(&supervisor, voice);
-        let mut beside = self.beside(supervisor, options.allowed.clone(), token, voice).await;
+        let allowed = options.allowed.clone();
+        let edge = Http::new(live, options);
+        supervisor.meters().add(edge.counts());
+        let mut beside = self.beside(supervisor, allowed, token, voice).await;
         match self.announce.take() {
             Some(announce) => announce(local),
             None => voice.say(&format!("serving http://{local}{PATH}")),
         }
-        let serving = Http::new(live, options).serve(listener, beside.cancel.clone());
+        let serving = edge.serve(listener, beside.cancel.clone());
         tokio::pin!(serving);
         let served = tokio::select! {
             served = &mut serving => served,
@@ -242,9 +246,11 @@ impl Site {
                         token,
                         looked: Default::default(),
                         recorder: supervisor.recorder(),
+                        meters: supervisor.meters(),
+                        stopping: cancel.clone(),
                     };
-                    let cancel = cancel.clone();
-                    tasks.spawn(admin::serve(pages, listener, cancel));
+                    // They go on while requests in flight finish, so that whoever sends requests sees that no more should come.
+                    tasks.spawn(admin::serve(pages, listener));
                 }
                 Err(error) => voice.warn(&format!(
                     "no admin pages on {listen}: {error}; set `[admin] listen` to another address"
@@ -290,7 +296,7 @@ async fn start(
     }
 }
 
-fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
+fn http_options(server: &Server, sealer: Arc<Sealer>, has_store: bool) -> HttpOptions {
     HttpOptions {
         path: PATH.to_owned(),
         public_path: server.url.as_ref().map(|url| url.path.clone()),
@@ -299,8 +305,8 @@ fn http_options(server: &Server, sealer: Arc<Sealer>) -> HttpOptions {
         tolerate_version_header: server.tolerate_version_header,
         sealer,
         head_timeout: trunkline_server::http::HEAD_TIMEOUT,
-        // Nodes with common keys open each other's sessions, and there is no store yet to tell them of an end.
-        ends_sessions: server.seal_keys.0.is_empty(),
+        // Nodes with common keys open each other's sessions, and without a store nobody tells them of an end.
+        ends_sessions: server.seal_keys.0.is_empty() || has_store,
         shutdown_grace: server.shutdown_grace,
         // What listens on loopback is reached from there alone.
         peers: (!server.listen.ip().is_loopback()).then(|| server.trusted_proxies.clone().into()),

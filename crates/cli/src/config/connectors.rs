@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
+use trunkline_guard::thing::{ConnectorGuardsFile, ToolGuardsFile};
 use trunkline_postgres::file::PostgresFile;
 use trunkline_postgres::{Postgres, Writer};
 use trunkline_service::ToolName;
@@ -22,6 +23,7 @@ use trunkline_sqlite::file::SqliteFile;
 use trunkline_service::nearest;
 
 use super::diagnostic::{Diagnostic, key_of};
+use super::things::{self, ThingFiles};
 use super::{Reader, later, strict};
 
 /// One `[connectors.X]` with the tools that name it.
@@ -78,6 +80,11 @@ impl Fingerprint {
             .map_or_else(|_| Self::default(), |value| Self(value.to_string()))
     }
 
+    /// Returns what tells it from others, and nothing of it.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        trunkline_service::seal::fingerprint([self.0.as_bytes()])
+    }
+
     fn add(&mut self, name: &str, other: &Self) {
         self.0.push_str(name);
         self.0.push('\0');
@@ -108,6 +115,8 @@ pub(super) struct Declared {
     pub(super) tools: Vec<String>,
     /// The scopes that tools need, by their names.
     pub(super) scopes: Vec<(String, Vec<String>)>,
+    /// The keys of guards.
+    pub(super) things: ThingFiles,
 }
 
 /// What tools need to know of their connector, whether or not it could be made.
@@ -128,9 +137,10 @@ impl Reader<'_> {
     ) -> Declared {
         let mut made = Vec::new();
         let mut declared = BTreeMap::new();
+        let mut things = ThingFiles::default();
         for named in self.named(connectors, "connectors") {
             let name = named.name.clone();
-            let (dialect, mut connector) = self.connector(named);
+            let (dialect, mut connector) = self.connector(named, &mut things);
             if let Some((_, options, _)) = &mut connector {
                 options.schema = schema;
             }
@@ -144,7 +154,7 @@ impl Reader<'_> {
         let (mut names, mut scopes) = (Vec::new(), Vec::new());
         for named in self.named(tools, "tools") {
             names.push(named.name.clone());
-            self.tool(named, &mut declared, &mut scopes);
+            self.tool(named, &mut declared, &mut scopes, &mut things);
         }
         let connectors = made
             .into_iter()
@@ -155,7 +165,7 @@ impl Reader<'_> {
                 Connector { name, database, options, tools, own, tools_print }
             })
             .collect();
-        Declared { connectors, tools: names, scopes }
+        Declared { connectors, tools: names, scopes, things }
     }
 
     pub(super) fn named<'i>(&mut self, section: DeTable<'i>, of: &str) -> Vec<Named<'i>> {
@@ -177,6 +187,7 @@ impl Reader<'_> {
     fn connector(
         &mut self,
         named: Named<'_>,
+        things: &mut ThingFiles,
     ) -> (Option<Dialect>, Option<(DatabaseConfig, Options, Fingerprint)>) {
         let Named { name, mut table, span } = named;
         let path = ["connectors", name.as_str()];
@@ -197,6 +208,10 @@ impl Reader<'_> {
         let kind = later::text(&table, "type").map(str::to_owned);
         if kind.as_deref() == Some("sqlite") {
             anchor(&mut table, self.folder);
+        }
+        let guards = things::take(&mut table, ConnectorGuardsFile::KEYS);
+        if let Some(guards) = self.strict((guards, span.clone()), &path) {
+            things.connectors.push((name.clone(), guards));
         }
         let own = Fingerprint::of(&table);
         table.remove("type");
@@ -248,7 +263,7 @@ impl Reader<'_> {
         resolve: impl FnOnce(F) -> Result<T, Vec<Problem>>,
     ) -> Option<T> {
         let before = self.problems.len();
-        let file = self.strict(section, path)?;
+        let file = self.strict_beside(section, path, ConnectorGuardsFile::KEYS)?;
         match resolve(file) {
             Ok(made) => Some(made),
             // Where keys were wrong, what others lack follows from that.
@@ -267,6 +282,7 @@ impl Reader<'_> {
         named: Named<'_>,
         declared: &mut BTreeMap<String, Known>,
         scopes: &mut Vec<(String, Vec<String>)>,
+        things: &mut ThingFiles,
     ) {
         let Named { name, mut table, span } = named;
         let path = ["tools", name.as_str()];
@@ -281,9 +297,13 @@ impl Reader<'_> {
             });
         }
         later::refuse(&mut table, &path, later::TOOL_KEYS, &mut self.problems);
+        let guards = things::take(&mut table, ToolGuardsFile::KEYS);
+        if let Some(guards) = self.strict((guards, span.clone()), &path) {
+            things.tools.push((name.clone(), guards));
+        }
         let print = Fingerprint::of(&table);
         let before = self.problems.len();
-        let file: Option<ToolFile> = self.strict((table, span), &path);
+        let file: Option<ToolFile> = self.strict_beside((table, span), &path, ToolGuardsFile::KEYS);
         let is_whole = self.problems.len() == before;
         let Some(file) = file else { return };
         if !file.scopes.is_empty() {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use trunkline_guard::authenticate::file::{Auth, AuthFile};
 use trunkline_guard::authenticate::keys::Keys;
 use trunkline_guard::authorize::{Policy, PolicyFile, RoleFile, Surroundings};
+use trunkline_guard::limit::{LimitsFile, LimitsSpec};
 use trunkline_guard::record::{Audit, AuditFile, SinkChoice};
+use trunkline_service::store::StoreConfig;
+use trunkline_service::store::file::{OnStoreFailure, StoreFile};
 use trunkline_sql::Problem;
 
 use super::connectors::{Connector, Fingerprint};
 use super::diagnostic::Diagnostic;
-use super::{Edge, Reader, Section, later};
+use super::{Edge, Reader, Section};
 
 /// What the file says of who may do what.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Guards {
     pub(crate) scopes: Vec<Box<str>>,
     /// `None` without `[audit]`: nothing is recorded.
     pub(crate) audit: Option<Recording>,
+    /// How often the server, addresses, callers and roles may ask.
+    pub(crate) limits: LimitsSpec,
 }
 
 /// `[auth]`, decided.
@@ -40,10 +45,21 @@ pub(crate) struct Recording {
     pub(crate) print: Fingerprint,
 }
 
+/// `[store]`, decided.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreSection {
+    /// `None` when it names no store.
+    pub(crate) config: Option<StoreConfig>,
+    pub(crate) on_failure: OnStoreFailure,
+    pub(crate) print: Fingerprint,
+}
+
 /// The sections as they stand in the file.
 #[derive(Debug, Default)]
 pub(super) struct Sections<'i> {
     pub(super) auth: Option<Section<'i>>,
+    pub(super) limits: Option<Section<'i>>,
+    pub(super) store: Option<Section<'i>>,
     pub(super) roles: Option<Section<'i>>,
     pub(super) audit: Option<Section<'i>>,
 }
@@ -65,6 +81,10 @@ impl Reader<'_> {
         let scopes = scopes.into_iter().map(Box::from).collect();
         let mut policy = PolicyFile { tool_scopes: around.tool_scopes, ..PolicyFile::default() };
         policy.roles = sections.roles.map(|section| self.roles(section));
+        let limits = sections.limits.and_then(|section| self.strict(section, &["limits"]));
+        let limits: LimitsFile = limits.unwrap_or_default();
+        let (limits, problems) = limits.resolve(policy.roles.as_deref().unwrap_or_default());
+        self.tell(problems);
         let postgres: Vec<&str> = around
             .connectors
             .iter()
@@ -83,7 +103,7 @@ impl Reader<'_> {
             policy.resolve(Surroundings { issuers: &issuers, auth: auth.is_some(), keys });
         self.tell(problems);
         let audit = sections.audit.and_then(|section| self.audit(section, around.edge, &postgres));
-        Guards { auth, policy: Arc::new(policy), scopes, audit }
+        Guards { auth, policy: Arc::new(policy), scopes, audit, limits }
     }
 
     fn auth(
@@ -117,13 +137,30 @@ impl Reader<'_> {
         Some((Authentication { auth, keys, print }, file.scopes))
     }
 
+    /// Decides where the nodes share what they share.
+    pub(super) fn store(
+        &mut self,
+        (table, span): Section<'_>,
+        seal_keys: &[[u8; 32]],
+    ) -> Option<StoreSection> {
+        let print = Fingerprint::of(&table);
+        let file: StoreFile = self.strict((table, span), &["store"])?;
+        self.tell(file.warnings(seal_keys));
+        match file.resolve(seal_keys) {
+            Ok(config) => Some(StoreSection { config, on_failure: file.on_store_failure, print }),
+            Err(problems) => {
+                self.tell(problems);
+                None
+            }
+        }
+    }
+
     /// Reads the roles in the order of the file, which is the order they are told in.
     fn roles(&mut self, (table, _): Section<'_>) -> Vec<(String, RoleFile)> {
         let mut roles = Vec::new();
         for named in self.named(table, "roles") {
             let path = ["roles", named.name.as_str()];
-            let (name, mut table) = (named.name.clone(), named.table);
-            later::refuse(&mut table, &path, later::ROLE_KEYS, &mut self.problems);
+            let (name, table) = (named.name.clone(), named.table);
             if let Some(role) = self.strict((table, named.span), &path) {
                 roles.push((name, role));
             }
@@ -162,7 +199,7 @@ impl Reader<'_> {
         Some(Recording { audit, print })
     }
 
-    fn tell(&mut self, problems: impl IntoIterator<Item = Problem>) {
+    pub(super) fn tell(&mut self, problems: impl IntoIterator<Item = Problem>) {
         let document = self.document;
         self.problems.extend(problems.into_iter().map(|problem| Diagnostic::from_problem(problem, document)));
     }

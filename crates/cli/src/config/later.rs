@@ -5,28 +5,12 @@ use trunkline_sql::Severity;
 
 use super::diagnostic::{Diagnostic, key_of};
 
-/// Sections of the file that come later.
-pub(crate) const SECTIONS: &[&str] = &["limits", "store"];
-/// Keys of `[roles.R]` that come later.
-pub(crate) const ROLE_KEYS: &[&str] = &["limit", "budget", "concurrent"];
 /// Types of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
-pub(crate) const CONNECTOR_KEYS: &[&str] =
-    &["limit", "cache", "results", "max-result", "redact", "encrypt", "invalidates"];
+pub(crate) const CONNECTOR_KEYS: &[&str] = &["max-result", "redact", "encrypt", "invalidates"];
 /// Keys of `[tools.X]` that come later.
-pub(crate) const TOOL_KEYS: &[&str] = &[
-    "cache",
-    "limit",
-    "cost",
-    "results",
-    "max-result",
-    "redact",
-    "encrypt",
-    "invalidates",
-    "session",
-    "role",
-];
+pub(crate) const TOOL_KEYS: &[&str] = &["results", "max-result", "redact", "encrypt", "session", "role"];
 
 /// Takes every key of `later` out of the table and tells of it.
 pub(crate) fn refuse(table: &mut DeTable<'_>, path: &[&str], later: &[&str], problems: &mut Vec<Diagnostic>) {

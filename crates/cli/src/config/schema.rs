@@ -7,8 +7,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 use trunkline_guard::authenticate::file::AuthFile;
 use trunkline_guard::authorize::RoleFile;
+use trunkline_guard::limit::LimitsFile;
 use trunkline_guard::record::AuditFile;
+use trunkline_guard::thing::{ConnectorGuardsFile, ToolGuardsFile};
 use trunkline_postgres::file::PostgresFile;
+use trunkline_service::store::file::StoreFile;
 use trunkline_sql::file::ToolFile;
 use trunkline_sqlite::file::SqliteFile;
 
@@ -32,14 +35,20 @@ struct File {
     #[schemars(default, schema_with = "connectors")]
     connectors: BTreeMap<String, Value>,
     /// The tools, by the name they are called by.
-    #[schemars(default)]
-    tools: BTreeMap<String, ToolFile>,
+    #[schemars(default, schema_with = "tools")]
+    tools: BTreeMap<String, Value>,
     /// Who may come in. Without it, only this machine is served.
     #[schemars(default)]
     auth: AuthFile,
+    /// How often the endpoint may be asked.
+    #[schemars(default)]
+    limits: LimitsFile,
     /// What callers may do, by the name of the role. Without any, whoever may come in may use everything.
     #[schemars(default)]
     roles: BTreeMap<String, RoleFile>,
+    /// What the nodes of one endpoint share. Without it, each node has it for itself.
+    #[schemars(default)]
+    store: StoreFile,
     /// The record of every decision and call. Without it, none is kept.
     #[schemars(default)]
     audit: AuditFile,
@@ -52,6 +61,14 @@ pub(crate) fn of_the_file() -> Value {
     for (definition, kind) in [("SqliteFile", "sqlite"), ("PostgresFile", "postgres")] {
         add_type(&mut schema, definition, kind);
     }
+    for (definition, guards) in [
+        ("ToolFile", "ToolGuardsFile"),
+        ("SqliteFile", "ConnectorGuardsFile"),
+        ("PostgresFile", "ConnectorGuardsFile"),
+    ] {
+        add_keys(&mut schema, definition, guards);
+    }
+    remove(&mut schema, &["ToolGuardsFile", "ConnectorGuardsFile"]);
     for definition in ["Duration", "Size", "Leeway"] {
         allow_references(&mut schema, definition);
     }
@@ -105,6 +122,29 @@ fn connectors(generator: &mut SchemaGenerator) -> Schema {
         "propertyNames": { "pattern": "^[a-z][a-z0-9]{0,31}$" },
         "additionalProperties": { "oneOf": [sqlite, postgres] },
     })
+}
+
+fn tools(generator: &mut SchemaGenerator) -> Schema {
+    // Their keys are put into the types of tables below.
+    generator.subschema_for::<ToolGuardsFile>();
+    generator.subschema_for::<ConnectorGuardsFile>();
+    let tool = generator.subschema_for::<ToolFile>();
+    json_schema!({ "type": "object", "additionalProperties": tool })
+}
+
+/// The keys of guards stand in the tables of others.
+fn add_keys(schema: &mut Value, definition: &str, guards: &str) {
+    let keys = schema.pointer(&format!("/$defs/{guards}/properties")).cloned();
+    let properties = schema.pointer_mut(&format!("/$defs/{definition}/properties"));
+    if let (Some(Value::Object(keys)), Some(Value::Object(properties))) = (keys, properties) {
+        properties.extend(keys);
+    }
+}
+
+fn remove(schema: &mut Value, definitions: &[&str]) {
+    if let Some(Value::Object(known)) = schema.get_mut("$defs") {
+        known.retain(|name, _| !definitions.contains(&name.as_str()));
+    }
 }
 
 /// The key `type` chooses the strict type before that is read, so the type itself does not have it.

@@ -33,6 +33,8 @@ pub(crate) struct ServerFile {
     pub(crate) trusted_proxies: Vec<String>,
     /// Most bytes of one message, over HTTP and over stdio. Default: `4MiB`.
     pub(crate) max_body: Option<SizeText>,
+    /// Most bytes of answers that are kept in memory, where tools or connectors have a `cache`. Default: `64MiB`.
+    pub(crate) cache_size: Option<SizeText>,
     /// Most requests at a time; further ones are told to try again. Default: 1024.
     pub(crate) max_in_flight: Option<NonZeroUsize>,
     /// How long one request may take. Default: `30s`.
@@ -139,6 +141,7 @@ pub(crate) struct Server {
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) max_body: usize,
+    pub(crate) cache_size: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) deadline: Duration,
     pub(crate) shutdown_grace: Duration,
@@ -183,6 +186,7 @@ impl Default for Server {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             max_body: 4 * 1024 * 1024,
+            cache_size: trunkline_guard::cache::DEFAULT_SIZE,
             max_in_flight: 1024,
             deadline: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
@@ -256,6 +260,7 @@ impl ServerFile {
             allowed_origins: self.allowed_origins,
             trusted_proxies: self.trusted_proxies.iter().filter_map(|text| Network::parse(text)).collect(),
             max_body: self.max_body.map_or(defaults.max_body, |size| size.0),
+            cache_size: self.cache_size.map_or(defaults.cache_size, |size| size.0),
             max_in_flight: self.max_in_flight.map_or(defaults.max_in_flight, NonZeroUsize::get),
             deadline: self.deadline.map_or(defaults.deadline, |deadline| deadline.0),
             shutdown_grace: self.shutdown_grace.map_or(defaults.shutdown_grace, |grace| grace.0),

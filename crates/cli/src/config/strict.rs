@@ -19,12 +19,15 @@ const MOST_PROBLEMS: usize = 50;
 
 /// Reads `table`, which stands at `path`, into `T`; adds what is wrong to `problems`.
 ///
+/// `also` are keys of the same table that are read elsewhere: offered where a key is not known.
+///
 /// What comes back lacks the keys that were wrong, so that what the others say can still be checked. `None` when a key that
 /// must be there is missing or wrong.
 pub(crate) fn read<T: DeserializeOwned>(
     mut table: DeTable<'_>,
     span: &Range<usize>,
     path: &[&str],
+    also: &[&str],
     hidden: &Hidden,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<T> {
@@ -44,7 +47,8 @@ pub(crate) fn read<T: DeserializeOwned>(
         let found = take_out(&mut table, &at);
         let mut keys: Vec<String> = path.iter().map(|key| (*key).to_owned()).collect();
         keys.extend(found.iter().flatten().cloned());
-        let (message, help) = explain(error.message(), keys.last().map(String::as_str));
+        let also = if keys.len() == path.len() + 1 { also } else { &[] };
+        let (message, help) = explain(error.message(), keys.last().map(String::as_str), also);
         problems.push(Diagnostic {
             key: key_of(&keys),
             span: at,
@@ -83,9 +87,9 @@ fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>>
 }
 
 /// Says in our words what the reader of the table found, and what to do.
-fn explain(message: &str, key: Option<&str>) -> (String, Option<String>) {
+fn explain(message: &str, key: Option<&str>, also: &[&str]) -> (String, Option<String>) {
     let Some(subject) = quoted(message) else { return (in_words(message), None) };
-    let known: Vec<&str> = message
+    let mut known: Vec<&str> = message
         .split_once(", expected")
         .map_or("", |(_, known)| known)
         .split('`')
@@ -93,6 +97,7 @@ fn explain(message: &str, key: Option<&str>) -> (String, Option<String>) {
         .step_by(2)
         .collect();
     if message.starts_with("unknown field") {
+        known.extend(also);
         return (format!("unknown key `{subject}`"), Some(suggestion(subject, &known)));
     }
     if message.starts_with("unknown variant") {

@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 use serde_json::Value as Json;
 use trunkline_protocol::Method;
 use trunkline_protocol::uri_template::UriTemplate;
-use trunkline_service::catalog::{Entry, Parts};
+use trunkline_service::catalog::{Entry, Facts, Parts};
 use trunkline_service::{Annotations, Answer, Outcome, Reply, Request, Service, ToolDefinition, ToolName};
 use trunkline_sql::{Behalf, DatabaseError, Options, Problem};
 
@@ -152,7 +152,10 @@ impl Assistant {
         let mut parts =
             Parts { tools: (0..).zip(self.definitions()).map(entry).collect(), ..Parts::default() };
         if self.template.is_some() {
-            resources::add(&mut parts, &service, &self.name, &self.listed.load());
+            // Where the database sees each caller by itself, what it tells one is for nobody else.
+            let definition: &[u8] = if self.options.session.is_some() { b"" } else { b"schema" };
+            let facts = Facts { definition: definition.into(), ..Facts::default() };
+            resources::add(&mut parts, &service, &self.name, &self.listed.load(), &facts);
         }
         parts
     }

@@ -9,11 +9,12 @@ use std::fmt::Write as _;
 use regex::Regex;
 use serde_json::Value as Json;
 use trunkline_protocol::Token;
+use trunkline_protocol::decimal::Decimal;
 use trunkline_protocol::json::{Kind, Scanner, SyntaxError};
 
 use crate::Problem;
 use crate::database::{Dialect, ParameterType};
-use crate::decimal::Decimal;
+use crate::decimal::is_double;
 use crate::format;
 use crate::spec::{Rules, Spec};
 use crate::value::{JsonKind, Value};
@@ -271,7 +272,7 @@ impl Accept {
         let number = Decimal::parse(text).ok_or(Unfit)?;
         self.bounds(text, number.to_integer())?;
         // SQLite has no decimals: what neither its integers nor its doubles hold would be another number there.
-        let fits = self.dialect != Dialect::Sqlite || text.parse::<i64>().is_ok() || number.is_double(text);
+        let fits = self.dialect != Dialect::Sqlite || text.parse::<i64>().is_ok() || is_double(number, text);
         if fits { Ok(Value::Decimal(text.to_owned())) } else { Err(Unfit) }
     }
 

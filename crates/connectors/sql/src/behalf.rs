@@ -75,6 +75,12 @@ impl SessionPlan {
         Some(Arc::new(Self { settings, role }))
     }
 
+    /// Returns the keys under which its expressions stand, as `session.app.tenant` and `role`.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&str> {
+        self.settings.iter().chain(&self.role).map(|computed| &*computed.key).collect()
+    }
+
     /// Computes what the database is to know of a caller.
     ///
     /// # Errors

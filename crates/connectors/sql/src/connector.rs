@@ -55,6 +55,13 @@ pub(crate) struct Prepared<S> {
     pub(crate) definition: ToolDefinition,
 }
 
+impl<S> Slot<S> {
+    /// Returns what is prepared, if anything is.
+    pub(crate) fn known(&self) -> Option<Arc<Prepared<S>>> {
+        self.prepared.load_full()
+    }
+}
+
 impl<D: Database> SqlConnector<D> {
     /// Puts a connector together. Nothing is connected and nothing prepared until [`learn`](Self::learn) or a first call.
     #[must_use]
@@ -338,14 +345,17 @@ impl<D: Database> SqlConnector<D> {
         {
             return Ok(Reply::tool_error(bad.public()));
         }
-        let sent = run.page.resume.map_or(0, |resume| resume.sent);
+        let resumed = run.page.resume;
+        let sent = resumed.map_or(0, |resume| resume.sent);
         let Ran { rows, affected, kept } = self.database.run(&prepared.statement, run).await?;
-        Ok(rows.finish_page(affected, |ended| {
+        let reply = rows.finish_page(affected, |ended| {
             let bound = prepared.plan.bind(&tool.params, request.arguments(), request.caller()).ok()?;
             let pager = pager?;
             let of = pager.tool(asked.tool, &tool.scanned.render());
             next(pager, Place::after(of, &bound, sent, ended, kept), asked.tool, request)
-        }))
+        });
+        // A later page is for whoever had the one before.
+        Ok(if resumed.is_some() { reply.with_bound() } else { reply })
     }
 
     async fn call_ad_hoc(&self, tool: &AdHocTool, request: Request) -> Outcome {

@@ -289,8 +289,13 @@ pub(crate) fn digest_row(json: &[u8]) -> Digest {
 /// Returns what tells these values from others.
 pub(crate) fn digest_values(values: &[Value]) -> Digest {
     let mut bytes = Vec::with_capacity(64);
-    values.iter().for_each(|value| write_value(&mut bytes, value));
+    write_values(&mut bytes, values);
     cut(seal::fingerprint([&*bytes]))
+}
+
+/// Appends these values in a form that no others have.
+pub(crate) fn write_values(out: &mut Vec<u8>, values: &[Value]) {
+    values.iter().for_each(|value| write_value(out, value));
 }
 
 fn write_value(out: &mut Vec<u8>, value: &Value) {

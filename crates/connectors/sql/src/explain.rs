@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Instant;
 
 use trunkline_service::expression::EvaluationError;
-use trunkline_service::{Failure, FailureKind, Reply};
+use trunkline_service::{Failure, FailureKind, Fault, Reply};
 
 use crate::behalf::Unidentified;
 use crate::database::{Access, DatabaseError, Report};
@@ -41,19 +41,24 @@ pub(crate) async fn within<F: Future>(deadline: Instant, future: F) -> Result<F:
 pub struct Refusal {
     kind: FailureKind,
     text: String,
+    fault: Option<Fault>,
 }
 
 impl Refusal {
     /// Makes one of a text for the caller.
     #[must_use]
     pub fn new(kind: FailureKind, text: String) -> Self {
-        Self { kind, text }
+        Self { kind, text, fault: None }
     }
 
     /// Makes the result of a tool of it.
     #[must_use]
     pub fn reply(self) -> Reply {
-        Reply::tool_error(&self.text)
+        let reply = Reply::tool_error(&self.text);
+        match self.fault {
+            Some(fault) => reply.with_fault(fault),
+            None => reply,
+        }
     }
 
     /// Makes the error of a request of it.
@@ -88,7 +93,7 @@ impl Asked<'_> {
             DatabaseError::Identity { .. } => self.not_taken(),
             other => self.unavailable(other, was_sent),
         };
-        Refusal { kind: kind(error), text }
+        Refusal { kind: kind(error), text, fault: fault(error) }
     }
 
     /// The answer when the caller's own statement failed: its author may read all that the database says.
@@ -123,7 +128,7 @@ impl Asked<'_> {
             FailureKind::Configuration | FailureKind::Internal => FailureKind::InvalidParams,
             kind => kind,
         };
-        Refusal { kind, text }
+        Refusal { kind, text, fault: fault(error) }
     }
 
     /// The answer when a declared statement could not be prepared.
@@ -138,7 +143,7 @@ impl Asked<'_> {
                 let text = format!(
                     "this tool's declaration does not fit the database; its operator has to correct it (request {id:016x})"
                 );
-                Refusal { kind: FailureKind::Configuration, text }
+                Refusal::new(FailureKind::Configuration, text)
             }
         }
     }
@@ -149,7 +154,7 @@ impl Asked<'_> {
         let id = self.log_id;
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, "the deadline passed before the statement ran");
         let text = format!("the database did not answer in time; try again later (request {id:016x})");
-        Refusal { kind: FailureKind::DeadlinePassed, text }
+        Refusal { fault: Some(Fault::Late), ..Refusal::new(FailureKind::DeadlinePassed, text) }
     }
 
     /// The answer when the value of a hidden parameter could not be computed. The error's text holds no value.
@@ -161,7 +166,7 @@ impl Asked<'_> {
         let text = format!(
             "`{name}` is set by the server, and could not be for this call: {cause} (request {id:016x})"
         );
-        Refusal { kind: FailureKind::Forbidden, text }
+        Refusal::new(FailureKind::Forbidden, text)
     }
 
     /// The answer when it could not be computed as whom the statement is to run.
@@ -173,7 +178,7 @@ impl Asked<'_> {
         let text = format!(
             "`{key}` is set by the server from who is calling, and could not be for this call: {cause} (request {id:016x})"
         );
-        Refusal { kind: FailureKind::Forbidden, text }
+        Refusal::new(FailureKind::Forbidden, text)
     }
 
     /// The text when the database does not let the statement run as its caller.
@@ -236,6 +241,24 @@ fn kind(error: &DatabaseError) -> FailureKind {
         | DatabaseError::Unreachable { .. }
         | DatabaseError::Full { .. }
         | DatabaseError::Rejected { .. } => FailureKind::UpstreamUnavailable,
+    }
+}
+
+/// Tells how the database itself failed, when that is what happened.
+fn fault(error: &DatabaseError) -> Option<Fault> {
+    match error {
+        DatabaseError::Unreachable { sent: true, .. } => Some(Fault::Unknown),
+        DatabaseError::Unreachable { sent: false, .. } | DatabaseError::Rejected { .. } => {
+            Some(Fault::NotDone)
+        }
+        DatabaseError::PoolExhausted { .. } | DatabaseError::Full { .. } => Some(Fault::Busy),
+        DatabaseError::TimedOut { .. } => Some(Fault::Late),
+        DatabaseError::Statement { .. }
+        | DatabaseError::Reported(_)
+        | DatabaseError::Refused { .. }
+        | DatabaseError::Identity { .. }
+        | DatabaseError::Data { .. }
+        | DatabaseError::Encoding { .. } => None,
     }
 }
 

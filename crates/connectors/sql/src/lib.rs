@@ -11,6 +11,7 @@ mod cursor;
 pub mod database;
 mod decimal;
 mod explain;
+mod facts;
 pub mod file;
 mod format;
 mod learn;

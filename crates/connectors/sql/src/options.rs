@@ -49,6 +49,15 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Tells, in words, each thing by which answers of every tool differ from caller to caller.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<String> {
+        let session = self.session.as_deref().map(SessionPlan::keys).unwrap_or_default();
+        session.iter().map(|key| format!("`{key}` of the connector is computed from the caller")).collect()
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use trunkline_protocol::decimal::Decimal;
 use trunkline_protocol::json::Scanner;
 use trunkline_protocol::write;
 use trunkline_service::Reply;
 
 use crate::database::Rows;
-use crate::decimal::Decimal;
 use crate::file::{ColumnKind, TextForm};
 pub use crate::shape::{Form, Limits, Shape};
 use crate::table;
@@ -150,6 +150,7 @@ impl RowWriter {
             let text = table::text(&self.json, &self.shape, self.truncated, cursor);
             write::escaped(&mut self.members, text.as_bytes());
         }
+        let goes_on = next.is_some();
         let link = next.map(|next| next.link).unwrap_or_default();
         let mut members = self.members;
         members.reserve_exact(self.json.len() + link.len() + 64);
@@ -166,7 +167,9 @@ impl RowWriter {
         members.extend_from_slice(br#","isError":false"#);
         let rows = affected.map_or(self.rows, |affected| u32::try_from(affected).unwrap_or(u32::MAX));
         let reply = Reply::from_members(members).with_structured(start..end).with_rows(rows);
-        if link.is_empty() { reply } else { reply.with_links() }
+        let reply = if link.is_empty() { reply } else { reply.with_links() };
+        // The way on is sealed for the caller.
+        if goes_on { reply.with_bound() } else { reply }
     }
 
     fn close(&mut self, affected: Option<u64>, next: Option<&Next>) {

@@ -73,6 +73,21 @@ impl Tool {
         })
     }
 
+    /// Returns what its statement may do.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Tells, in words, each thing by which its answers differ from caller to caller.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<String> {
+        let computed = self.params.iter().filter(|spec| {
+            spec.computed.as_ref().is_some_and(trunkline_service::expression::Expression::uses_caller)
+        });
+        computed.map(|spec| format!("parameter `{}` is computed from the caller", spec.name)).collect()
+    }
+
     /// Has results that end early go on on a later page, if they are rows and no parameter has the name of the argument that
     /// asks for it.
     pub(crate) fn turn_pages_on(&mut self) {

@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::limit::{BudgetFile, LimitFile};
 
 /// `[roles.R]` as written in the file.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -24,6 +27,12 @@ pub struct RoleFile {
     pub when: Option<WhenFile>,
     /// What a caller reads whose call `when` refuses. Default: a text that names the rule.
     pub message: Option<String>,
+    /// How many requests each caller with this role may send. Default: no limit.
+    pub limit: Option<LimitFile>,
+    /// How many requests and bytes each caller with this role may use in a longer time, like `{ calls = 10000, bytes = "1GiB", per = "day" }`. Default: no budget.
+    pub budget: Option<BudgetFile>,
+    /// How many requests of each caller with this role are worked on at a time. Default: any number.
+    pub concurrent: Option<NonZeroU32>,
 }
 
 /// The value of `match`: one table, or a list of tables of which one must fit.

@@ -5,12 +5,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use trunkline_protocol::{Kind, Method, member, meta, write};
-use trunkline_service::{
-    Caller, Decided, DeniedKind, FailureKind, HeadInfo, Outcome, Proof, ReplyKind, Request,
-};
+use trunkline_protocol::{Kind, Method, member, write};
+use trunkline_service::trace::TraceParent;
+use trunkline_service::{Caller, Decided, DeniedKind, HeadInfo, Outcome, Proof, Request};
 
 use super::chain::Mac;
+use super::ended::Ended;
 use super::names::Names;
 use super::{shape, time};
 
@@ -30,69 +30,6 @@ pub(crate) struct Line {
     cut: Vec<&'static str>,
 }
 
-/// How a request came to its end, as a line has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It has an outcome, told by this word.
-    Told(&'static str),
-    /// Its future was dropped.
-    Cancelled,
-    /// It came to nothing when its time was over.
-    DeadlinePassed,
-    /// It was a subscription that goes on.
-    Opened,
-    /// A handler panicked.
-    Panicked,
-}
-
-impl Ended {
-    /// Returns the word for an outcome.
-    pub(crate) fn of(outcome: &Outcome, was_open: bool) -> Self {
-        Self::Told(match outcome {
-            Ok(_) if was_open => "ended",
-            Ok(reply) if reply.is_error() => "tool-error",
-            Ok(reply) => match reply.kind() {
-                ReplyKind::Complete => "ok",
-                ReplyKind::InputRequired => "input-required",
-                ReplyKind::Task => "task",
-            },
-            Err(failure) => failure_word(failure.kind()),
-        })
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Told(word) => word,
-            Self::Cancelled => "cancelled",
-            Self::DeadlinePassed => "deadline-passed",
-            Self::Opened => "opened",
-            Self::Panicked => "panicked",
-        }
-    }
-}
-
-fn failure_word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Parse => "parse",
-        FailureKind::InvalidRequest => "invalid-request",
-        FailureKind::MethodNotFound => "method-not-found",
-        FailureKind::InvalidParams => "invalid-params",
-        FailureKind::ResourceNotFound => "resource-not-found",
-        FailureKind::HeaderMismatch => "header-mismatch",
-        FailureKind::MissingCapability => "missing-capability",
-        FailureKind::UnsupportedVersion => "unsupported-version",
-        FailureKind::Unauthenticated => "unauthenticated",
-        FailureKind::Forbidden => "forbidden",
-        FailureKind::RateLimited => "rate-limited",
-        FailureKind::Overloaded => "overloaded",
-        FailureKind::UpstreamUnavailable => "upstream-unavailable",
-        FailureKind::DeadlinePassed => "deadline-passed",
-        FailureKind::Configuration => "configuration",
-        FailureKind::Internal => "internal",
-        _ => "failed",
-    }
-}
-
 fn denied_word(kind: DeniedKind) -> &'static str {
     match kind {
         DeniedKind::Missing => "missing-credentials",
@@ -110,7 +47,7 @@ impl Line {
     pub(crate) fn of_request(request: &Request, names: &Names, at: SystemTime) -> Self {
         let mut line = Self::new("call", at, 768);
         line.hex("request", request.log_id());
-        line.trace(request.meta(meta::TRACEPARENT).bytes(request.body()).as_deref());
+        line.trace(request.sent_trace());
         line.caller(request.caller());
         line.word("revision", request.revision().as_str());
         line.word("method", request.method().as_str());
@@ -140,9 +77,10 @@ impl Line {
         self.into_bytes()
     }
 
-    fn trace(&mut self, traceparent: Option<&[u8]>) {
-        if let Some(id) = traceparent.and_then(trace_id) {
-            self.word("trace", id);
+    /// Says which trace the request came with. One of our own is told by the number of the request.
+    fn trace(&mut self, sent: Option<TraceParent>) {
+        if let Some(sent) = sent {
+            self.word("trace", &sent.trace_id().to_string());
         }
     }
 
@@ -292,7 +230,7 @@ impl Line {
     pub(crate) fn of_denied(kind: DeniedKind, head: &HeadInfo<'_>, at: SystemTime) -> Vec<u8> {
         let mut line = Self::new("denied", at, 256);
         line.hex("request", head.log_id);
-        line.trace(head.traceparent);
+        line.trace(head.traceparent.and_then(TraceParent::parse));
         line.address(head.address);
         if let Some(method) = head.method {
             line.word("method", Method::parse(method).as_str());
@@ -468,18 +406,6 @@ fn bare(uri: &str) -> [&str; 2] {
         }
         None => ["", uri],
     }
-}
-
-/// Returns the trace id of a `traceparent`. Spec: W3C Trace Context section 3.2.2.
-fn trace_id(traceparent: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(traceparent).ok()?;
-    let mut parts = text.split('-');
-    let (version, id, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let fits = is_hex(version, 2) && version != "ff" && is_hex(id, 32) && is_hex(span, 16);
-    (fits && id.bytes().any(|byte| byte != b'0')).then_some(id)
 }
 
 #[cfg(test)]

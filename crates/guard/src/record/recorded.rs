@@ -7,7 +7,8 @@ use futures_util::FutureExt as _;
 use trunkline_protocol::Method;
 use trunkline_service::{Answer, Catalog, Notes, Outcome, Request, Service, TimeAllowed, ready};
 
-use super::line::{Ended, Line};
+use super::ended::Ended;
+use super::line::Line;
 use super::names::Names;
 use super::recorder::Recorder;
 
@@ -94,7 +95,7 @@ impl Open<'_> {
     async fn close(&mut self, outcome: Outcome, was_open: bool) -> Outcome {
         let Some(line) = self.line.take() else { return outcome };
         let ended = match Ended::of(&outcome, was_open) {
-            Ended::Told("tool-error") if self.is_late() => Ended::DeadlinePassed,
+            Ended::ToolError if self.is_late() => Ended::DeadlinePassed,
             ended => ended,
         };
         let line = line.finish(&self.notes.take(), ended, Some(&outcome), self.started.elapsed());
@@ -107,7 +108,6 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         let Some(line) = self.line.take() else { return };
         let took = self.started.elapsed();
-        let ended = if std::thread::panicking() { Ended::Panicked } else { Ended::Cancelled };
-        self.recorder.record_now(line.finish(&self.notes.take(), ended, None, took));
+        self.recorder.record_now(line.finish(&self.notes.take(), Ended::of_dropped(), None, took));
     }
 }

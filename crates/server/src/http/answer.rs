@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use trunkline_protocol::{Code, write};
 
+use super::counts::Why;
 use super::events::Events;
 use crate::legacy::replay;
 
@@ -130,12 +131,12 @@ fn mark_as_events(response: &mut Response<Answer>) {
 pub(super) fn refusal(status: StatusCode, code: Code, text: &str) -> Response<Answer> {
     let mut body = Vec::with_capacity(text.len() + 64);
     write::error(&mut body, None, code, text, None);
-    json(status, body)
+    Why::of(status).mark(json(status, body))
 }
 
 /// Returns 405 with the methods that are served.
 pub(super) fn method_not_allowed(methods: &'static str) -> Response<Answer> {
-    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    let mut response = Why::Method.mark(empty(StatusCode::METHOD_NOT_ALLOWED));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::counts::Open;
 use super::identity::Known;
 use super::inline::Inline;
 use super::socket::{Socket, Writes};
@@ -118,6 +119,7 @@ impl Http {
     async fn connection(self: &Arc<Self>, stream: TcpStream) {
         // Best effort: without it answers are only later.
         let _ = stream.set_nodelay(true);
+        let _open = Open::count(&self.counts);
         let version = tokio::select! {
             version = tokio::time::timeout(self.options.head_timeout, version(&stream)) => version,
             () = self.stopping.token.cancelled() => return,
@@ -131,11 +133,12 @@ impl Http {
             let peer = Arc::clone(&handle);
             async move {
                 let response = peer.edge.answer(&peer.known, request, Path::Checked).await;
+                peer.edge.counts.answered(&response);
                 peer.answered.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, Infallible>(response)
             }
         });
-        let (socket, writes) = Socket::new(stream);
+        let (socket, writes) = Socket::new(stream, Arc::clone(&self.counts));
         let stream = TokioIo::new(socket);
         let result = match version {
             Version::Http1 => {

@@ -12,11 +12,13 @@ use tokio::time::Instant;
 use trunkline_protocol::{Code, Envelope, Message, Method, Refusal, Revision, revision, write};
 use trunkline_service::seal::now;
 use trunkline_service::shared::{Follow, Followed, Topic};
+use trunkline_service::trace::Mark;
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind};
 
 use super::Http;
 use super::answer::{self, Answer, Work, busy, empty, message, method_not_allowed, refusal};
 use super::calls::Started;
+use super::counts::Why;
 use super::events::Events;
 use super::heads::Heads;
 use super::line::{self, Piece};
@@ -79,7 +81,8 @@ impl Http {
         };
         let shared = self.live.shared();
         let (caller, message) = (Arc::clone(form.caller), (body, *envelope, method));
-        let call = Call::new(endpoint, shared, session.clone(), caller, message, outlet);
+        let call = Call::new(endpoint, shared, session.clone(), caller, message, outlet)
+            .with_trace(heads.trace(headers));
         let endpoint = Arc::clone(&call.endpoint);
         let started = match self.calls.start(shared, &session, &id, work(call), events) {
             Ok(started) => started,
@@ -108,7 +111,10 @@ impl Http {
             Ok(session) => session,
             Err(failure) => {
                 let revision = Revision::LATEST_LEGACY;
-                return finished(done(endpoint, id, revision, &Err(failure), admit::next_log_id()), form);
+                return finished(
+                    done(endpoint, id, revision, &Err(failure), Mark::of(admit::next_log_id())),
+                    form,
+                );
             }
         };
         let sealed = session.seal(&self.options.sealer, form.caller).ok();
@@ -189,7 +195,13 @@ impl Http {
                 let (id, endpoint) = (call.id(), Arc::clone(&call.endpoint));
                 let ended = self.calls.run(shared, session, &id, work(*call)).await;
                 let refused = |failure| {
-                    Some(done(&endpoint, &id, session.revision, &Err(failure), admit::next_log_id()))
+                    Some(done(
+                        &endpoint,
+                        &id,
+                        session.revision,
+                        &Err(failure),
+                        Mark::of(admit::next_log_id()),
+                    ))
                 };
                 ended.unwrap_or_else(refused).map(|done| done.message)
             }
@@ -200,8 +212,8 @@ impl Http {
 /// The whole of one request of a session as work that owns all it needs.
 fn work(call: Call) -> Work {
     Box::pin(async move {
-        let (outcome, log_id) = call.run().await;
-        done(&call.endpoint, &call.id(), call.session.revision, &outcome, log_id)
+        let (outcome, mark) = call.run().await;
+        done(&call.endpoint, &call.id(), call.session.revision, &outcome, mark)
     })
 }
 
@@ -355,5 +367,5 @@ impl Http {
 fn unknown_session(id: Option<&[u8]>) -> Response<Answer> {
     let mut body = Vec::with_capacity(160);
     write::error(&mut body, id, Code::INVALID_REQUEST, &UnknownSession.to_string(), None);
-    answer::json(StatusCode::NOT_FOUND, body)
+    Why::Session.mark(answer::json(StatusCode::NOT_FOUND, body))
 }

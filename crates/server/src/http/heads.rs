@@ -1,8 +1,10 @@
 //! The headers of one request that the protocol looks at, gathered in one pass.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use trunkline_protocol::header::{Accepts, accepts};
+use trunkline_service::request::SentTrace;
+use trunkline_service::trace::{TraceParent, TraceState};
 use trunkline_service::{Credentials, ParamHeaders};
 
 /// Most `Mcp-Param-*` headers of one request; all headers together are bounded before.
@@ -23,6 +25,8 @@ pub(super) struct Heads<'a> {
     pub(super) api_key: Option<&'a [u8]>,
     /// Where a stream is taken up again.
     pub(super) last_event_id: Option<&'a [u8]>,
+    /// Where the request stands in a trace.
+    pub(super) traceparent: Mirrored<'a>,
     /// A header mirrors an argument: `Mcp-Param-*` occurs.
     pub(super) has_params: bool,
     accept: Option<Accepts>,
@@ -88,6 +92,7 @@ impl<'a> Heads<'a> {
                 self.once("Authorization", value.trim_ascii(), |heads| &mut heads.authorization);
             }
             (9, "x-api-key") => self.once("X-API-Key", value.trim_ascii(), |heads| &mut heads.api_key),
+            (11, "traceparent") => self.traceparent.add(value),
             (6, "origin") => self.once("Origin", value, |heads| &mut heads.origin),
             (13, "last-event-id") => {
                 self.once("Last-Event-ID", value.trim_ascii(), |heads| &mut heads.last_event_id);
@@ -124,6 +129,13 @@ impl<'a> Heads<'a> {
         });
         let found: Vec<(Box<str>, Bytes)> = named.take(MAX_PARAMS + 1).collect();
         (found.len() <= MAX_PARAMS).then(|| ParamHeaders::Some(found.into()))
+    }
+
+    /// Returns what the headers say of a trace: nothing where they say nothing that holds, or say it twice.
+    pub(super) fn trace(&self, headers: &HeaderMap) -> Option<Box<SentTrace>> {
+        let parent = TraceParent::parse(self.traceparent.once()?)?;
+        let state = TraceState::parse(headers.get_all("tracestate").iter().map(HeaderValue::as_bytes));
+        Some(Box::new(SentTrace { parent, state }))
     }
 
     /// Returns what the request says to prove who asks.

@@ -23,6 +23,7 @@ use trunkline_service::seal::now;
 use trunkline_service::{Caller, Chain, Failure, Proof};
 
 use super::answer::{self, Answer, empty, method_not_allowed, refusal, retry_after};
+use super::counts::Why;
 use super::heads::Heads;
 use crate::admit;
 
@@ -120,7 +121,6 @@ fn end_of(caller: &Caller) -> u64 {
 /// The answer to a request whose credentials are not accepted.
 pub(super) async fn identify(
     access: &Access,
-    headers: &HeaderMap,
     heads: &Heads<'_>,
     known: &Known,
     (record, refusals): (Option<&dyn AccessRecord>, &Refusals),
@@ -138,7 +138,7 @@ pub(super) async fn identify(
                     log_id,
                     method: heads.method.once(),
                     address: known.address,
-                    traceparent: headers.get("traceparent").map(HeaderValue::as_bytes),
+                    traceparent: heads.traceparent.once(),
                 };
                 if let Err(failure) = record.denied(&denied, head).await {
                     return Err(unrecorded(&failure));
@@ -173,14 +173,15 @@ fn refused(denied: &Denied, resource: &ProtectedResource) -> Response<Answer> {
         DeniedKind::Unavailable => {
             let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::OVERLOADED, denied.public());
             retry_after(&mut response, UNAVAILABLE);
-            return response;
+            return Why::Unjudged.mark(response);
         }
         // Whatever else there will be is no way in.
         _ => (StatusCode::UNAUTHORIZED, Code::INVALID_REQUEST, Some(ChallengeError::InvalidToken)),
     };
     let mut response = refusal(status, code, denied.public());
     add_challenge(&mut response, &resource.challenge(error, &[]));
-    response
+    let is_missing = denied.kind() == DeniedKind::Missing;
+    if is_missing { Why::NoCredentials } else { Why::BadCredentials }.mark(response)
 }
 
 /// Writes refusals to the log, so many a second: anybody can cause them.

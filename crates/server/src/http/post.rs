@@ -16,10 +16,12 @@ use trunkline_protocol::{
     Code, Envelope, Kind, Message, Method, Refusal, Revision, Token, header, scan, write,
 };
 use trunkline_service::authenticate::Access;
+use trunkline_service::trace::Mark;
 use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outcome, ParamHeaders, Request};
 
 use super::Http;
 use super::answer::{self, Answer, Done, Work, busy, empty, message, refusal, retry_after};
+use super::counts::Why;
 use super::events::{Events, message_of};
 use super::heads::{Heads, Mirrored};
 use super::identity::scope_challenge;
@@ -205,10 +207,11 @@ impl Http {
         let id = Id::new(id);
         let request = admit::modern(body, envelope, method, Arc::clone(form.caller))
             .with_time(endpoint.time)
-            .with_param_headers(ParamHeaders::None);
-        let log_id = request.log_id();
+            .with_param_headers(ParamHeaders::None)
+            .with_trace(heads.trace(headers));
+        let mark = request.mark();
         let outcome = endpoint.service.call(request).await;
-        finished(done(&endpoint, id.bytes(), Revision::LATEST, &outcome, log_id), form)
+        finished(done(&endpoint, id.bytes(), Revision::LATEST, &outcome, mark), form)
     }
 
     /// Runs a request that is sent again with input, mirrors arguments, or has something to stream.
@@ -241,6 +244,7 @@ impl Http {
         let request = admit::modern(body, envelope, method, Arc::clone(form.caller))
             .with_time(endpoint.time)
             .with_param_headers(params)
+            .with_trace(heads.trace(headers))
             .with_input(input)
             .with_attached(attached);
         let work = work(endpoint, request, id);
@@ -294,9 +298,9 @@ impl Http {
 /// The whole of one request as work that owns all it needs.
 fn work(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Work {
     Box::pin(async move {
-        let (revision, log_id) = (request.revision(), request.log_id());
+        let (revision, mark) = (request.revision(), request.mark());
         let outcome = endpoint.service.call(request).await;
-        done(&endpoint, &id, revision, &outcome, log_id)
+        done(&endpoint, &id, revision, &outcome, mark)
     })
 }
 
@@ -306,10 +310,10 @@ pub(super) fn done(
     id: &[u8],
     revision: Revision,
     outcome: &Outcome,
-    log_id: u64,
+    mark: Mark,
 ) -> Done {
     let mut message = Vec::new();
-    admit::write_outcome(&mut message, id, revision, endpoint, outcome, log_id);
+    admit::write_outcome(&mut message, id, revision, endpoint, outcome, mark);
     let failure = outcome.as_ref().err();
     let status = failure.map_or(StatusCode::OK, |failure| status_of(failure, revision));
     let retry_after = failure.and_then(Failure::retry_after);
@@ -374,14 +378,15 @@ pub(super) fn ended(done: Done, events: Option<mpsc::Receiver<Event>>, form: For
 
 /// Answers a request that was refused before it reached a service.
 pub(super) fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form<'_>) -> Response<Answer> {
-    finished(done(endpoint, id, Revision::LATEST, &Err(failure), admit::next_log_id()), form)
+    let mark = Mark::of(admit::next_log_id());
+    Why::Message.mark(finished(done(endpoint, id, Revision::LATEST, &Err(failure), mark), form))
 }
 
 /// Answers a message that is no acceptable JSON-RPC message, with its id if it has one.
 pub(super) fn refused_message(body: &[u8], refused: &Refusal, form: Form<'_>) -> Response<Answer> {
     let mut out = Vec::new();
     write::error(&mut out, refused.id.map(|id| id.of(body)), refused.code, refused.message, None);
-    message(StatusCode::BAD_REQUEST, out, form.as_event)
+    Why::Message.mark(message(StatusCode::BAD_REQUEST, out, form.as_event))
 }
 
 /// Takes in what is left of a refused body, up to `max` more bytes and not for long: a client that is still sending would
@@ -406,7 +411,8 @@ fn too_large(max: usize) -> Response<Answer> {
 }
 
 fn cut_short() -> Response<Answer> {
-    refusal(StatusCode::BAD_REQUEST, Code::PARSE_ERROR, "the body ended before its length")
+    let text = "the body ended before its length";
+    Why::CutShort.mark(refusal(StatusCode::BAD_REQUEST, Code::PARSE_ERROR, text))
 }
 
 /// Compares a header with the string of the body that it mirrors.

@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::counts::Counts;
+
 /// What became of the writes of one socket; seen by its own task alone, so that nothing here has to be ordered.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
@@ -39,12 +41,20 @@ impl Writes {
 pub(super) struct Socket {
     stream: TcpStream,
     writes: Arc<Writes>,
+    counts: Arc<Counts>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> (Self, Arc<Writes>) {
+    pub(super) fn new(stream: TcpStream, counts: Arc<Counts>) -> (Self, Arc<Writes>) {
         let writes = Arc::new(Writes::default());
-        (Self { stream, writes: Arc::clone(&writes) }, writes)
+        (Self { stream, writes: Arc::clone(&writes), counts }, writes)
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.counts.written(*bytes);
+        }
+        self.writes.note(written);
     }
 }
 
@@ -54,7 +64,12 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.counts.read(buffer.filled().len().saturating_sub(before));
+        }
+        read
     }
 }
 
@@ -65,7 +80,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.writes.note(&written);
+        self.note(&written);
         written
     }
 
@@ -75,7 +90,7 @@ impl AsyncWrite for Socket {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.writes.note(&written);
+        self.note(&written);
         written
     }
 

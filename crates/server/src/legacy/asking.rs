@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use trunkline_protocol::{Kind, member, write};
 use trunkline_service::seal::random;
 use trunkline_service::shared::{Follow, Followed, Keep, Shared, Topic};
+use trunkline_service::trace::Mark;
 use trunkline_service::{Change, Event, Failure, FailureKind, Input, Outcome, Reply, ReplyKind};
 
 use super::call::{Call, refused};
@@ -34,10 +35,10 @@ const WAITING_KIB: u32 = 8;
 /// How much of an error that a client answers with is shown, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// Calls the service, putting to the client what it asks for; the number is the one that log and caller know the call by.
-pub(super) async fn answer(call: &Call) -> (Outcome, u64) {
+/// Calls the service, putting to the client what it asks for; the mark is what log and caller know the call by.
+pub(super) async fn answer(call: &Call) -> (Outcome, Mark) {
     let request = call.request(None);
-    let log_id = request.log_id();
+    let mark = request.mark();
     match call.endpoint.service.call(request).await {
         Ok(reply) if reply.kind() != ReplyKind::Complete => {
             // Boxed: nearly every call has the future of one without questions.
@@ -48,9 +49,9 @@ pub(super) async fn answer(call: &Call) -> (Outcome, u64) {
                 backoff: BACKOFF.0,
                 rounds: 0,
             };
-            (Box::pin(asking.answer(reply)).await, log_id)
+            (Box::pin(asking.answer(reply)).await, mark)
         }
-        outcome => (outcome, log_id),
+        outcome => (outcome, mark),
     }
 }
 

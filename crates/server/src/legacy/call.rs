@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use trunkline_protocol::{Envelope, LogLevel, Method, each, member};
+use trunkline_service::request::SentTrace;
 use trunkline_service::shared::Shared;
+use trunkline_service::trace::Mark;
 use trunkline_service::{
     Attached, Caller, Endpoint, Failure, FailureKind, Input, Log, Outcome, Outlet, Progress, Reply, Request,
 };
@@ -35,9 +37,16 @@ pub(crate) struct Call {
     outlet: Option<Outlet>,
     progress: Option<Progress>,
     level: Option<LogLevel>,
+    trace: Option<Box<SentTrace>>,
 }
 
 impl Call {
+    /// Says what the transport tells of the trace.
+    pub(crate) fn with_trace(mut self, trace: Option<Box<SentTrace>>) -> Self {
+        self.trace = trace;
+        self
+    }
+
     /// Puts a request together.
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
@@ -54,7 +63,19 @@ impl Call {
         let level = outlet.as_ref().and_then(|_| shared.settings(session.number)?.level);
         let level = level.filter(|_| endpoint.capabilities.get("logging").is_some());
         let shared = Arc::clone(shared);
-        Self { endpoint, shared, session, caller, body, envelope, method, outlet, progress, level }
+        Self {
+            endpoint,
+            shared,
+            session,
+            caller,
+            body,
+            envelope,
+            method,
+            outlet,
+            progress,
+            level,
+            trace: None,
+        }
     }
 
     /// Returns the raw JSON of the request's id.
@@ -67,24 +88,24 @@ impl Call {
         self.outlet.as_ref()
     }
 
-    /// Answers the request; the number is the one that log and caller know it by.
+    /// Answers the request; the mark is what log and caller know it by.
     ///
     /// # Cancel safety
     /// Dropping it stops the work behind it, and closes the questions that were put to the client.
-    pub(crate) async fn run(&self) -> (Outcome, u64) {
+    pub(crate) async fn run(&self) -> (Outcome, Mark) {
         match self.method {
-            Method::Ping => (Ok(Reply::from_members(Vec::new())), 0),
+            Method::Ping => (Ok(Reply::from_members(Vec::new())), Mark::of(0)),
             Method::LoggingSetLevel | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-                (settings::change(self).await, admit::next_log_id())
+                (settings::change(self).await, Mark::of(admit::next_log_id()))
             }
             // The stand-alone stream is what sessions have in its place.
             Method::SubscriptionsListen => {
                 let failure = admit::method_not_found(self.method.as_str().as_bytes(), "");
-                (Err(failure), admit::next_log_id())
+                (Err(failure), Mark::of(admit::next_log_id()))
             }
             method => {
-                let (outcome, log_id) = asking::answer(self).await;
-                (in_old_words(method, outcome), log_id)
+                let (outcome, mark) = asking::answer(self).await;
+                (in_old_words(method, outcome), mark)
             }
         }
     }
@@ -97,6 +118,7 @@ impl Call {
         });
         admit::legacy(self.body.clone(), &self.envelope, self.method, &self.session, Arc::clone(&self.caller))
             .with_time(self.endpoint.time)
+            .with_trace(self.trace.clone())
             .with_attached(attached)
             .with_input(input.map(Box::new))
     }

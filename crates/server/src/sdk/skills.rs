@@ -160,6 +160,7 @@ impl Skills {
             },
             service: Arc::clone(&service),
             target: 0,
+            facts: Default::default(),
             checks: Default::default(),
             completes: false,
         });
@@ -176,6 +177,7 @@ impl Skills {
             },
             service: Arc::clone(&service),
             target: 0,
+            facts: Default::default(),
             checks: Default::default(),
             completes: false,
         };

@@ -193,6 +193,7 @@ pub(crate) fn endpoint(shared: &Arc<dyn Shared>, sealer: &Arc<Sealer>) -> Endpoi
             definition: prompt,
             service: Arc::clone(&others),
             target: 9,
+            facts: Default::default(),
             checks: Default::default(),
             completes: false,
         }],
@@ -202,6 +203,7 @@ pub(crate) fn endpoint(shared: &Arc<dyn Shared>, sealer: &Arc<Sealer>) -> Endpoi
                 definition,
                 service: Arc::clone(&others),
                 target: 0,
+                facts: Default::default(),
                 checks: Default::default(),
                 completes: false,
             })

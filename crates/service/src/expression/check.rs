@@ -23,6 +23,8 @@ const CALLER: [&str; 5] = ["claims", "issuer", "roles", "scopes", "subject"];
 pub(super) struct Checked {
     /// The arguments it reads.
     pub(super) reads: BTreeSet<String>,
+    /// It reads something of the caller.
+    pub(super) caller: bool,
     /// The member names written in it.
     pub(super) members: BTreeSet<String>,
     /// It has a loop inside a loop.
@@ -31,7 +33,7 @@ pub(super) struct Checked {
 
 /// Checks a parsed expression against what it may name.
 pub(super) fn check(program: &Program, source: &str, scope: &Scope) -> Result<Checked, ExpressionError> {
-    let checked = Checked { reads: BTreeSet::new(), members: BTreeSet::new(), nested: false };
+    let checked = Checked { reads: BTreeSet::new(), caller: false, members: BTreeSet::new(), nested: false };
     let mut pass = Pass { program, source, scope, locals: Vec::new(), loops: 0, depth: 0, checked };
     let root = program.expression();
     let found = pass.expression(root)?;
@@ -213,7 +215,8 @@ impl<'a> Pass<'a> {
         Err(self.error(node, format!("there is no argument `{name}`"), Some(help)))
     }
 
-    fn caller(&self, node: &IdedExpr, select: &SelectExpr) -> Found {
+    fn caller(&mut self, node: &IdedExpr, select: &SelectExpr) -> Found {
+        self.checked.caller = true;
         if select.test {
             return Err(self.error(
                 node,

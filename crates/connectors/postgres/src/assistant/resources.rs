@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use trunkline_protocol::{member, write};
-use trunkline_service::catalog::{Parts, Served};
+use trunkline_service::catalog::{Facts, Parts, Served};
 use trunkline_service::{
     CacheScope, Failure, FailureKind, Hints, Outcome, Reply, Request, ResourceDefinition, Service,
     TemplateDefinition,
@@ -29,8 +29,12 @@ pub(super) fn add(
     service: &Arc<dyn Service>,
     connector: &str,
     tables: &[(String, String)],
+    facts: &Facts,
 ) {
-    let served = |definition| Served::new(definition, Arc::clone(service), RESOURCES);
+    let served = |definition| {
+        let served = Served::new(definition, Arc::clone(service), RESOURCES);
+        Served { facts: facts.clone(), ..served }
+    };
     parts.resources.push(served(ResourceDefinition {
         uri: format!("postgres://{connector}/"),
         name: connector.to_owned(),
@@ -62,6 +66,7 @@ pub(super) fn add(
         },
         service: Arc::clone(service),
         target: RESOURCES,
+        facts: facts.clone(),
         checks: Default::default(),
         completes: true,
     });

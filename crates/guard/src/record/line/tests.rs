@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use trunkline_protocol::{Revision, scan};
-use trunkline_service::{Failure, Reply};
+use trunkline_service::{Failure, FailureKind, Reply};
 
 use super::*;
 

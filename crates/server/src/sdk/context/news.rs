@@ -1,7 +1,7 @@
 //! What a call may tell before its answer: progress, log messages, changes; and the trace it is part of.
 
 use serde::Serialize;
-use trunkline_protocol::{LogLevel, Token, meta};
+use trunkline_protocol::{LogLevel, meta};
 use trunkline_service::{Change, Event};
 
 use super::Context;
@@ -79,15 +79,15 @@ impl Context {
         }
     }
 
-    /// Returns the trace the request is part of, if the client told.
+    /// Returns the trace the request is part of, if the client told in `_meta` or in headers, and what it told holds.
     #[must_use]
     pub fn trace(&self) -> Option<TraceContext> {
         let request = &self.0.request;
-        let text = |token: Token| token.text(request.body()).map(std::borrow::Cow::into_owned);
+        let baggage = request.meta(meta::BAGGAGE).text(request.body());
         Some(TraceContext {
-            parent: text(request.meta(meta::TRACEPARENT))?,
-            state: text(request.meta(meta::TRACESTATE)),
-            baggage: text(request.meta(meta::BAGGAGE)),
+            parent: request.sent_trace()?.to_string(),
+            state: request.trace().state.map(|state| state.to_string()),
+            baggage: baggage.map(std::borrow::Cow::into_owned),
         })
     }
 

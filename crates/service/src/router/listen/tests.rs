@@ -28,6 +28,7 @@ fn router(shared: &Arc<InMemory>) -> Router {
         definition: ResourceDefinition { uri: uri.into(), name: uri.into(), subscribe, ..Default::default() },
         service: Arc::new(Nobody) as Arc<dyn Service>,
         target: 0,
+        facts: Default::default(),
         checks: Default::default(),
         completes: false,
     };

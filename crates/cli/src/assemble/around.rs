@@ -1,0 +1,172 @@
+//! What guards put around each thing of a connector: checks before its arguments are authorized, layers around who answers it.
+//!
+//! ```text
+//! checks: limits of tool and connector -> arguments fit the schema, defaults put in
+//! layers: Invalidating (Cached (Concurrent (ResultsChecked (Resilient (connector)))))
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trunkline_guard::cache::{Cache, Reads};
+use trunkline_guard::limit::{Concurrent, Limits, Running, ThingSpec};
+use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
+use trunkline_guard::validate::{ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt};
+use trunkline_service::catalog::{Checks, Entry, Parts, Served as Entered};
+use trunkline_service::meter::Meter;
+use trunkline_service::seal::fingerprint;
+use trunkline_service::{Check, Service};
+
+use super::Served;
+use crate::config::{Thing, Things};
+
+/// What guards know of connectors and tools from one file to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// How sources fare, by connector.
+    sources: BTreeMap<String, Arc<Source>>,
+    /// What runs, by tool.
+    running: BTreeMap<String, Arc<Running>>,
+}
+
+impl Known {
+    fn source(&self, config: SourceConfig) -> Arc<Source> {
+        let sources = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).sources;
+        let known = sources.get(&*config.name).filter(|source| *source.config() == config);
+        let source = known.map_or_else(|| Source::new(config), Arc::clone);
+        sources.insert(source.config().name.to_string(), Arc::clone(&source));
+        source
+    }
+
+    fn running(&self, tool: &str, spec: &ThingSpec) -> Option<Arc<Running>> {
+        let most = spec.concurrent?;
+        let all = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).running;
+        let known = all.get(tool).filter(|running| running.most() == most);
+        let running = known.map_or_else(|| Running::new(tool, most), Arc::clone);
+        all.insert(tool.to_owned(), Arc::clone(&running));
+        Some(running)
+    }
+}
+
+/// What lasts while files come and go, and what the file says now.
+#[derive(Debug)]
+pub(super) struct Around<'a> {
+    pub(super) things: &'a Things,
+    pub(super) limits: &'a Arc<Limits>,
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) known: &'a Known,
+    pub(super) max_in_flight: usize,
+    /// Whether everybody who reaches the endpoint may use all of it.
+    pub(super) open: bool,
+    /// Who counts for what is put together.
+    pub(super) meters: Vec<Arc<dyn Meter>>,
+}
+
+impl Around<'_> {
+    /// Puts the guards around all that a connector has. A tool whose schema cannot be used is left out, and the operator told.
+    pub(super) fn wrap(&mut self, served: &Served, parts: &mut Parts) {
+        let nothing = Thing::default();
+        let connector = self.things.connectors.get(&served.name).unwrap_or(&nothing);
+        let definition = [served.own.digest(), served.tools.digest()].concat();
+        let source = self.source(&served.name, connector);
+        let all = OfConnector { served, connector, definition: &definition, source: &source };
+        parts.tools.retain_mut(|entry| match self.wrap_tool(&all, entry) {
+            Ok(()) => true,
+            Err(error) => {
+                let tool = entry.definition.name.as_str();
+                tracing::warn!(tool, connector = served.name, "the tool is not listed: {error}");
+                false
+            }
+        });
+        let asked = (served.name.as_str(), &connector.limit);
+        let limit = self.limits.check(None, Some(asked));
+        for prompt in &mut parts.prompts {
+            let validate =
+                ValidatePrompt::of(&prompt.definition).ok().map(|check| Arc::new(check) as Arc<dyn Check>);
+            prompt.checks = limit.iter().cloned().chain(validate).collect();
+            prompt.service = resilient(&prompt.service, &source, Repeatable::Always);
+        }
+        let checks: Checks = limit.into_iter().collect();
+        for resource in &mut parts.resources {
+            let uri = resource.definition.uri.clone();
+            self.wrap_reads(&all, &uri, resource);
+            resource.checks = Arc::clone(&checks);
+        }
+        for template in &mut parts.templates {
+            let uri = template.definition.uri_template.clone();
+            self.wrap_reads(&all, &uri, template);
+            template.checks = Arc::clone(&checks);
+        }
+    }
+
+    fn source(&mut self, name: &str, connector: &Thing) -> Arc<Source> {
+        let default = SourceConfig::new(name, self.max_in_flight);
+        let said = connector.source.clone().unwrap_or_else(|| default.clone());
+        let concurrent = connector.limit.concurrent.map_or(default.concurrent, |most| most.get() as usize);
+        let source = self.known.source(SourceConfig { concurrent, ..said });
+        self.meters.push(Arc::clone(&source) as _);
+        source
+    }
+
+    fn wrap_tool(&mut self, all: &OfConnector<'_>, entry: &mut Entry) -> Result<(), SchemaError> {
+        let name = entry.definition.name.as_str().to_owned();
+        let nothing =
+            Thing { cache: all.connector.cache.clone(), results: all.connector.results, ..Thing::default() };
+        let tool = self.things.tools.get(&name).unwrap_or(&nothing);
+        if !entry.facts.definition.is_empty() {
+            entry.facts.definition = fingerprint([all.definition, &entry.facts.definition]).into();
+        }
+        let validate = Arc::new(Validate::of(entry)?);
+        let repeatable = Repeatable::from(&entry.definition.annotations);
+        let service = resilient(&entry.service, all.source, repeatable);
+        // Databases make results and their schemas from the same types.
+        let mode = tool.results.unwrap_or(ResultsMode::Off);
+        entry.service = match ResultsChecked::new(service, &entry.definition, mode)? {
+            Ok(checked) => {
+                self.meters.push(Arc::clone(checked.meter()) as _);
+                Arc::new(checked)
+            }
+            Err(unchecked) => unchecked,
+        };
+        if let Some(running) = self.known.running(&name, &tool.limit) {
+            self.meters.push(Arc::clone(&running) as _);
+            entry.service = Arc::new(Concurrent::new(Arc::clone(&entry.service), running));
+        }
+        if let Some(plan) = &tool.cache {
+            self.cache.keep_answers(entry, &all.served.name, plan, &[]);
+        }
+        entry.service = self.cache.invalidate(Arc::clone(&entry.service), &tool.invalidates);
+        let asked = (name.as_str(), &tool.limit);
+        let of = (all.served.name.as_str(), &all.connector.limit);
+        let limit = self.limits.check(Some(asked), Some(of));
+        self.meters.push(Arc::clone(&validate) as _);
+        entry.checks = limit.into_iter().chain([validate as Arc<dyn Check>]).collect();
+        Ok(())
+    }
+
+    /// Keeps what is read, where its service says what it depends on.
+    fn wrap_reads<D>(&self, all: &OfConnector<'_>, uri: &str, entered: &mut Entered<D>) {
+        entered.service = resilient(&entered.service, all.source, Repeatable::Always);
+        let plan = all.connector.cache.as_ref().filter(|_| !entered.facts.definition.is_empty());
+        let Some(plan) = plan else { return };
+        let definition = fingerprint([all.definition, &entered.facts.definition]);
+        let binding = entered.facts.binding.clone();
+        let reads = Reads { definition: &definition, binding, open: self.open };
+        self.cache.keep_reads(entered, uri, &all.served.name, plan, &[], &reads);
+    }
+}
+
+/// What the things of one connector have in common.
+struct OfConnector<'a> {
+    served: &'a Served,
+    connector: &'a Thing,
+    definition: &'a [u8],
+    source: &'a Arc<Source>,
+}
+
+fn resilient(service: &Arc<dyn Service>, source: &Arc<Source>, repeatable: Repeatable) -> Arc<dyn Service> {
+    Arc::new(Resilient::new(Arc::clone(service), Arc::clone(source), repeatable))
+}

@@ -1,0 +1,194 @@
+//! Requests through the layer, and through the checks behind it.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+use trunkline_protocol::{Revision, scan};
+use trunkline_service::{Checked, Door as _, FailureKind, Notes, Reply};
+
+use super::super::rate::{Rate, Unit};
+use super::super::spec::{BudgetSpec, LimitsSpec, RoleSpec, ThingSpec};
+use super::super::state::LimitState;
+use super::*;
+
+/// Counts what reaches it, and answers with ten bytes of members.
+#[derive(Default)]
+struct Ran(AtomicUsize);
+
+impl Service for Ran {
+    fn call(&self, _: Request) -> Answer<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        ready(Ok(Reply::from_members(b"\"a\":\"1234\"".to_vec())))
+    }
+}
+
+/// Answers those who are let go.
+struct Slow(Semaphore);
+
+impl Service for Slow {
+    fn call(&self, _: Request) -> Answer<'_> {
+        Box::pin(async {
+            self.0.acquire().await.unwrap().forget();
+            Ok(Reply::text("done"))
+        })
+    }
+}
+
+fn caller(subject: &str, roles: &[&str]) -> Arc<Caller> {
+    let roles = roles.iter().map(|role| (*role).into()).collect();
+    Arc::new(Caller { issuer: Some("i".into()), subject: subject.into(), roles, ..Caller::default() })
+}
+
+fn request(method: Method, caller: &Arc<Caller>) -> Request {
+    let body = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"x"}"#);
+    let (_, envelope) = scan(&body).unwrap();
+    Request::new(body, &envelope, method, Revision::LATEST, Arc::clone(caller), 1)
+}
+
+fn rate(count: u32, unit: Unit) -> Option<Rate> {
+    Rate::new(count, unit, None).ok()
+}
+
+fn limits(spec: &LimitsSpec) -> Arc<Limits> {
+    Arc::new(Limits::new(spec, &LimitState::new(), Caller::local()))
+}
+
+fn passes(service: &impl Service, method: Method, caller: &Arc<Caller>) -> bool {
+    match service.call(request(method, caller)).now_or_never().unwrap() {
+        Ok(_) => true,
+        Err(failure) => {
+            assert_eq!(failure.kind(), FailureKind::RateLimited, "{failure}");
+            false
+        }
+    }
+}
+
+#[test]
+fn li_02_the_surplus_of_one_caller_is_refused_and_another_is_served() {
+    let spec = LimitsSpec { caller: rate(5, Unit::Second), ..LimitsSpec::default() };
+    let service = Limited::new(Ran::default(), limits(&spec), Counted::Here);
+    let (a, b) = (caller("a", &[]), caller("b", &[]));
+    assert_eq!((0..8).filter(|_| passes(&service, Method::ToolsCall, &a)).count(), 5);
+    assert!(passes(&service, Method::ToolsCall, &b));
+    // What was refused did not run.
+    assert_eq!(service.inner.0.load(Ordering::Relaxed), 6);
+    let failure = service.call(request(Method::ToolsCall, &a)).now_or_never().unwrap().unwrap_err();
+    let wait = failure.retry_after().unwrap();
+    assert!(wait.as_millis() <= 200, "{wait:?}");
+    assert_eq!(failure.kind().row().code.0, 429);
+    assert_eq!(&*failure.rate_limit().unwrap().policy, "\"limits.caller\";q=5;w=1");
+}
+
+#[test]
+fn every_method_counts_those_that_do_not_exist_too() {
+    let spec = LimitsSpec { caller: rate(4, Unit::Hour), ..LimitsSpec::default() };
+    let service = Limited::new(Ran::default(), limits(&spec), Counted::Here);
+    let a = caller("a", &[]);
+    let methods = [Method::ToolsList, Method::SubscriptionsListen, Method::Unknown, Method::ServerDiscover];
+    assert!(methods.into_iter().all(|method| passes(&service, method, &a)));
+    assert!(!passes(&service, Method::ToolsList, &a));
+}
+
+#[test]
+fn all_roles_of_a_caller_count_for_each_caller_by_itself() {
+    let role = |count| RoleSpec { limit: rate(count, Unit::Hour), ..RoleSpec::default() };
+    let roles = vec![("wide".into(), role(9)), ("narrow".into(), role(2))];
+    let service =
+        Limited::new(Ran::default(), limits(&LimitsSpec { roles, ..LimitsSpec::default() }), Counted::Here);
+    let count =
+        |caller: &Arc<Caller>| (0..20).filter(|_| passes(&service, Method::ToolsCall, caller)).count();
+    assert_eq!(count(&caller("a", &["wide", "narrow"])), 2);
+    assert_eq!(count(&caller("b", &["wide"])), 9);
+    assert_eq!(count(&caller("c", &["narrow"])), 2);
+    assert_eq!(count(&caller("d", &["other"])), 20);
+}
+
+#[test]
+fn the_local_user_has_the_roles_of_the_file() {
+    let role = RoleSpec { limit: rate(1, Unit::Hour), ..RoleSpec::default() };
+    let spec = LimitsSpec { roles: vec![("me".into(), role)], ..LimitsSpec::default() };
+    let local = Caller { roles: vec!["me".into()], role_set: 3, ..(*Caller::local()).clone() };
+    let limits = Arc::new(Limits::new(&spec, &LimitState::new(), Arc::new(local)));
+    let service = Limited::new(Ran::default(), limits, Counted::Here);
+    assert!(passes(&service, Method::ToolsCall, &Caller::local()));
+    assert!(!passes(&service, Method::ToolsCall, &Caller::local()));
+}
+
+#[test]
+fn a_refusal_is_noted_under_the_key_of_the_file() {
+    let spec = LimitsSpec { caller: rate(1, Unit::Hour), ..LimitsSpec::default() };
+    let service = Limited::new(Ran::default(), limits(&spec), Counted::Here);
+    let (a, notes) = (caller("a", &[]), Arc::<Notes>::default());
+    for _ in 0..2 {
+        let mut request = request(Method::ToolsCall, &a);
+        request.note_on(Arc::clone(&notes));
+        drop(service.call(request).now_or_never());
+    }
+    let decided = notes.take();
+    assert_eq!((decided.allowed, &*decided.rule), (Some(false), "limits.caller"));
+}
+
+#[test]
+fn bytes_of_requests_and_results_are_counted() {
+    let budget = BudgetSpec { calls: None, bytes: Some(100), per: Unit::Day };
+    let role = RoleSpec { budget: Some(budget), ..RoleSpec::default() };
+    let spec = LimitsSpec { roles: vec![("r".into(), role)], ..LimitsSpec::default() };
+    let service = Limited::new(Ran::default(), limits(&spec), Counted::Here);
+    // 37 bytes of the request and 10 of the result: two leave 94, and the third goes over.
+    assert_eq!((0..9).filter(|_| passes(&service, Method::ToolsCall, &caller("a", &["r"]))).count(), 3);
+    assert!(passes(&service, Method::ToolsCall, &caller("b", &["r"])));
+}
+
+#[tokio::test]
+async fn so_many_requests_of_a_caller_at_a_time_and_a_dropped_one_gives_its_place_back() {
+    let role = RoleSpec { concurrent: NonZeroU32::new(2), ..RoleSpec::default() };
+    let spec = LimitsSpec { roles: vec![("r".into(), role)], ..LimitsSpec::default() };
+    let service = Limited::new(Slow(Semaphore::new(0)), limits(&spec), Counted::Here);
+    let a = caller("a", &["r"]);
+    let mut held: Vec<_> = (0..2).map(|_| service.call(request(Method::ToolsCall, &a))).collect();
+    held.iter_mut().for_each(|answer| assert!(answer.now_or_never().is_none()));
+    let refused = service.call(request(Method::ToolsCall, &a)).await.unwrap_err();
+    assert_eq!(refused.kind(), FailureKind::RateLimited);
+    assert!(refused.public().contains("roles.r.concurrent"), "{refused}");
+    drop(held.pop());
+    let mut next = service.call(request(Method::ToolsCall, &a));
+    assert!((&mut next).now_or_never().is_none());
+    service.inner.0.add_permits(2);
+    assert!(next.await.is_ok() && held.remove(0).await.is_ok());
+}
+
+#[test]
+fn a_tool_counts_by_itself_and_costs_what_the_file_says() {
+    let spec = LimitsSpec { caller: rate(10, Unit::Hour), ..LimitsSpec::default() };
+    let limits = limits(&spec);
+    let thing = |limit, cost| ThingSpec { limit, cost: NonZeroU32::new(cost), ..ThingSpec::default() };
+    let (tool, connector) = (thing(rate(3, Unit::Hour), 4), thing(rate(100, Unit::Hour), 0));
+    let check = limits.check(Some(("report", &tool)), Some(("shop", &connector))).unwrap();
+    let a = caller("a", &[]);
+    let passes = |caller| matches!(check.check(&mut request(Method::ToolsCall, caller)), Checked::Passed);
+    // Three beyond the one that the layer takes, of ten.
+    assert!((0..3).all(|_| passes(&a)));
+    assert!(!passes(&a));
+    // The tool's three are used up, whoever asks.
+    assert!(!passes(&caller("b", &[])));
+    assert!(limits.check(Some(("plain", &ThingSpec::default())), None).is_none());
+}
+
+#[test]
+fn li_01_an_address_is_counted_at_the_door() {
+    let spec = LimitsSpec {
+        address: rate(5, Unit::Minute),
+        server: rate(100, Unit::Minute),
+        ..LimitsSpec::default()
+    };
+    let limits = limits(&spec);
+    let arrive =
+        |address: &str| matches!(limits.arrive(address.parse().ok()), trunkline_service::Arrival::Admitted);
+    assert_eq!((0..20).filter(|_| arrive("192.0.2.1")).count(), 5);
+    assert!(arrive("192.0.2.2"));
+    assert_eq!((0..20).filter(|_| arrive("2001:db8::1") || arrive("2001:db8::2")).count(), 5);
+    assert!(limits.door().is_some());
+}

@@ -1,0 +1,40 @@
+//! What stands at the door of an edge: whether a request is looked at at all, decided from where it comes from, before anybody asks
+//! who sends it.
+//!
+//! The limits behind it are a guard; edges know only this face of them.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use crate::failure::Failure;
+
+/// Lets requests in, or not.
+pub trait Door: fmt::Debug + Send + Sync + 'static {
+    /// Decides of one request that came from `address`: that of the client, where a trusted proxy stands between; `None` when
+    /// the edge knows none.
+    fn arrive(&self, address: Option<IpAddr>) -> Arrival<'_>;
+}
+
+/// What becomes of a request at the door.
+pub enum Arrival<'s> {
+    /// It comes in.
+    Admitted,
+    /// This is the answer.
+    Refused(Failure),
+    /// Somebody has to be asked: for `None` it comes in, a failure is the answer.
+    ///
+    /// Dropping the future turns it away; what it took for it may be lost.
+    Waiting(Pin<Box<dyn Future<Output = Option<Failure>> + Send + 's>>),
+}
+
+impl fmt::Debug for Arrival<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admitted => f.write_str("Admitted"),
+            Self::Refused(failure) => f.debug_tuple("Refused").field(failure).finish(),
+            Self::Waiting(_) => f.write_str("Waiting"),
+        }
+    }
+}
