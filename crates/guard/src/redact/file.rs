@@ -34,7 +34,7 @@ pub struct EncryptFile {
 pub struct RecipientsFile(pub Vec<String>);
 
 /// What is decided of the results of one connector or tool; `None` where nothing is said.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
     max_result: Option<usize>,
     redact: Option<(Detectors, Vec<Path>)>,

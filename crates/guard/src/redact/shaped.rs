@@ -18,7 +18,8 @@ use super::schema;
 /// How the results of one tool are shaped, and how often that happened.
 #[derive(Debug)]
 pub struct Shaper {
-    name: Box<str>,
+    /// `tool` or `connector`, and its name.
+    whose: (&'static str, Box<str>),
     rules: Rules,
     bound: Option<Bound>,
     counts: Counts,
@@ -34,13 +35,21 @@ struct Counts {
 }
 
 impl Shaper {
-    /// Makes the shaper of the tool (or the connector, for its resources) of that name. `schema` is what the tool promises of
-    /// structured content, as it is inside.
+    /// Makes the shaper of a tool. `schema` is what it promises of structured content, as it is inside.
     #[must_use]
-    pub fn new(shape: &Shape, name: &str, schema: Option<&Value>) -> Self {
-        let promise = Promise::of(schema);
+    pub fn of_tool(shape: &Shape, name: &str, schema: Option<&Value>) -> Self {
+        Self::new(shape, ("tool", name.into()), Promise::of(schema))
+    }
+
+    /// Makes the shaper of what a connector has beside tools: prompts, resources, templates.
+    #[must_use]
+    pub fn of_connector(shape: &Shape, name: &str) -> Self {
+        Self::new(shape, ("connector", name.into()), Promise::Nothing)
+    }
+
+    fn new(shape: &Shape, whose: (&'static str, Box<str>), promise: Promise) -> Self {
         let bound = shape.max_result().map(|max| Bound { max, promise });
-        Self { name: name.into(), rules: shape.rules(), bound, counts: Counts::default() }
+        Self { whose, rules: shape.rules(), bound, counts: Counts::default() }
     }
 
     /// Makes a promised schema true of what leaves, to be listed in the place of the one that results are checked against inside.
@@ -83,7 +92,8 @@ impl Shaper {
     fn unreadable(&self, method: Method, log_id: u64) -> Outcome {
         self.counts.unreadable.add_one();
         let request = format_args!("{log_id:016x}");
-        tracing::error!(%request, name = &*self.name, "a result could not be looked through and was held back");
+        let (kind, name) = &self.whose;
+        tracing::error!(%request, kind, name = &**name, "a result could not be looked through and was held back");
         let text = "the result could not be looked through for what must be hidden, and is held back";
         if method == Method::ToolsCall {
             return Ok(Reply::tool_error(&format!("{text} (request {log_id:016x})")));
@@ -109,29 +119,29 @@ fn add(counter: &Counter, more: u64) {
 
 impl Meter for Shaper {
     fn read(&self, page: &mut Page) {
-        let tool = ("tool", &*self.name);
+        let whose = (self.whose.0, &*self.whose.1);
         if !self.rules.is_empty() {
             let (name, help) =
                 ("trunkline_redact_hidden_total", "Values hidden in what left, by what found them.");
             let of_kind = Detector::ALL.into_iter().zip(&self.counts.found);
             for (detector, counter) in of_kind.filter(|(detector, _)| self.rules.detectors.has(*detector)) {
-                page.counter(name, help, &[tool, ("kind", detector.as_str())], counter.sum());
+                page.counter(name, help, &[whose, ("kind", detector.as_str())], counter.sum());
             }
-            page.counter(name, help, &[tool, ("kind", "field")], self.counts.fields.sum());
+            page.counter(name, help, &[whose, ("kind", "field")], self.counts.fields.sum());
         }
         if !self.rules.recipients.is_empty() {
             let (name, help) =
                 ("trunkline_redact_sealed_total", "Values sealed for the key of their reader.");
-            page.counter(name, help, &[tool], self.counts.sealed.sum());
+            page.counter(name, help, &[whose], self.counts.sealed.sum());
         }
         if self.bound.is_some() {
             let (name, help) =
                 ("trunkline_redact_cut_total", "Results cut since they were larger than may be sent.");
-            page.counter(name, help, &[tool], self.counts.cut.sum());
+            page.counter(name, help, &[whose], self.counts.cut.sum());
         }
         let (name, help) =
             ("trunkline_redact_held_back_total", "Results held back since they could not be looked through.");
-        page.counter(name, help, &[tool], self.counts.unreadable.sum());
+        page.counter(name, help, &[whose], self.counts.unreadable.sum());
     }
 }
 

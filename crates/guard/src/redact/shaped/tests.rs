@@ -18,7 +18,7 @@ fn shape(redact: &[&str], encrypt: &[&str], key: Option<&Identity>) -> Shape {
 }
 
 fn shaper(redact: &[&str]) -> Shaper {
-    Shaper::new(&shape(redact, &[], None), "t", None)
+    Shaper::of_tool(&shape(redact, &[], None), "t", None)
 }
 
 fn reply(members: &Value) -> Reply {
@@ -159,7 +159,7 @@ fn resources_prompts_errors_and_meta_are_looked_through() {
 fn sealed_fields_open_with_the_key_and_are_strings_for_everyone_else() {
     let key = Identity::random().unwrap();
     let shaper =
-        Shaper::new(&shape(&["rows.*.mail"], &["ssn", "home", "boss", "pay"], Some(&key)), "t", None);
+        Shaper::of_tool(&shape(&["rows.*.mail"], &["ssn", "home", "boss", "pay"], Some(&key)), "t", None);
     let csv = "id,ssn,home\n1,123-45-6789,\n";
     let whole = json!({ "content": [{ "type": "text", "text": person().to_string() }, { "type": "text", "text": csv }], "structuredContent": person() });
     let out = shaped(&shaper, &whole, Method::ToolsCall);
