@@ -17,9 +17,7 @@ use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
 use crate::assemble::{self, Lasting, Served};
-use crate::config::{
-    self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Recording, Server, Things,
-};
+use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Server, Things};
 use crate::exit::chain;
 use crate::guards::{self, Guards};
 use crate::output::{Voice, count};
