@@ -1,4 +1,6 @@
-//! What is logged, and how: always to stderr, with the level of the file or of `TRUNKLINE_LOG`.
+//! What is logged, and how: always to stderr, with the level of the file or of `TRUNKLINE_LOG`, and never a secret.
+
+mod veil;
 
 use std::io::{self, IsTerminal as _};
 
@@ -6,6 +8,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{Edge, LogFile, LogFormat};
+use veil::Veiled;
+pub(crate) use veil::clean;
 
 /// The variable that goes before `[log] level`: a level, or directives like `trunkline_server=debug`.
 const VARIABLE: &str = "TRUNKLINE_LOG";
@@ -18,8 +22,9 @@ pub(crate) fn start(log: &LogFile, edge: Edge) {
         .filter(|text| !text.trim().is_empty())
         .and_then(|text| EnvFilter::try_new(directives(text.trim())).ok())
         .unwrap_or_else(|| EnvFilter::new(directives(level)));
+    veil::watch_panics();
     let builder = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(Veiled::new(log.redact.detectors()))
         .with_env_filter(filter)
         .with_span_events(FmtSpan::NONE);
     // An error means that logging was started before, which only tests do.

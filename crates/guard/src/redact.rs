@@ -11,6 +11,7 @@ mod content;
 mod cut;
 pub mod detect;
 pub mod file;
+pub mod log;
 pub mod path;
 mod prose;
 mod rewrite;

@@ -99,7 +99,8 @@ pub(crate) fn run(args: SecretArgs) -> anyhow::Result<ExitCode> {
 impl Common {
     fn identity(&self) -> PathBuf {
         let folder = self.config.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let default = || identity::path(&|name| std::env::var_os(name), folder.unwrap_or_else(|| Path::new(".")));
+        let default =
+            || identity::path(&|name| std::env::var_os(name), folder.unwrap_or_else(|| Path::new(".")));
         self.identity.clone().unwrap_or_else(default)
     }
 }
@@ -120,7 +121,9 @@ fn keygen(args: &Common) -> anyhow::Result<()> {
         output::result(&json!({ "recipient": recipient, "identity": file }).to_string());
         return Ok(());
     }
-    output::line(&format!("the key is in `{file}`: keep a copy where it is safe, and keep it out of version control; its recipient:"));
+    output::line(&format!(
+        "the key is in `{file}`: keep a copy where it is safe, and keep it out of version control; its recipient:"
+    ));
     output::result(&recipient);
     Ok(())
 }
@@ -167,7 +170,8 @@ fn recipients(args: &SealArgs) -> anyhow::Result<Vec<Recipient>> {
     }
     // What is no recipient may be a secret, so that it is not shown.
     let all = args.to.iter().map(|text| text.trim().parse());
-    all.collect::<Result<_, _>>().map_err(|error: age::BadKey| Failed::new(Code::Usage, error.to_string()).into())
+    all.collect::<Result<_, _>>()
+        .map_err(|error: age::BadKey| Failed::new(Code::Usage, error.to_string()).into())
 }
 
 fn unseal(args: &UnsealArgs) -> anyhow::Result<()> {
@@ -176,7 +180,10 @@ fn unseal(args: &UnsealArgs) -> anyhow::Result<()> {
     let secret = age::open(inner(&input), &identities).map_err(not_opened)?;
     if args.common.output == Output::Json {
         let text = String::from_utf8(secret).map_err(|_| {
-            Failed::new(Code::Usage, "what was sealed is no UTF-8 text, which JSON is; leave `--output json` out")
+            Failed::new(
+                Code::Usage,
+                "what was sealed is no UTF-8 text, which JSON is; leave `--output json` out",
+            )
         })?;
         output::result(&json!({ "secret": text }).to_string());
         return Ok(());

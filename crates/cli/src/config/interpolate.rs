@@ -121,10 +121,13 @@ fn open(sealed: &str, environment: &Environment<'_>) -> Result<String, Refusal> 
         (format!("`${{sealed:...}}` cannot be opened: {why}"), Some(help.to_owned()))
     };
     let path = identity::path(environment.variable, environment.folder);
-    let identities = identity::read(&path)
-        .map_err(|error| refuse(&error, "the key is read when the file is; it need not be on the machines that only seal"))?;
+    let identities = identity::read(&path).map_err(|error| {
+        refuse(&error, "the key is read when the file is; it need not be on the machines that only seal")
+    })?;
     let opened = age::open(sealed.as_bytes(), &identities);
-    let opened = opened.map_err(|error| refuse(&error, "seal it again: `trunkline secret seal` prints what to write here"))?;
+    let opened = opened.map_err(|error| {
+        refuse(&error, "seal it again: `trunkline secret seal` prints what to write here")
+    })?;
     String::from_utf8(opened).map_err(|_| refuse(&"it is no UTF-8 text", "values of this file are text"))
 }
 
@@ -194,7 +197,9 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_is_refused() {
-        for text in ["${", "a${b c}", "${}", "${1A}", "${A:-${B}}", "${sealed:}", "${sealed:abc}", "${file:missing}"] {
+        for text in
+            ["${", "a${b c}", "${}", "${1A}", "${A:-${B}}", "${sealed:}", "${sealed:abc}", "${file:missing}"]
+        {
             assert!(with_table(text).is_err(), "{text}");
         }
         assert_eq!(with_table("${U} ${V}").unwrap_err().len(), 2, "every bad reference is told");

@@ -19,6 +19,42 @@ use super::rewrite::Rules;
 #[serde(transparent)]
 pub struct RedactFile(pub Vec<String>);
 
+/// A list of kinds of values: of `[log] redact`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct DetectorsFile(Vec<DetectorName>);
+
+/// A kind of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum DetectorName {
+    /// An address of electronic mail.
+    Email,
+    /// The number of a payment card.
+    Card,
+    /// An international bank account number.
+    Iban,
+    /// A telephone number.
+    Phone,
+    /// A credential.
+    Token,
+}
+
+impl DetectorsFile {
+    /// Returns what is looked for.
+    #[must_use]
+    pub fn detectors(&self) -> Detectors {
+        let each = self.0.iter().map(|name| match name {
+            DetectorName::Email => Detector::Email,
+            DetectorName::Card => Detector::Card,
+            DetectorName::Iban => Detector::Iban,
+            DetectorName::Phone => Detector::Phone,
+            DetectorName::Token => Detector::Token,
+        });
+        each.collect()
+    }
+}
+
 /// The value of `encrypt`: which fields are sealed, and for whose keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

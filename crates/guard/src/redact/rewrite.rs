@@ -12,7 +12,8 @@ use trunkline_protocol::json::{Key, Kind, Scanner, SyntaxError, Token};
 use trunkline_protocol::write;
 
 use super::age::{Recipient, Sealing};
-use super::detect::{Detector, Detectors, Tally};
+use super::detect::{Detector, Detectors, Tally, is_secret_name};
+use super::log::hide_named;
 use super::path::{Mark, Paths, Reach};
 
 /// What stands in the place of a field that is hidden.
@@ -27,6 +28,8 @@ pub struct Rules {
     pub(super) paths: Paths,
     /// For whom fields are sealed.
     pub(super) recipients: Vec<Recipient>,
+    /// Whatever has the name of a secret is hidden, as in logs.
+    pub(super) hides_names: bool,
 }
 
 impl Rules {
@@ -153,6 +156,10 @@ impl<'r> Rewriter<'r> {
                 let span = scanner.key_span(key);
                 walk.edits.push((span.start as usize..span.end as usize, escaped(&other)));
             }
+            if self.rules.hides_names && is_secret_name(scanner.key_bytes(key)) {
+                let ahead = scanner.ahead();
+                return self.hide(scanner, ahead, walk).map(|()| true);
+            }
             self.value(scanner, next, Some(key), walk).map(|()| true)
         })?;
         walk.depth -= 1;
@@ -204,9 +211,11 @@ impl<'r> Rewriter<'r> {
                 Err(_) => {}
             }
         }
-        match self.rules.detectors.clean(text, name, &mut self.tally) {
-            Cow::Owned(cleaned) => Some(cleaned),
-            Cow::Borrowed(_) => None,
+        let named = if self.rules.hides_names { hide_named(text) } else { Cow::Borrowed(text) };
+        match (self.rules.detectors.clean(&named, name, &mut self.tally), &named) {
+            (Cow::Owned(cleaned), _) => Some(cleaned),
+            (Cow::Borrowed(_), Cow::Owned(named)) => Some(named.clone()),
+            _ => None,
         }
     }
 

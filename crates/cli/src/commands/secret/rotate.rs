@@ -22,8 +22,9 @@ pub(super) fn run(args: &Common, keep_old: bool) -> anyhow::Result<()> {
     let (anew, count) = resealed(&text, &old, new.recipient())?;
     let entry = identity::entry(&new);
     let write = |path: &std::path::Path, text: &str| {
-        identity::replace(path, text)
-            .map_err(|error| Failed::new(Code::Unavailable, format!("`{}` cannot be written: {error}", path.display())))
+        identity::replace(path, text).map_err(|error| {
+            Failed::new(Code::Unavailable, format!("`{}` cannot be written: {error}", path.display()))
+        })
     };
     write(&keys, &format!("{entry}{old_text}"))?;
     if count > 0 {
@@ -34,7 +35,10 @@ pub(super) fn run(args: &Common, keep_old: bool) -> anyhow::Result<()> {
     }
     let recipient = new.recipient().to_string();
     if args.output == Output::Json {
-        output::result(&json!({ "recipient": recipient, "resealed": count, "identity": keys.display().to_string() }).to_string());
+        output::result(
+            &json!({ "recipient": recipient, "resealed": count, "identity": keys.display().to_string() })
+                .to_string(),
+        );
         return Ok(());
     }
     let kept = if keep_old { "; the old key is there too" } else { "" };
@@ -60,7 +64,9 @@ fn resealed(text: &str, old: &[Identity], new: Recipient) -> anyhow::Result<(Str
             Err(_) if is_comment(text, range.start) => continue,
             Err(error) => {
                 let line = text.get(..range.start).unwrap_or_default().lines().count().max(1);
-                return Err(not_opened(error).context(format!("the sealed secret on line {line} cannot be opened, and nothing was changed")));
+                return Err(not_opened(error).context(format!(
+                    "the sealed secret on line {line} cannot be opened, and nothing was changed"
+                )));
             }
         };
         out.push_str(text.get(at..range.start).unwrap_or_default());
@@ -99,9 +105,12 @@ mod tests {
 
     #[test]
     fn every_reference_is_sealed_anew_and_the_rest_stays_to_the_byte() {
-        let (old, new, other) = (Identity::random().unwrap(), Identity::random().unwrap(), Identity::random().unwrap());
+        let (old, new, other) =
+            (Identity::random().unwrap(), Identity::random().unwrap(), Identity::random().unwrap());
         let file = |one: &str, two: &str, lost: &str| {
-            format!("# keep\r\n[a]\nx = \"p-${{sealed:{one}}}-s\" # why\ny = '$${{sealed:{one}}}'\n  # z = \"${{sealed:{lost}}}\"\nq = [\"${{sealed:{two}}}\"]")
+            format!(
+                "# keep\r\n[a]\nx = \"p-${{sealed:{one}}}-s\" # why\ny = '$${{sealed:{one}}}'\n  # z = \"${{sealed:{lost}}}\"\nq = [\"${{sealed:{two}}}\"]"
+            )
         };
         let (one, two, lost) = (seal("hunter2", &old), seal("é\n", &old), seal("x", &other));
         let before = file(&one, &two, &lost);
@@ -112,7 +121,11 @@ mod tests {
         assert_eq!((open(found[0]), open(found[2])), (b"hunter2".to_vec(), "é\n".as_bytes().to_vec()));
         assert_eq!(found[1], lost);
         assert_eq!(after.replace(found[0], &one).replace(found[2], &two), before);
-        let failed = resealed(&format!("\n\nx = \"${{sealed:{lost}}}\""), &[old], new.recipient()).unwrap_err();
-        assert!(format!("{failed:#}").contains("line 2") || format!("{failed:#}").contains("line 3"), "{failed:#}");
+        let failed =
+            resealed(&format!("\n\nx = \"${{sealed:{lost}}}\""), &[old], new.recipient()).unwrap_err();
+        assert!(
+            format!("{failed:#}").contains("line 2") || format!("{failed:#}").contains("line 3"),
+            "{failed:#}"
+        );
     }
 }
