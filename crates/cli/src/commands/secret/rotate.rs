@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use serde_json::json;
-use trunkline_guard::redact::age::{self, Identity, Recipient, Sealing};
+use trunkline_guard::redact::age::{self, Identity, Recipient};
 
 use super::{Common, new_key, not_opened, sealed, unusable};
 use crate::commands::Output;
@@ -97,6 +97,8 @@ fn is_comment(text: &str, at: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use trunkline_guard::redact::age::Sealing;
+
     use super::*;
 
     fn seal(secret: &str, key: &Identity) -> String {
