@@ -41,7 +41,9 @@ impl Node {
         }
         let Config { server, tools, guards: said, things, store, .. } = config;
         let store = store.and_then(|store| store.config);
-        let lasting = Lasting::new(sealer, store, server.cache_size).unwrap();
+        let lasting =
+            Lasting::new(sealer, store.map(|store| (store, OnStoreFailure::default())), server.cache_size)
+                .unwrap();
         let guards = Guards::local(said, &lasting.limits);
         let endpoint = Arc::new(endpoint(&server, &tools, &served, &things, &guards, &lasting).unwrap());
         Self { endpoint, lasting, guards }
