@@ -131,7 +131,7 @@ fn a_condition_refuses_with_its_own_words_and_counts_defaults() {
         (json!({}), true),
         (json!({ "amount": 1000 }), false),
         (json!({ "amount": "1000" }), false),
-        // The guard puts the default in its place, for the condition and the database alike.
+        // It is no value of this parameter, and stands for the default: for the condition as for the database.
         (json!({ "amount": null }), true),
         (json!({ "amount": 9_007_199_254_740_993_u64 }), false),
     ] {
