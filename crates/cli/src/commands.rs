@@ -1,6 +1,7 @@
 //! The command line: one subcommand each, with its arguments.
 
 mod audit;
+mod cache;
 pub(crate) mod call;
 mod check;
 mod demo;
@@ -47,6 +48,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Prove that the audit record is as it was written.
     Audit(audit::AuditArgs),
+    /// Throw away what a running server keeps of answers.
+    Cache(cache::CacheArgs),
     /// List the tools of an MCP server.
     Tools(tools::ToolsArgs),
     /// Call a tool of an MCP server.
@@ -78,6 +81,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(args).await,
         Command::Policy(args) => policy::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::Cache(args) => cache::run(args).await,
         Command::Tools(args) => Ok(tools::run(args).await),
         Command::Call(args) => Ok(call::run(args).await),
     }

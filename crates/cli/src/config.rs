@@ -28,10 +28,12 @@ use connectors::Declared;
 pub(crate) use connectors::{Connector, DatabaseConfig, Fingerprint};
 pub(crate) use diagnostic::{Diagnostic, Style, render};
 pub(crate) use document::Document;
-pub(crate) use guards::{Authentication, Guards, Recording, StoreSection};
+pub(crate) use guards::{Authentication, Guards, StoreSection};
 use interpolate::Environment;
 use secret::Hidden;
-pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
+pub(crate) use sections::{
+    Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, LogLevel, Server, address, refuse_listen,
+};
 pub(crate) use things::{Thing, Things};
 use trunkline_sql::Severity;
 

@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trunkline_guard::cache::{Cache, Reads};
+use trunkline_guard::cache::{Cache, Reads, Warmable};
 use trunkline_guard::limit::{Concurrent, Limits, Running, ThingSpec};
 use trunkline_guard::redact::{Shaped, Shaper};
 use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
-use trunkline_guard::validate::{ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt};
+use trunkline_guard::validate::{
+    Quarantined, ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt,
+};
 use trunkline_service::catalog::{Checks, Entry, Parts, Served as Entered};
 use trunkline_service::meter::Meter;
 use trunkline_service::seal::fingerprint;
@@ -62,6 +64,8 @@ pub(super) struct Around<'a> {
     pub(super) max_in_flight: usize,
     /// Whether everybody who reaches the endpoint may use all of it.
     pub(super) open: bool,
+    /// Tools whose answers are fetched ahead.
+    pub(super) warm: Vec<Warmable>,
     /// Who counts for what is put together.
     pub(super) meters: Vec<Arc<dyn Meter>>,
 }
@@ -74,14 +78,15 @@ impl Around<'_> {
         let definition = [served.own.digest(), served.tools.digest()].concat();
         let source = self.source(&served.name, connector);
         let all = OfConnector { served, connector, definition: &definition, source: &source };
+        let quarantined = Quarantined::of(&served.name);
         parts.tools.retain_mut(|entry| match self.wrap_tool(&all, entry) {
             Ok(()) => true,
             Err(error) => {
-                let tool = entry.definition.name.as_str();
-                tracing::warn!(tool, connector = served.name, "the tool is not listed: {error}");
+                quarantined.add(entry.definition.name.as_str(), &error);
                 false
             }
         });
+        self.meters.push(quarantined);
         let asked = (served.name.as_str(), &connector.limit);
         let limit = self.limits.check(None, Some(asked));
         let shaper = (!connector.shape.is_nothing())
@@ -147,7 +152,8 @@ impl Around<'_> {
             entry.service = Arc::new(Concurrent::new(Arc::clone(&entry.service), running));
         }
         if let Some(plan) = &tool.cache {
-            self.cache.keep_answers(entry, &all.served.name, plan, &[]);
+            let kept = self.cache.keep_answers(entry, &all.served.name, plan, &[]);
+            self.warm.extend(kept.filter(Warmable::has_calls));
         }
         entry.service = self.cache.invalidate(Arc::clone(&entry.service), &tool.invalidates);
         if !tool.shape.is_nothing() {

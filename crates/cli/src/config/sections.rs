@@ -120,6 +120,8 @@ pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
+    /// For people, each over several lines.
+    Pretty,
     /// One JSON object a line.
     Json,
 }
@@ -128,9 +130,9 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct AdminFile {
-    /// The address of `/livez` and `/readyz`. Default: `127.0.0.1:9464`, with `--stdio` none. Other than loopback needs `token`.
+    /// The address of `/livez`, `/readyz`, `/metrics` and `/cache/purge`. Default: `127.0.0.1:9464`, with `--stdio` none. Other than loopback needs `token`.
     pub(crate) listen: Option<String>,
-    /// What must be sent as `Authorization: Bearer` where the listener is not on loopback. Default: none.
+    /// What must be sent as `Authorization: Bearer` where the listener is not on loopback, and everywhere for `/cache/purge`, which nobody may use without one. Default: none.
     pub(crate) token: Option<String>,
 }
 
