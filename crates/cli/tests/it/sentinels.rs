@@ -334,10 +334,9 @@ fn plant(world: &mut World) {
     for _ in 0..5 {
         let unknown = next("name of an argument");
         world.call(&[&unknown], "person", json!({ "name": "x", unknown.as_str(): 1 }));
-        let tool = next("name of a tool");
-        world.call(&[&tool], &tool, json!({}));
-        let uri = next("address of a resource");
-        world.ask(&[&uri], "resources/read", json!({ "uri": format!("x://{uri}") }));
+        let (password, token) = (next("password in an address"), next("token in an address"));
+        let uri = format!("x://ann:{password}@h/p?access_token={token}");
+        world.ask(&[&password, &token], "resources/read", json!({ "uri": uri }));
         let sql = next("statement of a caller");
         world.call(&[&sql], "shop_query", json!({ "sql": format!("select '{sql}' from nowhere") }));
         let broken = next("body that is no JSON");
