@@ -253,7 +253,7 @@ impl Pool {
             size: self.size,
             // One is the pool's own.
             open: count(Arc::strong_count(&self.alive).saturating_sub(1)),
-            in_use: self.size.saturating_sub(count(self.permits.available_permits())),
+            in_use: count(self.places.in_use()),
             waited: self.waited(),
         }
     }
