@@ -20,6 +20,7 @@ use trunkline_service::authenticate::{
 };
 use trunkline_service::notes::{AccessRecord, HeadInfo};
 use trunkline_service::seal::now;
+use trunkline_service::trace::{Mark, TraceParent};
 use trunkline_service::{Caller, Chain, Failure, Proof};
 
 use super::answer::{self, Answer, empty, method_not_allowed, refusal, retry_after};
@@ -144,6 +145,8 @@ pub(super) async fn identify(
                     return Err(answer::refused(&failure));
                 }
             }
+            let sent = heads.traceparent.once().and_then(TraceParent::parse);
+            let _entered = Mark { log_id, sent }.enter();
             refusals.log(&denied, log_id);
             Err(refused(&denied, resource))
         }
