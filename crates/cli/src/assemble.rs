@@ -9,6 +9,7 @@
 //!
 //! Checks and layers of each thing: [`around`].
 
+mod ahead;
 mod around;
 
 use std::sync::Arc;
@@ -23,10 +24,12 @@ use trunkline_service::layers::{Bounded, InFlight};
 use trunkline_service::meter::Meters;
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
-use trunkline_service::shared::{InMemory, Shared};
+use trunkline_service::shared::{InMemory, InRedis, Shared};
+use trunkline_service::store::file::OnStoreFailure;
 use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
+use self::ahead::Ahead;
 use self::around::{Around, Known};
 use crate::config::{Config, Diagnostic, Document, Server, Things};
 use crate::guards::Guards;
@@ -47,8 +50,10 @@ pub(crate) struct Served {
 pub(crate) struct Lasting {
     /// Seals what rides with clients.
     pub(crate) sealer: Arc<Sealer>,
-    /// What nodes share; this one has it for itself.
+    /// What nodes must know of each other's clients; without a store this one has it for itself.
     pub(crate) shared: Arc<dyn Shared>,
+    /// The same, where it is in the store.
+    sharing: Option<Arc<InRedis>>,
     /// One count for all states of the endpoint.
     in_flight: Arc<InFlight>,
     /// Keeps the record; `None` when none is kept.
@@ -59,6 +64,8 @@ pub(crate) struct Lasting {
     pub(crate) limits: LimitState,
     /// The answers that are kept.
     pub(crate) cache: Arc<Cache>,
+    /// What goes on for what is kept.
+    ahead: Arc<Ahead>,
     /// What guards know of connectors and tools.
     known: Arc<Known>,
     /// What was counted of requests.
@@ -74,10 +81,11 @@ impl Lasting {
     /// [`TrustError`]: no certificate of an authority was found, and the store is reached over TLS.
     pub(crate) fn new(
         sealer: Arc<Sealer>,
-        store: Option<StoreConfig>,
+        store: Option<(StoreConfig, OnStoreFailure)>,
         cache_size: usize,
     ) -> Result<Self, TrustError> {
-        let store = store.map(Store::open).transpose()?;
+        let on_failure = store.as_ref().map(|(_, on_failure)| *on_failure).unwrap_or_default();
+        let store = store.map(|(config, _)| Store::open(config)).transpose()?;
         let meters = Meters::default();
         let cache = match &store {
             Some(store) => {
@@ -86,19 +94,50 @@ impl Lasting {
             }
             None => Cache::new(cache_size),
         };
-        let (limits, observations) = (LimitState::new(), Arc::<Observations>::default());
+        let limits = match &store {
+            Some(store) => LimitState::with_store(store.clone(), on_failure),
+            None => LimitState::new(),
+        };
+        let observations = Arc::<Observations>::default();
         meters.add(Arc::clone(&observations) as _);
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
         let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::<InFlight>::default());
         meters.add(Arc::clone(&in_flight) as _);
-        let (recorder, known) = (None, Arc::default());
-        Ok(Self { sealer, shared, in_flight, recorder, store, limits, cache, known, observations, meters })
+        let (recorder, known, ahead, sharing) = (None, Arc::default(), Arc::default(), None);
+        Ok(Self {
+            sealer,
+            shared,
+            sharing,
+            in_flight,
+            recorder,
+            store,
+            limits,
+            cache,
+            ahead,
+            known,
+            observations,
+            meters,
+        })
+    }
+
+    /// Shares with the other nodes what every node must know of clients, where the file names a store, and waits a moment for
+    /// what they know already.
+    pub(crate) async fn share(&mut self) {
+        let Some(store) = &self.store else { return };
+        let sharing = Arc::new(InRedis::open(store.clone(), Arc::clone(&self.sealer)));
+        // A store that does not answer stops no start.
+        let _ = tokio::time::timeout(store.timeout() * 2, sharing.until_current()).await;
+        self.shared = Arc::clone(&sharing) as _;
+        self.sharing = Some(sharing);
     }
 
     /// Ends what runs for it.
     pub(crate) async fn end(&self) {
         self.cache.close().await;
+        if let Some(sharing) = &self.sharing {
+            sharing.close().await;
+        }
         if let Some(store) = &self.store {
             store.close().await;
         }
@@ -183,6 +222,7 @@ pub(crate) fn endpoint(
         known: &lasting.known,
         max_in_flight: server.max_in_flight,
         open: !guards.policy.has_roles(),
+        warm: Vec::new(),
         meters: Vec::new(),
     };
     let catalog = gather(order, served, &lasting.sealer, |served, parts| around.wrap(served, parts))?;
@@ -211,6 +251,7 @@ pub(crate) fn endpoint(
         }
         None => Arc::new(Observed::new(bounded, observations, names)),
     };
+    lasting.ahead.go_on(&lasting.cache, served, around.warm, guards);
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
     let endpoint = endpoint.with_access(guards.access());
     let endpoint = match guards.limits.door() {
@@ -247,3 +288,6 @@ pub(crate) fn clashes(order: &[String], served: &[Served], document: &Document) 
     }
     problems
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ fn every_kind_of_failure_has_its_exit_code() {
     std::fs::write(shop.path().join("bad.toml"), "[server]\nnmae = 1\n").unwrap();
     let table: [(i32, &[&str], &str); 14] = [
         (1, &["call", "trunkline.toml", "items", "most=11"], "most"),
-        (1, &["call", "trunkline.toml", "items", "mots=1"], "`name`"),
+        (1, &["call", "trunkline.toml", "items", "mots=1"], "did you mean `most`"),
         (2, &["tools"], "-- COMMAND"),
         (2, &["tools", "localhost:3000/mcp"], "begins with `http://`"),
         (2, &["tools", "trunkline.toml", "extra"], "extra"),

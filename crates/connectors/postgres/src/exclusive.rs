@@ -20,7 +20,7 @@ use crate::line::Line;
 use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Extent, clean};
-use crate::wait::{PoolWait, Waits};
+use crate::wait::{PoolStatus, PoolWait, Waits};
 
 /// The connections of the lane: so many, opened as they are needed, given out to callers in turn, to each in the order of
 /// asking.
@@ -244,6 +244,18 @@ impl Pool {
     /// Tells how long calls waited for a connection.
     pub(crate) fn waited(&self) -> PoolWait {
         self.waits.summary()
+    }
+
+    /// Returns how many connections there are and how many are in use.
+    pub(crate) fn status(&self) -> PoolStatus {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        PoolStatus {
+            size: self.size,
+            // One is the pool's own.
+            open: count(Arc::strong_count(&self.alive).saturating_sub(1)),
+            in_use: count(self.places.in_use()),
+            waited: self.waited(),
+        }
     }
 
     fn take_idle(&self) -> Option<Owned> {

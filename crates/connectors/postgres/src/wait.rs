@@ -16,6 +16,19 @@ pub struct PoolWait {
     pub longest: Duration,
 }
 
+/// The connections for statements that need one of their own, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolStatus {
+    /// How many there may be.
+    pub size: u32,
+    /// How many there are.
+    pub open: u32,
+    /// How many places are taken by calls, also by those that still open a connection or have one cleaned behind them.
+    pub in_use: u32,
+    /// How calls waited for a place since the start.
+    pub waited: PoolWait,
+}
+
 impl PoolWait {
     /// Returns the sums of both.
     #[must_use]

@@ -17,6 +17,8 @@ use super::{Cache, Scope};
 
 /// Most answers that are fetched ahead at a time.
 const AT_ONCE: usize = 4;
+/// The part of its time from which on an answer is about to grow old.
+const SOON: f64 = 0.2;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The least pause before an answer that could not be fetched is asked for again.
@@ -65,8 +67,13 @@ impl Cache {
 
 async fn keep_warm(tool: Warmable, arguments: String, caller: Arc<Caller>, places: Arc<Semaphore>) {
     loop {
-        let Ok(place) = places.acquire().await else { return };
         let Some(request) = request(&tool, &arguments, &caller) else { return };
+        // After a reload there may be one that is still good.
+        let left = tool.core.fresh_for(&request);
+        if left > tool.core.ttl.mul_f64(SOON) {
+            tokio::time::sleep(left.saturating_sub(tool.core.ttl.mul_f64(SOON / 2.0))).await;
+        }
+        let Ok(place) = places.acquire().await else { return };
         let is_kept = tool.core.warm(request).await;
         drop(place);
         tokio::time::sleep(pause(tool.core.ttl, is_kept)).await;
@@ -97,6 +104,12 @@ fn request(tool: &Warmable, arguments: &str, caller: &Arc<Caller>) -> Option<Req
 }
 
 impl Warmable {
+    /// Tells whether the file lists calls of the tool.
+    #[must_use]
+    pub fn has_calls(&self) -> bool {
+        !self.warm.is_empty()
+    }
+
     /// Tells which arguments in `warm` of the tool at `path` do not fit its schema.
     #[must_use]
     pub fn problems(&self, path: &[&str], schema: &Value) -> Vec<Problem> {

@@ -106,6 +106,11 @@ impl Budget {
         }
     }
 
+    /// Tells whether something was used that the store has not heard of.
+    pub(super) fn has_untold(&self, key: u64) -> bool {
+        self.shard(key).get(&key).is_some_and(|used| used.untold > 0)
+    }
+
     /// Returns what this node knows of a caller, to be told to the store: what it has not heard of is told once.
     pub(super) fn tell(&self, key: u64, now: u64) -> Account {
         let mut shard = self.shard(key);

@@ -12,6 +12,8 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use trunkline_protocol::{Code, write};
+use trunkline_service::Failure;
+use trunkline_service::failure::RateLimit;
 
 use super::counts::Why;
 use super::events::Events;
@@ -38,6 +40,8 @@ pub(super) struct Done {
     pub(super) status: StatusCode,
     /// When to try again.
     pub(super) retry_after: Option<Duration>,
+    /// Which limit refused it.
+    pub(super) limit: Option<Box<RateLimit>>,
     /// What the caller has to get first.
     pub(super) challenge: Option<HeaderValue>,
 }
@@ -163,6 +167,32 @@ pub(super) fn refusal(status: StatusCode, code: Code, text: &str) -> Response<An
     let mut body = Vec::with_capacity(text.len() + 64);
     write::error(&mut body, None, code, text, None);
     Why::of(status).mark(json(status, body))
+}
+
+/// Returns the answer to a request that was refused before its body was read.
+pub(super) fn refused(failure: &Failure) -> Response<Answer> {
+    let row = failure.kind().row();
+    let mut body = Vec::new();
+    write::error(&mut body, None, row.code, failure.public(), failure.data());
+    let status = StatusCode::from_u16(row.http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = Why::of(status).mark(json(status, body));
+    if let Some(wait) = failure.retry_after() {
+        retry_after(&mut response, wait);
+    }
+    if let Some(limit) = failure.rate_limit() {
+        rate_limit(&mut response, limit);
+    }
+    response
+}
+
+/// Says which limit refused the request. Source: draft-ietf-httpapi-ratelimit-headers-10.
+pub(super) fn rate_limit(response: &mut Response<Answer>, limit: &RateLimit) {
+    for (name, value) in [("ratelimit-policy", &limit.policy), ("ratelimit", &limit.state)] {
+        // What is no value of a header is left out, and the status says enough.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
 }
 
 /// Returns 405 with the methods that are served.

@@ -141,7 +141,7 @@ pub(super) async fn identify(
                     traceparent: heads.traceparent.once(),
                 };
                 if let Err(failure) = record.denied(&denied, head).await {
-                    return Err(unrecorded(&failure));
+                    return Err(answer::refused(&failure));
                 }
             }
             refusals.log(&denied, log_id);
@@ -224,17 +224,6 @@ impl Refusals {
         seen.1 += 1;
         (seen.1, before)
     }
-}
-
-/// The answer where a refusal that cannot be recorded may not be told either.
-fn unrecorded(failure: &Failure) -> Response<Answer> {
-    let row = failure.kind().row();
-    let status = StatusCode::from_u16(row.http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let mut response = refusal(status, row.code, failure.public());
-    if let Some(wait) = failure.retry_after() {
-        retry_after(&mut response, wait);
-    }
-    response
 }
 
 fn add_challenge(response: &mut Response<Answer>, challenge: &str) {

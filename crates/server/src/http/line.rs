@@ -135,10 +135,18 @@ impl Line {
         self.send(Piece::End(place, done)).await;
     }
 
-    async fn append(&self, message: &Bytes) -> Option<Place> {
+    async fn append(&mut self, message: &Bytes) -> Option<Place> {
         let Kind::Kept(stream) = self.kind else { return None };
-        let position = self.shared.append(Topic::Stream(self.session, stream), message.clone()).await?;
-        Some(Place::Call(stream, position))
+        let topic = Topic::Stream(self.session, stream);
+        match self.shared.append(topic, message.clone()).await {
+            Ok(position) => Some(Place::Call(stream, position?)),
+            // Who came back to it would miss this message without a word: it is kept no longer.
+            Err(_) => {
+                self.shared.close(topic);
+                self.kind = Kind::Plain;
+                None
+            }
+        }
     }
 
     /// Hands a piece to the connection, waiting for its reader; a lost connection is forgotten.

@@ -20,7 +20,7 @@ use trunkline_service::trace::Mark;
 use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outcome, ParamHeaders, Request};
 
 use super::Http;
-use super::answer::{self, Answer, Done, Work, busy, empty, message, refusal, retry_after};
+use super::answer::{self, Answer, Done, Work, busy, empty, message, rate_limit, refusal, retry_after};
 use super::counts::Why;
 use super::events::{Events, message_of};
 use super::heads::{Heads, Mirrored};
@@ -317,7 +317,8 @@ pub(super) fn done(
     let status = failure.map_or(StatusCode::OK, |failure| status_of(failure, revision));
     let retry_after = failure.and_then(Failure::retry_after);
     let challenge = failure.and_then(|failure| scope_challenge(&endpoint.access, failure));
-    Done { message, status, retry_after, challenge }
+    let limit = failure.and_then(Failure::rate_limit).cloned().map(Box::new);
+    Done { message, status, retry_after, limit, challenge }
 }
 
 /// Legacy clients read an error from a 200; only refusals for want of room or of scopes have a status of their own there.
@@ -340,6 +341,9 @@ pub(super) fn finished(done: Done, form: Form<'_>) -> Response<Answer> {
     let mut response = message(done.status, done.message, form.as_event);
     if let Some(wait) = done.retry_after {
         retry_after(&mut response, wait);
+    }
+    if let Some(limit) = done.limit {
+        rate_limit(&mut response, &limit);
     }
     if let Some(challenge) = done.challenge {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -1,6 +1,5 @@
 //! From a JSON Schema to the compiled form, where it is one of the common shape.
 
-use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
 use super::{
@@ -8,7 +7,7 @@ use super::{
     Types,
 };
 use crate::validate::pattern;
-use crate::validate::schema::Options;
+use crate::validate::schema::{Dialect, Options};
 
 /// Compiles a schema; `None` when it has a keyword that this form has no word for, or one that is wrong: what is wrong is told by
 /// the crate.
@@ -19,7 +18,7 @@ pub(in crate::validate) fn compile(schema: &Value, options: &Options) -> Option<
         Value::Object(keywords) => keywords,
         _ => return None,
     };
-    if keywords.iter().any(|(keyword, value)| is_foreign(keyword, value)) {
+    if keywords.iter().any(|(keyword, value)| is_foreign(keyword, value, options.dialect)) {
         return None;
     }
     let mut node = Node::of_types(types(keywords.get("type"))?);
@@ -59,7 +58,7 @@ pub(in crate::validate) fn skeleton(schema: &Value) -> Node {
 
 /// Tells whether a keyword says something that this form has no word for. Keywords that say nothing of values are passed over, as
 /// are those that nobody knows.
-fn is_foreign(keyword: &str, value: &Value) -> bool {
+fn is_foreign(keyword: &str, value: &Value, dialect: Dialect) -> bool {
     match keyword {
         "$ref"
         | "$dynamicRef"
@@ -87,8 +86,9 @@ fn is_foreign(keyword: &str, value: &Value) -> bool {
         // What these hold has to be sound although nothing refers to it.
         "$defs" | "definitions" => value.as_object().is_none_or(|schemas| !schemas.is_empty()),
         "$id" | "id" | "$anchor" | "$dynamicAnchor" | "$recursiveAnchor" => true,
-        // Before 2019-09 these may be checked; this is told by the crate.
-        "contentEncoding" | "contentMediaType" | "contentSchema" => !value.is_string(),
+        // Before 2019-09 these were checked.
+        "contentEncoding" | "contentMediaType" => dialect == Dialect::Draft7 || !value.is_string(),
+        "contentSchema" => true,
         "title" | "description" | "$comment" | "$schema" => !value.is_string(),
         "deprecated" | "readOnly" | "writeOnly" => !value.is_boolean(),
         "examples" => !value.is_array(),
@@ -175,9 +175,10 @@ fn numbers(keywords: &Map<String, Value>) -> Option<Option<NumberRules>> {
 fn texts(keywords: &Map<String, Value>, options: &Options) -> Option<Option<TextRules>> {
     let pattern = match keywords.get("pattern") {
         None => None,
-        Some(Value::String(written)) => {
-            Some(Pattern { written: written.as_str().into(), regex: regex(written, options)? })
-        }
+        Some(Value::String(written)) => Some(Pattern {
+            written: written.as_str().into(),
+            regex: pattern::compile(written, options.loose)?,
+        }),
         Some(_) => return None,
     };
     let format = match keywords.get("format") {
@@ -198,20 +199,6 @@ fn texts(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Text
     let any =
         rules.least.is_some() || rules.most.is_some() || rules.pattern.is_some() || rules.format.is_some();
     Some(any.then_some(rules))
-}
-
-fn regex(written: &str, options: &Options) -> Option<regex::Regex> {
-    let translated;
-    let text = if options.loose {
-        // The service that reads loosely matches it as it is.
-        written
-    } else {
-        translated = pattern::translated(written)?;
-        &translated
-    };
-    let built =
-        RegexBuilder::new(text).size_limit(pattern::MAX_SIZE).dfa_size_limit(pattern::MAX_SIZE).build();
-    built.ok()
 }
 
 #[expect(
@@ -281,9 +268,9 @@ fn objects(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Ob
 
 fn property(name: &str, schema: &Value, options: &Options) -> Option<Property> {
     let node = compile(schema, options)?;
-    let default = schema.get("default").filter(|_| options.defaults).filter(|default| {
+    let default = schema.get("default").filter(|_| options.completes).filter(|default| {
         // A default that does not fit helps nobody: some generators write a null where they mean that there is none.
-        super::walk::fits(&node, &default.to_string(), options.loose)
+        super::walk::fits(&node, &default.to_string(), options)
     });
     Some(Property {
         name: name.into(),
