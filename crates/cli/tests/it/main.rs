@@ -10,6 +10,7 @@ mod demo;
 mod identity;
 mod init;
 mod keys;
+mod nodes;
 mod outage;
 mod pages;
 mod policy;
