@@ -13,6 +13,7 @@ mod init;
 mod keys;
 mod limits;
 mod observe;
+mod nodes;
 mod outage;
 mod overload;
 mod pages;
