@@ -17,6 +17,7 @@ use trunkline_service::{
     Request,
 };
 
+use crate::flood::Flood;
 use crate::legacy::Session;
 
 /// Events that wait for a slow reader before progress is dropped.
@@ -288,9 +289,16 @@ fn public_text(failure: &Failure, log_id: u64) -> Cow<'_, str> {
     }
 }
 
+/// Lines about requests that were too much.
+static TOO_MUCH: Flood = Flood::new();
+
 /// Writes a refusal to the operator's log, with its whole chain of causes.
 fn log_failure(failure: &Failure, mark: Mark) {
     let kind = failure.kind();
+    // Whoever asks too often would fill the log too.
+    if matches!(kind, FailureKind::RateLimited | FailureKind::Overloaded) && !TOO_MUCH.has_line() {
+        return;
+    }
     let _entered = mark.enter();
     let request = format_args!("{:016x}", mark.log_id);
     match kind.row().level {

@@ -5,6 +5,7 @@
 
 mod admit;
 mod batch;
+mod flood;
 pub mod http;
 mod legacy;
 #[cfg(feature = "sdk")]

@@ -26,6 +26,7 @@ use super::answer::{self, Answer, empty, method_not_allowed, refusal, retry_afte
 use super::counts::Why;
 use super::heads::Heads;
 use crate::admit;
+use crate::flood::Flood;
 
 /// When to come back while whoever judges credentials does not answer.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
@@ -186,13 +187,7 @@ fn refused(denied: &Denied, resource: &ProtectedResource) -> Response<Answer> {
 
 /// Writes refusals to the log, so many a second: anybody can cause them.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
-    /// The second of the last one, and how many there were in it.
-    now: Mutex<(u64, u64)>,
-}
-
-/// Most refusals of one second that are logged each; more are counted.
-const LOGGED: u64 = 50;
+pub(super) struct Refusals(Flood);
 
 impl Refusals {
     fn log(&self, denied: &Denied, log_id: u64) {
@@ -200,11 +195,7 @@ impl Refusals {
         if denied.kind() == DeniedKind::Missing {
             return tracing::debug!(request = %format_args!("{log_id:016x}"), "a request without credentials was refused");
         }
-        let (count, before) = self.count();
-        if before > LOGGED {
-            tracing::warn!(refused = before - LOGGED, "more requests were refused than are logged each");
-        }
-        if count > LOGGED {
+        if !self.0.has_line() {
             return;
         }
         let request = format_args!("{log_id:016x}");
@@ -214,15 +205,6 @@ impl Refusals {
             }
             kind => tracing::info!(%request, ?kind, "a request was refused: {}", Chain(denied)),
         }
-    }
-
-    /// Counts one, and returns how many there are in this second, and in the one before if it is over now.
-    fn count(&self) -> (u64, u64) {
-        let mut seen = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = now();
-        let before = if seen.0 == second { 0 } else { std::mem::replace(&mut *seen, (second, 0)).1 };
-        seen.1 += 1;
-        (seen.1, before)
     }
 }
 
