@@ -209,7 +209,10 @@ impl Refusals {
         }
         let Some(left_out) = self.0.line() else { return };
         if left_out > 0 {
-            tracing::warn!(refused = left_out, "more requests were refused for their credentials since the last one that was told");
+            tracing::warn!(
+                refused = left_out,
+                "more requests were refused for their credentials since the last one that was told"
+            );
         }
         let request = format_args!("{log_id:016x}");
         match denied.kind() {
