@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use trunkline_protocol::Code;
 
+use crate::reply::Fault;
+
 /// What kind of failure it is; the stable answer for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -123,6 +125,8 @@ struct Inner {
     public: Cow<'static, str>,
     data: Option<Vec<u8>>,
     retry_after: Option<Duration>,
+    /// How a source behind us failed, when that is why.
+    fault: Option<Fault>,
     rate_limit: Option<RateLimit>,
     scopes: Vec<Box<str>>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -146,6 +150,7 @@ impl Failure {
             public: public.into(),
             data: None,
             retry_after: None,
+            fault: None,
             rate_limit: None,
             scopes: Vec::new(),
             source: None,
@@ -228,6 +233,19 @@ impl Failure {
     pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
         self.0.rate_limit = Some(limit);
         self
+    }
+
+    /// Says that a source behind us failed, and how.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.0.fault = Some(fault);
+        self
+    }
+
+    /// Returns how a source behind us failed, when that is why.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.0.fault
     }
 
     /// Adds the cause, for the operator's log only.

@@ -64,7 +64,11 @@ impl Refusal {
     /// Makes the error of a request of it.
     #[must_use]
     pub fn failure(self) -> Failure {
-        Failure::new(self.kind, self.text)
+        let failure = Failure::new(self.kind, self.text);
+        match self.fault {
+            Some(fault) => failure.with_fault(fault),
+            None => failure,
+        }
     }
 }
 

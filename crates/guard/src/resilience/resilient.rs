@@ -74,6 +74,7 @@ impl Resilient {
         };
         match &outcome {
             Ok(reply) if reply.fault() == Some(Fault::Busy) => Err(self.busy()),
+            Err(failure) if failure.fault() == Some(Fault::Busy) => Err(self.busy()),
             _ => outcome,
         }
     }
