@@ -3,6 +3,7 @@
 mod health;
 mod metrics;
 mod process;
+mod purge;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trunkline_guard::cache::Cache;
 use trunkline_guard::record::Recorder;
 use trunkline_protocol::header::Allowed;
 use trunkline_service::meter::Meters;
@@ -50,6 +52,10 @@ pub(crate) struct Admin {
     pub(crate) allowed: Allowed,
     /// What must be sent where others than this machine can reach the listener.
     pub(crate) token: Option<String>,
+    /// What must be sent, wherever from, to change what is served; `None`: nobody may.
+    pub(crate) own_token: Option<String>,
+    /// The answers that are kept.
+    pub(crate) cache: Arc<Cache>,
     /// What was found of the connectors, and when.
     pub(crate) looked: health::Looked,
     /// Who keeps the record; `None` when none is kept.
@@ -114,6 +120,7 @@ fn pages(admin: Admin, on_loopback: bool) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::page))
+        .route("/cache/purge", purge::route())
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), check))
         .with_state(admin)
 }

@@ -9,6 +9,7 @@
 //!
 //! Checks and layers of each thing: [`around`].
 
+pub(crate) mod ahead;
 mod around;
 
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use trunkline_service::meter::Meters;
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
 use trunkline_service::shared::{InMemory, InRedis, Shared};
+use trunkline_service::store::file::OnStoreFailure;
 use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
 
+use self::ahead::Ahead;
 use self::around::{Around, Known};
 use crate::config::{Config, Diagnostic, Document, Server, Things};
 use crate::guards::Guards;
@@ -61,6 +64,8 @@ pub(crate) struct Lasting {
     pub(crate) limits: LimitState,
     /// The answers that are kept.
     pub(crate) cache: Arc<Cache>,
+    /// What goes on for what is kept.
+    ahead: Arc<Ahead>,
     /// What guards know of connectors and tools.
     known: Arc<Known>,
     /// What was counted of requests.
@@ -76,10 +81,11 @@ impl Lasting {
     /// [`TrustError`]: no certificate of an authority was found, and the store is reached over TLS.
     pub(crate) fn new(
         sealer: Arc<Sealer>,
-        store: Option<StoreConfig>,
+        store: Option<(StoreConfig, OnStoreFailure)>,
         cache_size: usize,
     ) -> Result<Self, TrustError> {
-        let store = store.map(Store::open).transpose()?;
+        let on_failure = store.as_ref().map(|(_, on_failure)| *on_failure).unwrap_or_default();
+        let store = store.map(|(config, _)| Store::open(config)).transpose()?;
         let meters = Meters::default();
         let cache = match &store {
             Some(store) => {
@@ -88,12 +94,17 @@ impl Lasting {
             }
             None => Cache::new(cache_size),
         };
-        let (limits, observations) = (LimitState::new(), Arc::<Observations>::default());
+        let limits = match &store {
+            Some(store) => LimitState::with_store(store.clone(), on_failure),
+            None => LimitState::new(),
+        };
+        let observations = Arc::<Observations>::default();
         meters.add(Arc::clone(&observations) as _);
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
-        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
-        let (recorder, known, sharing) = (None, Arc::default(), None);
+        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::<InFlight>::default());
+        meters.add(Arc::clone(&in_flight) as _);
+        let (recorder, known, ahead, sharing) = (None, Arc::default(), Arc::default(), None);
         Ok(Self {
             sealer,
             shared,
@@ -103,6 +114,7 @@ impl Lasting {
             store,
             limits,
             cache,
+            ahead,
             known,
             observations,
             meters,
@@ -210,6 +222,7 @@ pub(crate) fn endpoint(
         known: &lasting.known,
         max_in_flight: server.max_in_flight,
         open: !guards.policy.has_roles(),
+        warm: Vec::new(),
         meters: Vec::new(),
     };
     let catalog = gather(order, served, &lasting.sealer, |served, parts| around.wrap(served, parts))?;
@@ -238,6 +251,7 @@ pub(crate) fn endpoint(
         }
         None => Arc::new(Observed::new(bounded, observations, names)),
     };
+    lasting.ahead.go_on(&lasting.cache, served, around.warm, guards);
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
     let endpoint = endpoint.with_access(guards.access());
     let endpoint = match guards.limits.door() {
@@ -274,3 +288,6 @@ pub(crate) fn clashes(order: &[String], served: &[Served], document: &Document) 
     }
     problems
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The command line: one subcommand each, with its arguments.
 
 mod audit;
+mod cache;
 pub(crate) mod call;
 mod check;
 mod demo;
@@ -9,6 +10,7 @@ mod init;
 mod keys;
 pub(crate) mod policy;
 mod schema;
+mod secret;
 mod serve;
 pub(crate) mod tools;
 
@@ -38,12 +40,16 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make, list, replace and revoke API keys.
     Keys(keys::KeysArgs),
+    /// Make keys, and seal, open and renew secrets of the config file.
+    Secret(secret::SecretArgs),
     /// Tell which rule of the config file allows or denies something, and what would change the answer.
     Explain(explain::ExplainArgs),
     /// Try the roles of the config file on a table of expectations, or on a recorded day.
     Policy(policy::PolicyArgs),
     /// Prove that the audit record is as it was written.
     Audit(audit::AuditArgs),
+    /// Throw away what a running server keeps of answers.
+    Cache(cache::CacheArgs),
     /// List the tools of an MCP server.
     Tools(tools::ToolsArgs),
     /// Call a tool of an MCP server.
@@ -71,9 +77,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => Ok(schema::run()),
         Command::Demo(args) => demo::run(args).await,
         Command::Keys(args) => keys::run(args).await,
+        Command::Secret(args) => secret::run(args),
         Command::Explain(args) => explain::run(args).await,
         Command::Policy(args) => policy::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::Cache(args) => cache::run(args).await,
         Command::Tools(args) => Ok(tools::run(args).await),
         Command::Call(args) => Ok(call::run(args).await),
     }

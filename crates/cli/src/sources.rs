@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use trunkline_postgres::{Assistant, NodeStatus, Postgres, Writer};
 use trunkline_service::catalog::{Entry, Facts, Parts, Served};
+use trunkline_service::notices::Notices;
 use trunkline_service::seal::Sealer;
 use trunkline_service::{Service, ToolDefinition};
 use trunkline_sql::connector::SqlConnector;
@@ -38,6 +39,8 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     /// Makes a connection for what the program itself keeps in the database, each run of which takes at most `within`; `None`
     /// where nothing can be kept.
     fn writer(&self, within: Duration) -> Option<Writer>;
+    /// Returns how the database tells of its changes, where the file says that it does.
+    fn notices(&self) -> Option<Arc<dyn Notices>>;
     /// Returns the tools as known now.
     fn definitions(&self) -> Vec<ToolDefinition>;
     /// Returns all that the connector adds to the catalog: its tools in the order of
@@ -107,6 +110,10 @@ trait Reach: Database {
         None
     }
 
+    fn notices(&self) -> Option<Arc<dyn Notices>> {
+        None
+    }
+
     /// Makes the tools for whoever looks after the database, if there are any.
     fn assistant(self: &Arc<Self>, _name: &str, _options: &Options) -> Option<Arc<Assistant>> {
         None
@@ -157,6 +164,10 @@ impl Reach for Postgres {
 
     fn writer(&self, within: Duration) -> Option<Writer> {
         Some(Self::writer(self, within))
+    }
+
+    fn notices(&self) -> Option<Arc<dyn Notices>> {
+        self.channel().map(|channel| channel as _)
     }
 
     fn assistant(self: &Arc<Self>, name: &str, options: &Options) -> Option<Arc<Assistant>> {
@@ -245,6 +256,10 @@ impl<D: Reach> Source for SqlSource<D> {
 
     fn writer(&self, within: Duration) -> Option<Writer> {
         Reach::writer(&*self.database, within)
+    }
+
+    fn notices(&self) -> Option<Arc<dyn Notices>> {
+        Reach::notices(&*self.database)
     }
 
     fn definitions(&self) -> Vec<ToolDefinition> {

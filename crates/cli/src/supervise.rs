@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_guard::authenticate::keys::Absent;
+use trunkline_guard::cache::Cache;
 use trunkline_guard::record::Recorder;
 use trunkline_service::endpoint::Live;
 use trunkline_service::meter::Meters;
@@ -17,9 +18,12 @@ use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
 use crate::assemble::{self, Lasting, Served};
-use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Server, Things};
+use crate::config::{
+    self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, LogFormat, Server, Things,
+};
 use crate::exit::chain;
 use crate::guards::{self, Guards};
+use crate::logging;
 use crate::output::{Voice, count};
 use crate::sources;
 use crate::watch::{Cause, Trigger};
@@ -45,6 +49,8 @@ pub(crate) struct Supervisor {
     audit: Option<Fingerprint>,
     server: Server,
     admin: Admin,
+    /// The form of the log's lines.
+    form: LogFormat,
     order: Vec<String>,
     things: Things,
     /// What the file said of the store at the start.
@@ -76,8 +82,10 @@ impl Supervisor {
         let head_start = join_all(served.iter().map(|served| served.source.learn()));
         // What is wrong or to be warned of is told by the tasks that come after.
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
+        let form = config.log.format;
         let Config { server, admin, tools: order, guards: said, things, store, .. } = config;
-        let (store, store_print) = store.map(|store| (store.config, store.print)).unzip();
+        let (store, store_print) =
+            store.map(|store| (store.config.map(|config| (config, store.on_failure)), store.print)).unzip();
         // Where something was wrong with the section, nothing is served.
         let store = store.flatten();
         let generation = generation_of(&served);
@@ -127,6 +135,7 @@ impl Supervisor {
             audit,
             server,
             admin,
+            form,
             order,
             things,
             store: store_print,
@@ -152,6 +161,11 @@ impl Supervisor {
     /// Returns who keeps the record, if there is one.
     pub(crate) fn recorder(&self) -> Option<Recorder> {
         self.lasting.recorder.clone()
+    }
+
+    /// Returns the answers that are kept.
+    pub(crate) fn cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.lasting.cache)
     }
 
     /// Returns who counts.
@@ -254,7 +268,7 @@ impl Supervisor {
         let old = self.served.load_full();
         let served = assemble::connectors(&mut config, &old, &self.lasting.sealer);
         problems.extend(assemble::clashes(&config.tools, &served, &document));
-        if !problems.is_empty() {
+        if problems.iter().any(|problem| problem.severity != Severity::Warning) {
             return Err((problems, document));
         }
         let is_new = |served: &&Served| !old.iter().any(|old| Arc::ptr_eq(&old.source, &served.source));
@@ -272,7 +286,7 @@ impl Supervisor {
         let found: Vec<Diagnostic> =
             found.map(|problem| Diagnostic::from_problem(problem, &document)).collect();
         let (warnings, found): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|problem| problem.severity == Severity::Warning);
+            problems.into_iter().chain(found).partition(|problem| problem.severity == Severity::Warning);
         if !found.is_empty() {
             return Err((found, document));
         }
@@ -295,6 +309,7 @@ impl Supervisor {
             return self.voice.warn(text);
         }
         self.keep_what_needs_a_restart(&mut server, &config);
+        logging::change_level(config.log.level, self.edge);
         let said = std::mem::take(&mut config.guards);
         let guards = match self.edge {
             Edge::Http(_) => {
@@ -346,6 +361,7 @@ impl Supervisor {
         keep(new.seal_keys == old.seal_keys, "[server] seal-keys");
         keep(new.tolerate_version_header == old.tolerate_version_header, "[server] tolerate-version-header");
         keep(config.admin == self.admin, "[admin]");
+        keep(config.log.format == self.form, "[log] format");
         keep(config.store.as_ref().map(|store| &store.print) == self.store.as_ref(), "[store]");
         keep(audit.map(|recording| &recording.print) == self.audit.as_ref(), "[audit]");
         if !changed.is_empty() {

@@ -8,18 +8,21 @@
 mod arguments;
 mod bounds;
 mod broad;
+mod cost;
 mod file;
 mod own;
 mod pattern;
 mod prompt;
+mod quarantine;
 mod results;
 mod schema;
 
 pub use arguments::{Validate, Validated};
 pub use file::ResultsMode;
 pub use prompt::ValidatePrompt;
+pub use quarantine::{Quarantined, problems};
 pub use results::{ResultsChecked, ResultsMeter};
-pub use schema::{Options, Schema, SchemaError};
+pub use schema::{Dialect, Options, Schema, SchemaError};
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,9 @@ use trunkline_service::{
     Request,
 };
 
+use crate::flood::Flood;
 use crate::legacy::Session;
+use crate::outgoing::{LARGE, Outgoing};
 
 /// Events that wait for a slow reader before progress is dropped.
 const EVENT_QUEUE: usize = 16;
@@ -246,6 +248,24 @@ pub(crate) fn cancelled(id: &[u8]) -> Vec<u8> {
     [&head[..], id, br#","reason":"the server ends this subscription"}}"#].concat()
 }
 
+/// Returns the response message of an outcome, without line breaks. What is large of it is not copied.
+pub(crate) fn outgoing(
+    id: &[u8],
+    revision: Revision,
+    endpoint: &Endpoint,
+    outcome: &mut Outcome,
+    mark: Mark,
+) -> Outgoing {
+    if let Ok(reply) = outcome
+        && reply.members().len() > LARGE
+    {
+        return Outgoing::Pieces(reply.pieces(id, revision, &endpoint.result_meta));
+    }
+    let mut message = Vec::new();
+    write_outcome(&mut message, id, revision, endpoint, outcome, mark);
+    message.into()
+}
+
 /// Appends the response message of an outcome, without line breaks.
 pub(crate) fn write_outcome(
     out: &mut Vec<u8>,
@@ -293,7 +313,29 @@ fn log_failure(failure: &Failure, mark: Mark) {
     let kind = failure.kind();
     let _entered = mark.enter();
     let request = format_args!("{:016x}", mark.log_id);
-    match kind.row().level {
+    // Of these there may be thousands a second, when the log is needed most.
+    static REFUSED: [Flood; 2] = [Flood::new(1), Flood::new(1)];
+    let [overloaded, limited] = &REFUSED;
+    let flood = match kind {
+        FailureKind::Overloaded => Some(overloaded),
+        FailureKind::RateLimited => Some(limited),
+        _ => None,
+    };
+    let level = match flood.map(Flood::line) {
+        None => kind.row().level,
+        Some(None) => tracing::Level::DEBUG,
+        Some(Some(before)) => {
+            if before > 0 {
+                tracing::info!(
+                    ?kind,
+                    refused = before,
+                    "more requests were refused since the last one that was told"
+                );
+            }
+            kind.row().level
+        }
+    };
+    match level {
         tracing::Level::ERROR => tracing::error!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::WARN => tracing::warn!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::INFO => tracing::info!(%request, ?kind, "{}", Chain(failure)),

@@ -34,11 +34,11 @@ use http_body::Body;
 use tokio::sync::Semaphore;
 use trunkline_protocol::Code;
 use trunkline_protocol::header::Allowed;
-use trunkline_service::Caller;
 use trunkline_service::authenticate::Access;
 use trunkline_service::endpoint::Live;
 use trunkline_service::notes::AccessRecord;
 use trunkline_service::seal::Sealer;
+use trunkline_service::{Arrival, Caller};
 
 pub use answer::Answer;
 use answer::{busy, empty, method_not_allowed, refusal};
@@ -83,6 +83,9 @@ pub struct HttpOptions {
     /// From where connections may come whose callers prove who they are, besides this machine; `None` for anywhere. What comes
     /// from elsewhere is answered 403 before anybody looks at its token.
     pub peers: Option<Arc<[Network]>>,
+    /// The proxies that are believed when they say from whom a request came; nobody unless named, so that the address of the
+    /// connection counts.
+    pub proxies: Arc<[Network]>,
     /// Who keeps a record of those who are turned away because nobody knows them. None is usual.
     pub record: Option<Arc<dyn AccessRecord>>,
 }
@@ -224,6 +227,7 @@ impl Http {
         heads: &Heads<'_>,
         place: Path,
     ) -> Result<Arc<Caller>, Response<Answer>> {
+        self.arrive(known, &parts.headers).await?;
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         let access = match self.admit_known(known, parts, heads, place) {
             Ok(caller) => return Ok(caller),
@@ -234,6 +238,25 @@ impl Http {
         let caller = Box::pin(identity::identify(&access, heads, known, (record, &self.refusals))).await?;
         self.check_host(heads, authority).map_err(|refused| *refused)?;
         Ok(caller)
+    }
+
+    /// Asks at the door, before anything else is looked at.
+    async fn arrive(&self, known: &Known, headers: &HeaderMap) -> Result<(), Response<Answer>> {
+        let endpoint = self.live.load();
+        let Some(door) = &endpoint.door else { return Ok(()) };
+        let address = known.address().map(|peer| peers::client(peer, headers, &self.options.proxies));
+        let refused = match door.arrive(address) {
+            Arrival::Admitted => return Ok(()),
+            Arrival::Refused(failure) => Some(failure),
+            Arrival::Waiting(waiting) => waiting.await,
+        };
+        match refused {
+            Some(failure) => {
+                tracing::debug!("a request was refused at the door: {failure}");
+                Err(answer::refused(&failure))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Decides as [`admit`](Self::admit) does, as far as that needs no waiting: for the local user, and for whoever proved on
@@ -369,7 +392,7 @@ fn add_cors(request: &HeaderMap, response: &mut HeaderMap) {
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         response.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version"),
+            HeaderValue::from_static("WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, RateLimit, RateLimit-Policy"),
         );
         response.insert(VARY, HeaderValue::from_static("Origin"));
     }

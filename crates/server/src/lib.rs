@@ -5,8 +5,10 @@
 
 mod admit;
 mod batch;
+mod flood;
 pub mod http;
 mod legacy;
+mod outgoing;
 #[cfg(feature = "sdk")]
 pub mod sdk;
 pub mod stdio;

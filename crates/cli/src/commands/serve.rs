@@ -19,6 +19,7 @@ use trunkline_guard::record::Recorder;
 use trunkline_protocol::header::Allowed;
 use trunkline_server::http::{Http, HttpOptions};
 use trunkline_server::stdio::{self, StdioOptions};
+use trunkline_service::file::Severity;
 use trunkline_service::notes::AccessRecord;
 use trunkline_service::seal::Sealer;
 
@@ -69,7 +70,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         config::load(&args.config, edge).map_err(|error| Failed::new(Code::Configuration, chain(&error)))?;
     if !loaded.problems.is_empty() {
         output::diagnostics(&loaded.problems, &loaded.document);
-        return Ok(Code::Configuration.into());
+        // What works all the same is told and served.
+        if loaded.problems.iter().any(|problem| problem.severity != Severity::Warning) {
+            return Ok(Code::Configuration.into());
+        }
     }
     let admin = match edge {
         Edge::Http(_) => Some(loaded.config.admin.listen.unwrap_or(admin::DEFAULT_LISTEN)),
@@ -243,7 +247,9 @@ impl Site {
                     let pages = admin::Admin {
                         served: supervisor.served(),
                         allowed,
+                        own_token: token.clone(),
                         token,
+                        cache: supervisor.cache(),
                         looked: Default::default(),
                         recorder: supervisor.recorder(),
                         meters: supervisor.meters(),
@@ -310,6 +316,7 @@ fn http_options(server: &Server, sealer: Arc<Sealer>, has_store: bool) -> HttpOp
         shutdown_grace: server.shutdown_grace,
         // What listens on loopback is reached from there alone.
         peers: (!server.listen.ip().is_loopback()).then(|| server.trusted_proxies.clone().into()),
+        proxies: server.trusted_proxies.clone().into(),
         record: None,
     }
 }

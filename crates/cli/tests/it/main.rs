@@ -4,20 +4,27 @@
 
 mod assistant;
 mod audit;
+mod cache;
 mod cancel;
 mod check;
 mod demo;
 mod identity;
 mod init;
 mod keys;
+mod limits;
 mod nodes;
+mod observe;
 mod outage;
+mod overload;
 mod pages;
 mod policy;
 mod reload;
 mod replicas;
 mod safety;
+mod secret;
+mod sentinels;
 mod serve;
+mod shaping;
 mod shutdown;
 mod spec;
 mod stdio;

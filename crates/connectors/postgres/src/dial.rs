@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::config::{SslMode, SslNegotiation};
@@ -21,6 +21,7 @@ use crate::damper::{Damper, Reason};
 use crate::fault::{is_full, rejection};
 use crate::file::PreparedMode;
 use crate::framing::{Meter, Stage, Watched};
+use crate::notify::drive;
 use crate::tls::Tls;
 use crate::transaction::{idle_timeout, settings};
 use crate::url::{Address, Role, Target};
@@ -56,6 +57,8 @@ pub(crate) struct Dialer {
     damper: Damper,
     attempts: Semaphore,
     next_id: AtomicU64,
+    /// Where notices of the database go; `None` when nobody wants them.
+    notices: Option<mpsc::Sender<Box<str>>>,
 }
 
 impl Dialer {
@@ -80,7 +83,14 @@ impl Dialer {
             damper: Damper::default(),
             attempts: Semaphore::new(MOST_ATTEMPTS),
             next_id: AtomicU64::new(1),
+            notices: None,
         }
+    }
+
+    /// Has what the database tells of its changes go there.
+    pub(crate) fn hearing(mut self, notices: mpsc::Sender<Box<str>>) -> Self {
+        self.notices = Some(notices);
+        self
     }
 
     /// Opens a session, which takes at most the connect timeout.
@@ -343,8 +353,13 @@ impl Dialer {
         let handshake = self.address.tls.handshake(name).map_err(Unopened::Unreached)?;
         let (client, connection) = config.connect_raw(stream, handshake.watched(Arc::clone(meter))).await?;
         let host = target.to_string();
+        let notices = self.notices.clone();
         let task = self.tasks.spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = match notices {
+                None => connection.await,
+                Some(notices) => drive(connection, notices).await,
+            };
+            if let Err(error) = ended {
                 tracing::info!(%host, error = chain(&error), "a database connection ended");
             }
         });

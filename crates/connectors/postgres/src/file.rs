@@ -12,6 +12,7 @@ use trunkline_sql::{Access, AdHoc, Options, Problem, SessionPlan, SharedKeys};
 use crate::Postgres;
 use crate::assistant::AssistantTool;
 use crate::nodes::MOST_REPLICAS;
+use crate::notify::Channel;
 use crate::postgres::Replicas;
 use crate::posture::{Guard, PostureRule};
 pub use crate::url::DatabaseUrl;
@@ -85,6 +86,11 @@ pub struct PostgresFile {
     /// `"caller.claims.db_role"`. The login must be a member of it. A call it cannot be computed for is refused.
     #[serde(default)]
     pub role: Option<String>,
+    /// The channel on which the database tells that something has changed (`NOTIFY`), so that what is kept of it is not given out any
+    /// more: the payload is a tag of `cache`; an empty one, or one that is no tag, means all of the connector. It takes one connection.
+    /// Default: none.
+    #[serde(default)]
+    pub notify: Option<String>,
 }
 
 impl PostgresFile {
@@ -107,6 +113,11 @@ impl PostgresFile {
                         .help("remove it, or write `ad-hoc-sql = \"read-only\"`"),
                 );
             }
+        }
+        if let Some(channel) = self.notify.as_deref().filter(|channel| !Channel::is_name(channel)) {
+            let message = format!("`notify` has {} bytes; a channel has a name of 1 to 63", channel.len());
+            let help = "write the name that `NOTIFY` is used with in the database";
+            problems.push(Problem::new(&at("notify"), message).help(help));
         }
         let guard =
             Guard { access: self.access, posture: self.posture, max_cost: self.max_cost, connections: 0 };
@@ -143,10 +154,14 @@ impl PostgresFile {
                 options.warnings.push(Problem::new(&at("replicas"), message).help(warning.help).warning());
             }
         }
+        let channel = self.notify.as_deref().map(|channel| Channel::new(channel, &address, connect_timeout));
         let postgres =
             Postgres::new(address, replicas, pool, connect_timeout, options.statement_timeout, self.prepared);
         Ok((
-            postgres.guarded(Guard { connections: pool + SPARE_CONNECTIONS, ..guard }).with_tools(tools),
+            postgres
+                .guarded(Guard { connections: pool + SPARE_CONNECTIONS, ..guard })
+                .with_tools(tools)
+                .hearing(channel),
             options,
         ))
     }

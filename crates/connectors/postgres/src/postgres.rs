@@ -18,6 +18,7 @@ use crate::fault::is_lost;
 use crate::file::PreparedMode;
 use crate::node::{Node, NodeState, NodeStatus, Place};
 use crate::nodes::{Nodes, Route};
+use crate::notify::Channel;
 use crate::posture::{self, Guard, Posture, PostureRule};
 use crate::prepare::{self, Learner};
 use crate::run::Call;
@@ -37,6 +38,7 @@ pub struct Postgres {
     pub(crate) openings: Openings,
     pub(crate) guard: Guard,
     pub(crate) tools: Vec<AssistantTool>,
+    pub(crate) channel: Option<Arc<Channel>>,
 }
 
 /// The replicas of a database, as the file says them.
@@ -71,6 +73,7 @@ impl Postgres {
             openings,
             guard: Guard::default(),
             tools: Vec::new(),
+            channel: None,
         }
     }
 
@@ -83,6 +86,18 @@ impl Postgres {
     pub(crate) fn with_tools(mut self, tools: Vec<AssistantTool>) -> Self {
         self.tools = tools;
         self
+    }
+
+    /// Says on which channel the database tells of its changes.
+    pub(crate) fn hearing(mut self, channel: Option<Channel>) -> Self {
+        self.channel = channel.map(Arc::new);
+        self
+    }
+
+    /// Returns the channel on which the database tells of its changes, where the file names one.
+    #[must_use]
+    pub fn channel(&self) -> Option<Arc<Channel>> {
+        self.channel.as_ref().map(Arc::clone)
     }
 
     /// Returns the tools of an assistant that the connector makes by itself, in the order of the file.

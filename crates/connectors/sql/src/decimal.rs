@@ -16,7 +16,7 @@ mod tests {
 
     #[test]
     fn a_number_that_a_double_would_change_is_told() {
-        let is_double = |text| super::is_double(Decimal::parse(text).unwrap(), text);
+        let is_double = |text| is_double(Decimal::parse(text).unwrap(), text);
         for text in ["0", "-0.0e-999", "0.1", "0.30", "1e-300", "5e-324", "1.7976931348623157e308"] {
             assert!(is_double(text), "{text}");
         }

@@ -21,6 +21,7 @@ impl<D: Database> SqlConnector<D> {
         let declared = self.tools.iter().enumerate().map(|(at, slot)| self.facts_of(at, slot));
         let own = self.ad_hoc.iter().filter_map(|tool| tool.as_ref().ok()).map(|_| Facts {
             binding: self.options.session.is_some().then(|| self.binding(None)),
+            takes_numerals: true,
             ..Facts::default()
         });
         declared.chain(own).collect()
@@ -28,17 +29,17 @@ impl<D: Database> SqlConnector<D> {
 
     fn facts_of(self: &Arc<Self>, at: usize, slot: &Slot<D::Statement>) -> Facts {
         let specs = &slot.tool.params;
-        let schema = slot.known().map(|prepared| {
-            let mut schema = schema::input(specs, Some(&prepared.plan), SchemaProfile::Full, D::DIALECT);
-            if slot.tool.has_pages {
-                cursor::describe_argument(&mut schema);
-            }
-            schema
-        });
+        // Of a database that was never asked the file tells what it does; the rest may be anything.
+        let prepared = slot.known();
+        let plan = prepared.as_ref().map(|prepared| &prepared.plan);
+        let mut schema = schema::input(specs, plan, SchemaProfile::Full, D::DIALECT);
+        if slot.tool.has_pages {
+            cursor::describe_argument(&mut schema);
+        }
         let computed = specs.iter().filter_map(|spec| spec.computed.as_ref());
         let uses_caller = computed.into_iter().any(|expression| expression.uses_caller());
         Facts {
-            schema,
+            schema: Some(schema),
             takes_numerals: true,
             secrets: specs.iter().filter(|spec| spec.secret).map(|spec| spec.name.as_str().into()).collect(),
             binding: (uses_caller || self.options.session.is_some()).then(|| self.binding(Some(at))),

@@ -316,6 +316,15 @@ impl Core {
         tokio::time::timeout(RENEWAL, renewed).await.unwrap_or(false)
     }
 
+    /// Returns for how long what is kept for a request is still fresh.
+    pub(crate) fn fresh_for(&self, request: &Request) -> Duration {
+        let now = Instant::now();
+        match self.keys.make(request).map(|made| self.look(&made.key, now)) {
+            Some(Found::Fresh(held)) => held.fresh_until.saturating_duration_since(now),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Fetches the answer of a request that nobody made; `false` when none was kept.
     pub(crate) async fn warm(&self, request: Request) -> bool {
         match self.keys.make(&request) {

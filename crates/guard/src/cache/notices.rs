@@ -73,9 +73,7 @@ impl Cache {
                     let mut changed = Vec::new();
                     self.add(&mut changed, tag.as_deref(), &connector);
                     let after = self.gather(&mut *notices, &mut changed, &connector).await;
-                    if !changed.is_empty() {
-                        self.changed(&changed, Teller::Source).await;
-                    }
+                    self.changed(&changed, Teller::Source).await;
                     if let Some(after) = after {
                         next = after;
                         continue;
@@ -103,13 +101,10 @@ impl Cache {
         }
     }
 
-    /// Adds a tag that something has; others are nobody's here.
+    /// Adds a tag; one that nothing has, as from a trigger that tells something else, means all of the connector.
     fn add(&self, changed: &mut Vec<Arc<Tag>>, tag: Option<&str>, connector: &Arc<Tag>) {
-        let found = match tag {
-            None => Some(Arc::clone(connector)),
-            Some(tag) => self.tags.find(Named::Tag(tag)),
-        };
-        let Some(found) = found else { return };
+        let found = tag.and_then(|tag| self.tags.find(Named::Tag(tag)));
+        let found = found.unwrap_or_else(|| Arc::clone(connector));
         if changed.iter().any(|known| Arc::ptr_eq(known, &found)) {
             return;
         }

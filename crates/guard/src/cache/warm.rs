@@ -13,10 +13,12 @@ use trunkline_service::seal::random;
 use trunkline_service::{Caller, Request, TimeAllowed};
 
 use super::layer::Core;
-use super::{Cache, Scope};
+use super::{Cache, Plan, Scope};
 
 /// Most answers that are fetched ahead at a time.
 const AT_ONCE: usize = 4;
+/// The part of its time from which on an answer is about to grow old.
+const SOON: f64 = 0.2;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The least pause before an answer that could not be fetched is asked for again.
@@ -65,8 +67,13 @@ impl Cache {
 
 async fn keep_warm(tool: Warmable, arguments: String, caller: Arc<Caller>, places: Arc<Semaphore>) {
     loop {
-        let Ok(place) = places.acquire().await else { return };
         let Some(request) = request(&tool, &arguments, &caller) else { return };
+        // After a reload there may be one that is still good.
+        let left = tool.core.fresh_for(&request);
+        if left > tool.core.ttl.mul_f64(SOON) {
+            tokio::time::sleep(left.saturating_sub(tool.core.ttl.mul_f64(SOON / 2.0))).await;
+        }
+        let Ok(place) = places.acquire().await else { return };
         let is_kept = tool.core.warm(request).await;
         drop(place);
         tokio::time::sleep(pause(tool.core.ttl, is_kept)).await;
@@ -97,20 +104,28 @@ fn request(tool: &Warmable, arguments: &str, caller: &Arc<Caller>) -> Option<Req
 }
 
 impl Warmable {
-    /// Tells which arguments in `warm` of the tool at `path` do not fit its schema.
+    /// Tells whether the file lists calls of the tool.
     #[must_use]
-    pub fn problems(&self, path: &[&str], schema: &Value) -> Vec<Problem> {
-        let path: Vec<&str> = path.iter().copied().chain(["cache", "warm"]).collect();
-        // A schema that cannot be used is told by whoever checks the tool.
-        let Ok(schema) = jsonschema::validator_for(schema) else { return Vec::new() };
-        let mut problems = Vec::new();
-        for (number, arguments) in self.warm.iter().enumerate() {
-            let arguments = Value::Object(arguments.clone());
-            if let Err(error) = schema.validate(&arguments) {
-                let message = format!("the call number {} does not fit the tool: {error}", number + 1);
-                problems.push(Problem::new(&path, message).help("write arguments that the tool takes"));
-            }
-        }
-        problems
+    pub fn has_calls(&self) -> bool {
+        !self.warm.is_empty()
     }
+}
+
+/// Tells which calls in `warm` of the tool at `path` do not fit its schema.
+#[must_use]
+pub fn warm_problems(path: &[&str], plan: &Plan, schema: &Value) -> Vec<Problem> {
+    if plan.warm.is_empty() {
+        return Vec::new();
+    }
+    let path: Vec<&str> = path.iter().copied().chain(["cache", "warm"]).collect();
+    // A schema that cannot be used is told by whoever checks the tool.
+    let Ok(schema) = jsonschema::validator_for(schema) else { return Vec::new() };
+    let mut problems = Vec::new();
+    for (number, arguments) in (1..).zip(&plan.warm) {
+        if let Err(error) = schema.validate(&Value::Object(arguments.clone())) {
+            let message = format!("call {number} of `warm` does not fit the tool: {error}");
+            problems.push(Problem::new(&path, message).help("write arguments that the tool takes"));
+        }
+    }
+    problems
 }

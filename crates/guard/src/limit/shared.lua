@@ -27,9 +27,13 @@ end
 local function limit(number, key)
   local interval, room, least, most, floor = arg(), arg(), arg(), arg(), arg()
   local owed = (tonumber(redis.call('GET', key) or '0') or 0) - now
-  -- More than the burst is never owed: the clock was set back. Then the burst is, which lets nothing through for that long.
-  -- Less than the asker knows of is never owed: the clock was set forward, or the store forgot.
-  owed = math.max(math.min(owed, room), floor, 0)
+  -- More than the burst is never owed: the clock was set back. Then the burst is, which lets nothing through for that long, and
+  -- it is written down so that it is over then. Less than the asker knows of is never owed: the clock was set forward, or the store forgot.
+  if owed > room then
+    owed = room
+    write(key, true, string.format('%.0f', now + room), room)
+  end
+  owed = math.max(owed, floor, 0)
   local granted = math.min(most, math.floor((room - owed) * 1000 / interval))
   if granted < least then
     if refused == 0 then refused = number end

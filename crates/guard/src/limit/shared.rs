@@ -21,7 +21,7 @@ use super::budget::{Account, Budget, Part, UsedUp, wait};
 use super::cell;
 use super::lease::{Lease, Spent};
 use super::refusal::{By, Refused};
-use super::stage::{Stage, Take, used_up_of};
+use super::stage::{Stage, Take, Use, used_up_of};
 use super::state::network;
 use crate::digest::sha256;
 
@@ -99,7 +99,8 @@ impl Shared {
             return self.do_without(&stage, now);
         }
         // What this node knows to be refused is not asked for.
-        if let Err(refused) = stage.look_at(|take| !take.is_leased(), now) {
+        let is_told = |one: &Use<'_>| !one.budget.has_untold(stage.key);
+        if let Err(refused) = stage.look_at(|take| !take.is_leased(), is_told, now) {
             return Settled::Refused(refused);
         }
         let (mut spent, mut is_short) = (0, false);
@@ -198,8 +199,8 @@ impl Shared {
         identity: &[u8],
     ) -> Result<Option<Refused<'a>>, Down> {
         let refused = |nanoseconds| Some(Refused { by: By::Limit(take.bucket), wait: wait(nanoseconds) });
+        let _asking = lease.asking.lock().await;
         for _ in 0..TRIES {
-            let _asking = lease.asking.lock().await;
             match lease.spend(take.units(), cell::now()) {
                 Spent::Yes { .. } => return Ok(None),
                 Spent::Empty(nanoseconds) => return Ok(refused(nanoseconds)),

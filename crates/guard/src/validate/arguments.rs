@@ -31,7 +31,8 @@ pub struct Validated {
     refused: Counter,
 }
 
-const WORDING: Wording = Wording { refused: "the arguments were not accepted", taker: "this tool" };
+pub(super) const WORDING: Wording =
+    Wording { refused: "the arguments were not accepted", taker: "this tool" };
 
 impl Validate {
     /// Compiles the schema of a tool: the full one where its facts have it, else the one that clients see. Formats are checked

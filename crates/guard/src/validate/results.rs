@@ -55,7 +55,7 @@ impl<S> ResultsChecked<S> {
         Ok(Ok(Self {
             inner,
             // A default tells what a missing member means; what is promised has to be there.
-            schema: Schema::compile(schema, Options { defaults: false, ..Options::default() })?,
+            schema: Schema::compile(schema, Options { completes: false, ..Options::default() })?,
             enforces: mode == ResultsMode::Enforce,
             meter: Arc::new(meter),
         }))

@@ -2,29 +2,40 @@
 
 use std::borrow::Cow;
 
-use jsonschema::Draft;
 use serde_json::Value;
 
 use super::own::{Edit, Faults, Node, Path, Walk, Wording};
 use super::{bounds, broad, own};
 
+/// A dialect of JSON Schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the dialects")]
+pub enum Dialect {
+    Draft4,
+    Draft6,
+    Draft7,
+    V2019_09,
+    V2020_12,
+}
+
 /// How a schema is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// The dialect of a schema without `$schema`; 2020-12 unless set.
-    pub draft: Draft,
+    pub dialect: Dialect,
     /// Whether `format` is checked; else it is a remark, as 2020-12 has it. On unless set.
     pub formats: bool,
-    /// Whether defaults stand for what is missing, even where it is required. On unless set.
-    pub defaults: bool,
+    /// Whether a value is completed: defaults stand for what is missing, even where it is required, and null for a member that may be
+    /// missing says the same as leaving it out, which some hosts do with every optional argument. On unless set.
+    pub completes: bool,
     /// Whether the service also takes what has one reading: a number written as a string for that number, a list or an object as
-    /// text (which it reads itself), null for an optional argument that was left out. Off unless set.
+    /// text (which it reads itself). Off unless set.
     pub loose: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { draft: Draft::Draft202012, formats: true, defaults: true, loose: false }
+        Self { dialect: Dialect::V2020_12, formats: true, completes: true, loose: false }
     }
 }
 
@@ -36,7 +47,7 @@ pub enum SchemaError {
     #[error("the schema is wrong: {0}")]
     Wrong(String),
     /// It is beyond a bound.
-    #[error("the schema has {what} of {found}, allowed are at most {most}")]
+    #[error("the schema has {found} {what}, allowed are at most {most}")]
     Beyond {
         /// What of it.
         what: &'static str,
@@ -62,7 +73,7 @@ pub enum SchemaError {
 #[derive(Debug)]
 pub struct Schema {
     form: Form,
-    loose: bool,
+    options: Options,
 }
 
 #[derive(Debug)]
@@ -77,15 +88,15 @@ impl Schema {
     /// # Errors
     /// Why it is not used: [`SchemaError`].
     pub fn compile(schema: &Value, options: Options) -> Result<Self, SchemaError> {
-        bounds::check(schema)?;
-        let draft = bounds::draft(schema, options.draft)?;
-        let options = Options { draft, ..options };
-        let is_own = matches!(draft, Draft::Draft7 | Draft::Draft201909 | Draft::Draft202012);
+        bounds::check(schema, &options)?;
+        let dialect = bounds::dialect(schema, options.dialect)?;
+        let options = Options { dialect, ..options };
+        let is_own = !matches!(dialect, Dialect::Draft4 | Dialect::Draft6);
         let form = match own::compile(schema, &options).filter(|_| is_own) {
             Some(node) => Form::Own(node),
             None => Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)),
         };
-        Ok(Self { form, loose: options.loose })
+        Ok(Self { form, options })
     }
 
     /// Compiles a schema for the crate alone, whatever its shape.
@@ -94,12 +105,9 @@ impl Schema {
     /// As [`compile`](Self::compile).
     #[doc(hidden)]
     pub fn compile_broad(schema: &Value, options: Options) -> Result<Self, SchemaError> {
-        bounds::check(schema)?;
-        let options = Options { draft: bounds::draft(schema, options.draft)?, ..options };
-        Ok(Self {
-            form: Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)),
-            loose: options.loose,
-        })
+        bounds::check(schema, &options)?;
+        let options = Options { dialect: bounds::dialect(schema, options.dialect)?, ..options };
+        Ok(Self { form: Form::Broad(Box::new(broad::Broad::compile(schema, &options)?)), options })
     }
 
     /// Tells whether values are checked in one pass over their bytes.
@@ -113,9 +121,17 @@ impl Schema {
     pub fn is_valid(&self, text: &str) -> bool {
         let path = Path::root("value", true);
         match &self.form {
-            Form::Own(node) => Walk::new(text, self.loose, None).run(node, &path).is_ok(),
+            Form::Own(node) => Walk::new(text, &self.options, None).run(node, &path).is_ok(),
             Form::Broad(broad) => broad.is_valid(text),
         }
+    }
+
+    /// Checks arguments. Returns them with what they lack, or as they are when they lack nothing.
+    ///
+    /// # Errors
+    /// What does not fit, for a model.
+    pub fn complete<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, String> {
+        self.check(text, &Path::root("args", false), super::arguments::WORDING)
     }
 
     /// Checks a value. Returns it with the defaults that it lacks, or as it is when it lacks none.
@@ -129,10 +145,10 @@ impl Schema {
         wording: Wording,
     ) -> Result<Cow<'t, str>, String> {
         match &self.form {
-            Form::Own(node) => match Walk::new(text, self.loose, None).run(node, path) {
+            Form::Own(node) => match Walk::new(text, &self.options, None).run(node, path) {
                 Ok(edits) if edits.is_empty() => Ok(Cow::Borrowed(text)),
                 Ok(edits) => Ok(Cow::Owned(edited(text, &edits))),
-                Err(_) => Err(explain(node, text, self.loose, path, wording)),
+                Err(_) => Err(explain(node, text, &self.options, path, wording)),
             },
             Form::Broad(broad) => broad.check(text, path, wording),
         }
@@ -140,9 +156,9 @@ impl Schema {
 }
 
 #[cold]
-fn explain(node: &Node, text: &str, loose: bool, path: &Path<'_>, wording: Wording) -> String {
+fn explain(node: &Node, text: &str, options: &Options, path: &Path<'_>, wording: Wording) -> String {
     let mut faults = Faults::default();
-    match Walk::new(text, loose, Some(&mut faults)).run(node, path) {
+    match Walk::new(text, options, Some(&mut faults)).run(node, path) {
         Err(error) => format!("{}: it is no JSON: {error}", wording.refused),
         Ok(_) => faults.into_text(wording),
     }

@@ -7,4 +7,6 @@
 
 mod authenticate;
 mod authorize;
+mod limit;
 mod record;
+mod validate;

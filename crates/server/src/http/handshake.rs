@@ -28,6 +28,7 @@ use crate::admit;
 use crate::batch::{self, Part};
 use crate::legacy::replay::{self, Place};
 use crate::legacy::{Call, Session, Standing, UnknownSession, may_tell, take_answer};
+use crate::outgoing::Watch;
 
 /// The longest that a stand-alone stream lasts, in seconds; sessions end before.
 const MAX_STANDING: u64 = 7 * 24 * 60 * 60;
@@ -94,7 +95,10 @@ impl Http {
                 // Cancelled by a notification: nothing is owed.
                 None => empty(StatusCode::ACCEPTED),
                 Some(Piece::End(_, done)) => finished(done, form),
-                Some(first) => answer::events(Events::written(line::stream(first, pieces))),
+                Some(first) => {
+                    let watch = Watch::default();
+                    answer::events(Events::watched(line::stream(first, pieces, watch.clone()), watch))
+                }
             },
         }
     }
@@ -112,7 +116,7 @@ impl Http {
             Err(failure) => {
                 let revision = Revision::LATEST_LEGACY;
                 return finished(
-                    done(endpoint, id, revision, &Err(failure), Mark::of(admit::next_log_id())),
+                    done(endpoint, id, revision, &mut Err(failure), Mark::of(admit::next_log_id())),
                     form,
                 );
             }
@@ -202,11 +206,11 @@ impl Http {
                         &endpoint,
                         &id,
                         session.revision,
-                        &Err(failure),
+                        &mut Err(failure),
                         Mark::of(admit::next_log_id()),
                     ))
                 };
-                ended.unwrap_or_else(refused).map(|done| done.message)
+                ended.unwrap_or_else(refused).map(|done| done.message.into_whole())
             }
         }
     }
@@ -215,8 +219,8 @@ impl Http {
 /// The whole of one request of a session as work that owns all it needs.
 fn work(call: Call) -> Work {
     Box::pin(async move {
-        let (outcome, mark) = call.run().await;
-        done(&call.endpoint, &call.id(), call.session.revision, &outcome, mark)
+        let (mut outcome, mark) = call.run().await;
+        done(&call.endpoint, &call.id(), call.session.revision, &mut outcome, mark)
     })
 }
 

@@ -16,6 +16,7 @@ use super::answer::Done;
 use super::events::message_of;
 use crate::legacy::Session;
 use crate::legacy::replay::{self, KEEP, Place};
+use crate::outgoing::{LARGE, Leaving, Watch};
 
 /// How long a reader may keep a call waiting before its connection is given up, where it can take the stream up again.
 const STALL: Duration = Duration::from_secs(30);
@@ -125,11 +126,11 @@ impl Line {
     }
 
     /// Says what the call came to.
-    pub(super) async fn end(mut self, done: Done) {
+    pub(super) async fn end(mut self, mut done: Done) {
         let place = if done.message.is_empty() || self.kind == Kind::Unbegun {
             None
         } else {
-            self.append(&Bytes::copy_from_slice(&done.message)).await
+            self.append(&done.message.share()).await
         };
         self.send(Piece::End(place, done)).await;
     }
@@ -161,20 +162,33 @@ impl Line {
     }
 }
 
-/// The stream of events that the pieces are, `first` being the first of them.
+/// The stream of events that the pieces are, `first` being the first of them. `watch` is told of a large one.
 pub(super) fn stream(
     first: Piece,
     pieces: mpsc::Receiver<Piece>,
+    watch: Watch,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    futures_util::stream::unfold((Some(first), pieces), |(first, mut pieces)| async move {
+    let state = (Some(first), Leaving::default(), pieces);
+    futures_util::stream::unfold((state, watch), |((first, mut leaving, mut pieces), watch)| async move {
+        if let Some(next) = leaving.next() {
+            return Some((next, ((first, leaving, pieces), watch)));
+        }
         let piece = match first {
             Some(first) => first,
             None => pieces.recv().await?,
         };
         match piece {
-            Piece::Begin(bytes) | Piece::Event(bytes) => Some((bytes, (None, pieces))),
+            Piece::Begin(bytes) | Piece::Event(bytes) => Some((bytes, ((None, leaving, pieces), watch))),
             Piece::End(_, done) if done.message.is_empty() => None,
-            Piece::End(place, done) => Some((replay::event(place, &done.message).into(), (None, pieces))),
+            Piece::End(place, done) if done.message.len() <= LARGE => {
+                let event = replay::event(place, &done.message.into_whole());
+                Some((event.into(), ((None, leaving, pieces), watch)))
+            }
+            Piece::End(place, done) => {
+                leaving = replay::leaving(place, done.message);
+                watch.begin(leaving.left());
+                leaving.next().map(|next| (next, ((None, leaving, pieces), watch)))
+            }
         }
     })
 }

@@ -20,7 +20,7 @@ use trunkline_service::trace::Mark;
 use trunkline_service::{Caller, Endpoint, Event, Failure, FailureKind, Outcome, ParamHeaders, Request};
 
 use super::Http;
-use super::answer::{self, Answer, Done, Work, busy, empty, message, refusal, retry_after};
+use super::answer::{self, Answer, Done, Work, busy, empty, message, rate_limit, refusal, retry_after};
 use super::counts::Why;
 use super::events::{Events, message_of};
 use super::heads::{Heads, Mirrored};
@@ -210,8 +210,8 @@ impl Http {
             .with_param_headers(ParamHeaders::None)
             .with_trace(heads.trace(headers));
         let mark = request.mark();
-        let outcome = endpoint.service.call(request).await;
-        finished(done(&endpoint, id.bytes(), Revision::LATEST, &outcome, mark), form)
+        let mut outcome = endpoint.service.call(request).await;
+        finished(done(&endpoint, id.bytes(), Revision::LATEST, &mut outcome, mark), form)
     }
 
     /// Runs a request that is sent again with input, mirrors arguments, or has something to stream.
@@ -299,8 +299,8 @@ impl Http {
 fn work(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Work {
     Box::pin(async move {
         let (revision, mark) = (request.revision(), request.mark());
-        let outcome = endpoint.service.call(request).await;
-        done(&endpoint, &id, revision, &outcome, mark)
+        let mut outcome = endpoint.service.call(request).await;
+        done(&endpoint, &id, revision, &mut outcome, mark)
     })
 }
 
@@ -309,16 +309,16 @@ pub(super) fn done(
     endpoint: &Endpoint,
     id: &[u8],
     revision: Revision,
-    outcome: &Outcome,
+    outcome: &mut Outcome,
     mark: Mark,
 ) -> Done {
-    let mut message = Vec::new();
-    admit::write_outcome(&mut message, id, revision, endpoint, outcome, mark);
+    let message = admit::outgoing(id, revision, endpoint, outcome, mark);
     let failure = outcome.as_ref().err();
     let status = failure.map_or(StatusCode::OK, |failure| status_of(failure, revision));
     let retry_after = failure.and_then(Failure::retry_after);
     let challenge = failure.and_then(|failure| scope_challenge(&endpoint.access, failure));
-    Done { message, status, retry_after, challenge }
+    let limit = failure.and_then(Failure::rate_limit).cloned().map(Box::new);
+    Done { message, status, retry_after, limit, challenge }
 }
 
 /// Legacy clients read an error from a 200; only refusals for want of room or of scopes have a status of their own there.
@@ -341,6 +341,9 @@ pub(super) fn finished(done: Done, form: Form<'_>) -> Response<Answer> {
     let mut response = message(done.status, done.message, form.as_event);
     if let Some(wait) = done.retry_after {
         retry_after(&mut response, wait);
+    }
+    if let Some(limit) = done.limit {
+        rate_limit(&mut response, &limit);
     }
     if let Some(challenge) = done.challenge {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -379,7 +382,7 @@ pub(super) fn ended(done: Done, events: Option<mpsc::Receiver<Event>>, form: For
 /// Answers a request that was refused before it reached a service.
 pub(super) fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form<'_>) -> Response<Answer> {
     let mark = Mark::of(admit::next_log_id());
-    Why::Message.mark(finished(done(endpoint, id, Revision::LATEST, &Err(failure), mark), form))
+    Why::Message.mark(finished(done(endpoint, id, Revision::LATEST, &mut Err(failure), mark), form))
 }
 
 /// Answers a message that is no acceptable JSON-RPC message, with its id if it has one.

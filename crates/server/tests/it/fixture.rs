@@ -169,6 +169,7 @@ pub(crate) fn options() -> HttpOptions {
         path: "/mcp".to_owned(),
         public_path: None,
         peers: None,
+        proxies: Arc::default(),
         record: None,
         max_body: MAX_BODY,
         allowed: Allowed::new(&["mcp.example.com".to_owned()], &["https://Claude.ai".to_owned()]),

@@ -89,6 +89,21 @@ impl Connection {
         self.read_until(|buffer| (buffer.len() >= length).then_some(0)).await.is_none()
     }
 
+    /// Takes a KiB every 20 ms for so long, and then all that is left until the connection ends; how many bytes there were.
+    pub(crate) async fn trickle(&mut self, lasting: std::time::Duration) -> usize {
+        let started = std::time::Instant::now();
+        let mut taken = 0;
+        loop {
+            let is_slow = started.elapsed() < lasting;
+            let mut piece = vec![0; if is_slow { 1024 } else { 65_536 }];
+            let Ok(count @ 1..) = self.stream.read(&mut piece).await else { return taken };
+            taken += count;
+            if is_slow {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
+    }
+
     async fn body(&mut self, head: &Answer) -> Vec<u8> {
         if head.header("transfer-encoding") == Some("chunked") {
             return self.chunks().await;

@@ -12,6 +12,7 @@ mod frozen;
 mod full;
 mod hosts;
 mod lanes;
+mod notify;
 mod outage;
 mod pages;
 mod parameters;

@@ -1,5 +1,7 @@
 //! Arguments of every kind, good and bad.
 
+mod guarded;
+
 use super::*;
 use crate::file::ToolFile;
 use crate::options::Options;

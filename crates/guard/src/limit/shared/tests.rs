@@ -10,7 +10,6 @@ use trunkline_testkit::redis::Server;
 
 use super::super::rate::{Rate, Unit};
 use super::super::spec::BudgetSpec;
-use super::super::stage::Use;
 use super::super::state::LimitState;
 use super::*;
 
@@ -195,7 +194,7 @@ async fn a_store_that_lost_all_is_told_what_is_owed() {
     let bucket = node.bucket(rate(10, Unit::Hour, 10), Whose::Each);
     let a = caller("a");
     assert_eq!(node.count(&bucket, &a, 8).await, 8);
-    server.ask(&["FLUSHALL"]);
+    assert_eq!(server.ask(&["FLUSHALL"]).trim(), "+OK");
     assert_eq!(node.count(&bucket, &a, 20).await, 2);
 }
 
@@ -208,7 +207,7 @@ async fn common_calls_of_a_large_limit_make_no_round_trip() {
     let (start, mut calls) = (Instant::now(), 0_u64);
     // 5,000 a second for two seconds, in bursts of what is due.
     while start.elapsed() < Duration::from_secs(2) {
-        let due = start.elapsed().as_millis() as u64 * 5;
+        let due = u64::try_from(start.elapsed().as_millis()).unwrap() * 5;
         while calls < due {
             assert!(node.take(&bucket, &a).await);
             calls += 1;
@@ -242,7 +241,7 @@ async fn leases_of_three_nodes_never_pass_more_than_the_limit() {
         }
     }
     let passed: u64 = tasks.join_all().await.into_iter().sum();
-    let most = 500 + (start.elapsed().as_secs_f64() * 2000.0) as u64;
+    let most = 500 + u64::try_from(start.elapsed().as_millis() * 2).unwrap();
     println!("{passed} of {most} passed");
     assert!(passed <= most, "{passed} of {most}");
     assert!(passed * 100 >= most * 80, "{passed} of {most}");
@@ -273,18 +272,19 @@ async fn each_rule_does_what_it_says_while_the_store_is_away_and_the_limit_is_sh
     // All, none, and what this node had left of the whole limit by itself.
     assert_eq!(away, [50, 0, 6]);
     server.restart().await;
-    let mut back = Vec::new();
+    let (mut back, mut others) = (Vec::new(), Vec::new());
     for (node, bucket, path) in &nodes {
         node.is_up(true).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         back.push(node.count(bucket, &a, 20).await);
-        // And the store knows of it: another node has nothing left.
+        // Of what was asked there the store knows, though it had lost all: another node has nothing left. Where a node refuses by
+        // itself it does not ask, and the other has the whole limit as it had while each counted by itself.
         let other = Node::new(&server, OnStoreFailure::Deny).await;
         let bucket = other.state.bucket(path, path, rate, Whose::Each);
-        assert_eq!(other.count(&bucket, &a, 20).await, 0, "{path}");
+        others.push(other.count(&bucket, &a, 20).await);
     }
     // What was let through without counting is not made up for.
-    assert_eq!(back, [6, 6, 0]);
+    assert_eq!((back, others), (vec![6, 6, 0], vec![0, 0, 10]));
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! From a JSON Schema to the compiled form, where it is one of the common shape.
 
-use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
 use super::{
@@ -8,7 +7,7 @@ use super::{
     Types,
 };
 use crate::validate::pattern;
-use crate::validate::schema::Options;
+use crate::validate::schema::{Dialect, Options};
 
 /// Compiles a schema; `None` when it has a keyword that this form has no word for, or one that is wrong: what is wrong is told by
 /// the crate.
@@ -19,7 +18,7 @@ pub(in crate::validate) fn compile(schema: &Value, options: &Options) -> Option<
         Value::Object(keywords) => keywords,
         _ => return None,
     };
-    if keywords.iter().any(|(keyword, value)| is_foreign(keyword, value)) {
+    if keywords.iter().any(|(keyword, value)| is_foreign(keyword, value, options.dialect)) {
         return None;
     }
     let mut node = Node::of_types(types(keywords.get("type"))?);
@@ -32,25 +31,23 @@ pub(in crate::validate) fn compile(schema: &Value, options: &Options) -> Option<
 }
 
 /// Compiles no more of a schema than where the defaults of an object are: what the crate checks has them too.
-pub(in crate::validate) fn skeleton(schema: &Value) -> Node {
+pub(in crate::validate) fn skeleton(schema: &Value, options: &Options) -> Node {
     let mut node = Node::of_types(Types::ANY);
     let Some(Value::Object(properties)) = schema.get("properties") else { return node };
     let mut rules = ObjectRules::default();
+    let is_counted = ["minProperties", "maxProperties"].iter().any(|keyword| schema.get(*keyword).is_some());
     for (name, schema) in properties {
         let takes_null = |kinds: &Value| match kinds {
             Value::String(kind) => kind == "null",
             Value::Array(kinds) => kinds.iter().any(|kind| kind == "null"),
             _ => true,
         };
-        let default = schema.get("default");
+        let default = schema.get("default").filter(|_| !is_counted);
         // Some generators write a null where they mean that there is no default.
         let default = default.filter(|value| !value.is_null() || schema.get("type").is_none_or(takes_null));
-        rules.properties.push(Property {
-            name: name.as_str().into(),
-            node: skeleton(schema),
-            required: false,
-            default: default.map(|value| written(name, value)),
-        });
+        let node = skeleton(schema, options);
+        let default = default.and_then(|default| written(name, default, &node, options));
+        rules.properties.push(Property { name: name.as_str().into(), node, required: false, default });
     }
     rules.index();
     node.object = Some(Box::new(rules));
@@ -59,7 +56,7 @@ pub(in crate::validate) fn skeleton(schema: &Value) -> Node {
 
 /// Tells whether a keyword says something that this form has no word for. Keywords that say nothing of values are passed over, as
 /// are those that nobody knows.
-fn is_foreign(keyword: &str, value: &Value) -> bool {
+fn is_foreign(keyword: &str, value: &Value, dialect: Dialect) -> bool {
     match keyword {
         "$ref"
         | "$dynamicRef"
@@ -87,8 +84,9 @@ fn is_foreign(keyword: &str, value: &Value) -> bool {
         // What these hold has to be sound although nothing refers to it.
         "$defs" | "definitions" => value.as_object().is_none_or(|schemas| !schemas.is_empty()),
         "$id" | "id" | "$anchor" | "$dynamicAnchor" | "$recursiveAnchor" => true,
-        // Before 2019-09 these may be checked; this is told by the crate.
-        "contentEncoding" | "contentMediaType" | "contentSchema" => !value.is_string(),
+        // Before 2019-09 these were checked.
+        "contentEncoding" | "contentMediaType" => dialect == Dialect::Draft7 || !value.is_string(),
+        "contentSchema" => true,
         "title" | "description" | "$comment" | "$schema" => !value.is_string(),
         "deprecated" | "readOnly" | "writeOnly" => !value.is_boolean(),
         "examples" => !value.is_array(),
@@ -175,9 +173,10 @@ fn numbers(keywords: &Map<String, Value>) -> Option<Option<NumberRules>> {
 fn texts(keywords: &Map<String, Value>, options: &Options) -> Option<Option<TextRules>> {
     let pattern = match keywords.get("pattern") {
         None => None,
-        Some(Value::String(written)) => {
-            Some(Pattern { written: written.as_str().into(), regex: regex(written, options)? })
-        }
+        Some(Value::String(written)) => Some(Pattern {
+            written: written.as_str().into(),
+            regex: pattern::compile(written, options.loose)?,
+        }),
         Some(_) => return None,
     };
     let format = match keywords.get("format") {
@@ -198,20 +197,6 @@ fn texts(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Text
     let any =
         rules.least.is_some() || rules.most.is_some() || rules.pattern.is_some() || rules.format.is_some();
     Some(any.then_some(rules))
-}
-
-fn regex(written: &str, options: &Options) -> Option<regex::Regex> {
-    let translated;
-    let text = if options.loose {
-        // The service that reads loosely matches it as it is.
-        written
-    } else {
-        translated = pattern::translated(written)?;
-        &translated
-    };
-    let built =
-        RegexBuilder::new(text).size_limit(pattern::MAX_SIZE).dfa_size_limit(pattern::MAX_SIZE).build();
-    built.ok()
 }
 
 #[expect(
@@ -275,26 +260,26 @@ fn objects(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Ob
         }
         Some(_) => return None,
     }
+    if rules.is_counted() {
+        // With what is put in or left out there might be too many, or too few.
+        rules.properties.iter_mut().for_each(|property| property.default = None);
+    }
     rules.index();
     Some(Some(rules))
 }
 
 fn property(name: &str, schema: &Value, options: &Options) -> Option<Property> {
     let node = compile(schema, options)?;
-    let default = schema.get("default").filter(|_| options.defaults).filter(|default| {
-        // A default that does not fit helps nobody: some generators write a null where they mean that there is none.
-        super::walk::fits(&node, &default.to_string(), options.loose)
-    });
-    Some(Property {
-        name: name.into(),
-        node,
-        required: false,
-        default: default.map(|value| written(name, value)),
-    })
+    let default = schema.get("default").filter(|_| options.completes);
+    let default = default.and_then(|default| written(name, default, &node, options));
+    Some(Property { name: name.into(), node, required: false, default })
 }
 
-fn written(name: &str, default: &Value) -> Box<str> {
-    format!("{}:{default}", Value::String(name.to_owned())).into()
+/// Writes a default as a member, with the defaults that it lacks itself. One that does not fit helps nobody: some generators write a
+/// null where they mean that there is none.
+fn written(name: &str, default: &Value, node: &Node, options: &Options) -> Option<Box<str>> {
+    let value = super::walk::completed(node, &default.to_string(), options)?;
+    Some(format!("{}:{value}", Value::String(name.to_owned())).into())
 }
 
 /// Reads a count. It may be written as `2.0`.
@@ -319,6 +304,11 @@ impl ObjectRules {
             None => self.demanded.push(name.into()),
         }
         Some(())
+    }
+
+    /// Tells whether the number of members is bounded.
+    pub(super) fn is_counted(&self) -> bool {
+        self.least.is_some() || self.most.is_some()
     }
 
     fn index(&mut self) {

@@ -6,6 +6,7 @@ use trunkline_protocol::json::{Kind, Scanner, SyntaxError};
 use trunkline_protocol::{Span, Token};
 
 use super::{Faults, ListRules, Node, Number, ObjectRules, Others, Path, Scalar, Types};
+use crate::validate::schema::{Options, edited};
 
 /// A change to the text that was walked: what is put in the place of a stretch of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +20,7 @@ pub(in crate::validate) struct Edit<'n> {
 #[derive(Debug)]
 pub(in crate::validate) struct Walk<'n, 'f> {
     text: &'n str,
-    /// The service also takes what has one reading: see [`Options::loose`](crate::validate::schema::Options::loose).
-    loose: bool,
+    options: &'n Options,
     /// Where faults are told; without, the first one ends the pass.
     faults: Option<&'f mut Faults>,
     edits: Vec<Edit<'n>>,
@@ -32,14 +32,19 @@ const STOP: SyntaxError = SyntaxError { at: 0, what: "it does not fit" };
 /// Undeclared arguments that n8n adds to every call, each time others: they are left out.
 const DROPPED: [&[u8]; 2] = [b"toolCallId", b"sessionId"];
 
-/// Tells whether a value fits.
-pub(super) fn fits(node: &Node, text: &str, loose: bool) -> bool {
-    Walk::new(text, loose, None).run(node, &Path::root("value", false)).is_ok()
+/// Returns a value with what it lacks; `None` when it does not fit.
+pub(super) fn completed(node: &Node, text: &str, options: &Options) -> Option<String> {
+    let edits = Walk::new(text, options, None).run(node, &Path::root("default", true)).ok()?;
+    Some(edited(text, &edits))
 }
 
 impl<'n, 'f> Walk<'n, 'f> {
-    pub(in crate::validate) fn new(text: &'n str, loose: bool, faults: Option<&'f mut Faults>) -> Self {
-        Self { text, loose, faults, edits: Vec::new() }
+    pub(in crate::validate) fn new(
+        text: &'n str,
+        options: &'n Options,
+        faults: Option<&'f mut Faults>,
+    ) -> Self {
+        Self { text, options, faults, edits: Vec::new() }
     }
 
     /// Walks the whole text. Returns what has to be changed in it, in order.
@@ -99,7 +104,7 @@ impl<'n, 'f> Walk<'n, 'f> {
             }
             Kind::Integer | Kind::Float => takes_number(node, token.span.of_str(self.text)),
             Kind::String | Kind::EscapedString if types.meets(Types::STRING) => self.takes_text(node, token),
-            Kind::String | Kind::EscapedString => self.loose && self.takes_loosely(node, token),
+            Kind::String | Kind::EscapedString => self.options.loose && self.takes_loosely(node, token),
             Kind::Array => types.meets(Types::ARRAY) && node.allowed.is_none(),
             Kind::Object => types.meets(Types::OBJECT) && node.allowed.is_none(),
         }
@@ -173,17 +178,16 @@ impl<'n, 'f> Walk<'n, 'f> {
         path: &Path<'_>,
     ) -> Result<(), SyntaxError> {
         let Some(property) = rules.properties.get(at) else { return Ok(()) };
-        self.keep(members, scanner.position());
         members.seen.set(at);
-        let is_null = scanner.ahead() == b'n';
-        if is_null && self.loose && !property.required && !property.node.takes_null() {
-            // Some hosts send every optional argument: null says the same as leaving it out.
+        let is_null = scanner.ahead() == b'n' && self.options.completes && !rules.is_counted();
+        if is_null && !property.required && !property.node.takes_null() {
+            let Some(text) = property.default_value() else { return self.leave_out(members, scanner) };
+            self.keep(members, scanner.position());
             let token = scanner.value()?;
-            if let Some(text) = property.default_value() {
-                self.edits.push(Edit { span: token.span, comma: false, text });
-            }
+            self.edits.push(Edit { span: token.span, comma: false, text });
             return Ok(());
         }
+        self.keep(members, scanner.position());
         self.value(&property.node, scanner, &path.key(&property.name))
     }
 
@@ -196,7 +200,7 @@ impl<'n, 'f> Walk<'n, 'f> {
         path: &Path<'_>,
     ) -> Result<(), SyntaxError> {
         if let Others::None = rules.others {
-            if path.is_root() && DROPPED.contains(&scanner.key_bytes(key)) {
+            if path.is_root() && self.options.completes && DROPPED.contains(&scanner.key_bytes(key)) {
                 let start = members.end;
                 scanner.value()?;
                 self.edits.push(Edit {
@@ -222,6 +226,15 @@ impl<'n, 'f> Walk<'n, 'f> {
             }
             _ => scanner.value().map(|_| ()),
         }
+    }
+
+    /// Takes a member away, with the comma before it.
+    fn leave_out(&mut self, members: &mut Members, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+        let start = members.end;
+        scanner.value()?;
+        self.edits.push(Edit { span: Span { start, end: scanner.position() }, comma: false, text: "" });
+        members.dropped |= members.kept == 0;
+        Ok(())
     }
 
     /// Notes a member that stays, and takes away the comma before it when all before were dropped.

@@ -186,6 +186,7 @@ impl BuiltServer {
             path: self.serving.path.clone(),
             public_path: None,
             peers: None,
+            proxies: Arc::default(),
             record: None,
             max_body: self.serving.max_body,
             allowed: Allowed::new(&self.serving.allowed_hosts, &self.serving.allowed_origins),

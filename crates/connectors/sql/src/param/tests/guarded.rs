@@ -1,0 +1,150 @@
+//! The guard that stands before a tool refuses nothing that is bound here, and what it puts in binds to the same.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value as Json, json};
+use trunkline_guard::validate::{Options, Schema};
+
+use super::*;
+use crate::options::SchemaProfile;
+use crate::schema;
+
+fn value() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        (-4_i64..12).prop_map(Json::from),
+        prop_oneof![
+            Just(json!(1.5)),
+            Just(json!(2.0)),
+            Just(json!(1e300)),
+            Just(json!(i64::MAX)),
+            Just(json!(u64::MAX))
+        ],
+        prop::sample::select(TEXTS).prop_map(Json::from),
+    ];
+    leaf.prop_recursive(2, 12, 3, |inner| {
+        let members =
+            prop::collection::btree_map(prop::sample::select(vec!["n", "s", "z"]), inner.clone(), 0..3);
+        prop_oneof![
+            prop::collection::vec(inner, 0..3).prop_map(Json::from),
+            members.prop_map(|members| {
+                let members = members.into_iter().map(|(key, value)| (key.to_owned(), value));
+                Json::Object(members.collect::<Map<_, _>>())
+            }),
+        ]
+    })
+}
+
+/// What one database or the other reads in more than one way.
+const TEXTS: &[&str] = &[
+    "",
+    "1",
+    "2.0",
+    "1e1",
+    "1.5",
+    " 1",
+    "x",
+    "ab",
+    "\u{e9}\u{e9}",
+    "a\0b",
+    "NaN",
+    "-Infinity",
+    "[1,2]",
+    "[\"1\"]",
+    "{\"n\":1}",
+    "(1,2)",
+    "2026-02-28",
+    "2026-02-30",
+    "infinity",
+    "0044-03-15 BC",
+    "2026-02-28T10:00:00Z",
+    "true",
+    "\u{664}",
+];
+
+fn kind() -> impl Strategy<Value = JsonKind> {
+    let plain = || {
+        prop::sample::select(vec![
+            JsonKind::String,
+            JsonKind::Integer,
+            JsonKind::Number,
+            JsonKind::Boolean,
+            JsonKind::Json,
+        ])
+    };
+    prop_oneof![
+        3 => plain(),
+        1 => plain().prop_map(|items| JsonKind::Array(Box::new(items))),
+        1 => plain().prop_map(|member| JsonKind::Object(vec![("n".into(), JsonKind::Integer), ("s".into(), member)])),
+        1 => plain().prop_map(|values| JsonKind::Map(Box::new(values))),
+    ]
+}
+
+/// What the file says of a parameter.
+const WRITTEN: &[&str] = &[
+    "params.a = {}",
+    "params.a = { required = false }",
+    "params.a = { nullable = true }",
+    "params.a = { required = false, nullable = true }",
+    "params.a = { type = 'integer', default = 3, minimum = 1, maximum = 10 }",
+    "params.a = { type = 'integer', enum = [1, 2, 10], required = false }",
+    "params.a = { type = 'number', minimum = 0.5, maximum = 9 }",
+    "params.a = { type = 'number', default = 2.5, secret = true }",
+    "params.a = { type = 'string', min-length = 1, max-length = 2 }",
+    "params.a = { type = 'string', pattern = '^\\d+$' }",
+    "params.a = { type = 'string', pattern = '^\\w*$', default = 'ab' }",
+    "params.a = { type = 'string', format = 'date' }",
+    "params.a = { type = 'string', enum = ['x', 'ab'], default = 'x' }",
+    "params.a = { type = 'boolean', default = true }",
+    "params.a = { type = 'json', default = { n = 1 } }",
+    "params.a = { type = 'array', items = 'integer', required = false }",
+];
+
+/// What the database says of it, if anything.
+fn known() -> impl Strategy<Value = Option<ParameterType>> {
+    let labels = prop::option::of(Just(vec!["x".to_owned(), "ab".to_owned()]));
+    let format = prop::option::of(prop::sample::select(vec!["date", "date-time", "uuid", "base64"]));
+    let range = prop::option::of(Just((-32_768_i64, 32_767_i64)));
+    let told = (kind(), labels, format, range);
+    prop::option::of(told.prop_map(|(kind, labels, format, range)| ParameterType {
+        labels,
+        format,
+        range,
+        ..database(kind)
+    }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
+    #[test]
+    fn the_guard_refuses_nothing_that_is_bound(
+        dialect in prop::sample::select(vec![Dialect::Postgres, Dialect::Sqlite]),
+        written in prop::sample::select(WRITTEN),
+        known in known(),
+        values in prop::collection::vec((prop::sample::select(vec!["a", "a", "a", "b", "toolCallId"]), value()), 12),
+    ) {
+        let file = toml::from_str(&format!("connector = 'c'\nsql = 'select :a'\n{written}")).unwrap();
+        let Ok(tool) = Tool::resolve("t", file, &crate::Options::default(), dialect) else { return Ok(()) };
+        let database: Vec<ParameterType> = known.into_iter().collect();
+        let Ok(plan) = Plan::new("t", &tool.params, &database, 1, dialect) else { return Ok(()) };
+        let bound = Bound { tool, plan };
+        let options = Options { loose: true, formats: false, ..Options::default() };
+        let guard = |plan| {
+            let schema = schema::input(&bound.tool.params, plan, SchemaProfile::Full, dialect);
+            Schema::compile(&schema, options).unwrap()
+        };
+        let guards = [guard(Some(&bound.plan)), guard(None)];
+        prop_assert!(guards.iter().all(Schema::is_own), "{written}");
+        let arguments = values.into_iter().map(|(name, value)| json!({ name: value }).to_string());
+        for arguments in arguments.chain(["{}".to_owned()]) {
+            let Ok(expected) = bound.bind(&arguments) else { continue };
+            for guard in &guards {
+                let completed = guard.complete(&arguments);
+                prop_assert!(completed.is_ok(), "{written} {arguments} {completed:?}");
+                let completed = completed.unwrap();
+                let found = bound.bind(&completed);
+                prop_assert_eq!(found.as_ref(), Ok(&expected), "{} {} {}", written, &arguments, &completed);
+            }
+        }
+    }
+}
