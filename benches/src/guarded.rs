@@ -2,7 +2,8 @@
 //!
 //! `bench-guarded mint FOLDER` makes a signing key and a token, and `bench-guarded keys FOLDER COUNT` as many API keys, the last of
 //! which is written out: before servers start, since the harness reads tokens from its environment. `PORT` chooses the port,
-//! `MINTED` the folder, `ROLES` how many roles there are (one, unless said), `WITH=keys` keys in place of tokens.
+//! `MINTED` the folder, `ROLES` how many roles there are (one, unless said), `WITH=keys` keys in place of tokens. `GUARDS=all` has
+//! limits, validation and metrics on besides, `GUARDS=cache` answers from the cache too.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,23 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline::service::authenticate::{Access, ProtectedResource};
+use trunkline::service::catalog::{Catalog, PAGE_SIZE, Parts};
 use trunkline::service::endpoint::Live;
 use trunkline::service::layers::Bounded;
-use trunkline::service::{Authenticator, Endpoint, RouterOptions};
+use trunkline::service::seal::Sealer;
+use trunkline::service::{Authenticator, Check, Endpoint, RouterOptions, Service};
 use trunkline::{Server, tool};
 use trunkline_guard::authenticate::file::AuthFile;
 use trunkline_guard::authenticate::keys::{Absent, Order, Ring, SqliteKeys, issue};
 use trunkline_guard::authenticate::{Assign, Identity, KeyCheck};
 use trunkline_guard::authorize::{Authorize, Policy, PolicyFile, RoleFile, Surroundings};
+use trunkline_guard::cache::{Cache, CacheFile, Subject};
+use trunkline_guard::limit::{
+    Counted, LimitFile, LimitState, Limited, Limits, LimitsFile, LimitsSpec, ThingSpec,
+};
+use trunkline_guard::record::Observed;
+use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
+use trunkline_guard::validate::Validate;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -139,20 +149,83 @@ async fn serve() -> anyhow::Result<()> {
     };
     let options = RouterOptions::new(Arc::clone(built.live().shared()));
     let authenticator: Arc<dyn Authenticator> = identity;
-    let guard = Authorize::new(policy, Arc::clone(&bare.catalog), &bare.info, options)
+    let guards = std::env::var("GUARDS").unwrap_or_default();
+    let limits = Arc::new(Limits::new(&limits()?, &LimitState::new(), policy.local()));
+    let catalog = match guards.as_str() {
+        "" => Arc::clone(&bare.catalog),
+        more => around(&bare.catalog, &limits, more == "cache")?,
+    };
+    let guard = Authorize::new(policy, Arc::clone(&catalog), &bare.info, options)
         .with_authenticator(Arc::clone(&authenticator));
     let capabilities = guard.capabilities();
     let service = Arc::new(guard);
-    let bounded = Arc::new(Bounded::new(Arc::clone(&service), 1024, Arc::default()));
+    let bounded: Arc<dyn Service> = match guards.as_str() {
+        "" => Arc::new(Bounded::new(Arc::clone(&service), 1024, Arc::default())),
+        _ => {
+            let limited = Limited::new(Arc::clone(&service), Arc::clone(&limits), Counted::AtTheDoor);
+            let bounded = Bounded::new(limited, 1024, Arc::default());
+            Arc::new(Observed::new(bounded, Arc::default(), Arc::clone(&catalog)))
+        }
+    };
     let access = Access::Guarded { authenticator, resource: Arc::new(ProtectedResource::default()) };
     let time = Some(std::time::Duration::from_secs(30));
-    let endpoint = Endpoint::new(bounded, Arc::clone(&bare.catalog), bare.info.clone(), capabilities, time)
+    let endpoint = Endpoint::new(bounded, catalog, bare.info.clone(), capabilities, time)
         .with_access(access)
         .with_views(service);
+    let endpoint = match limits.door().filter(|_| !guards.is_empty()) {
+        Some(door) => endpoint.with_door(door),
+        None => endpoint,
+    };
     let live = Live::with_shared(endpoint, Arc::clone(built.live().shared()));
     let edge = trunkline::server::http::Http::new(live, built.http_options());
     edge.serve(TcpListener::bind(("127.0.0.1", port)).await?, CancellationToken::new()).await?;
     Ok(())
+}
+
+/// Limits of every kind, too high to refuse anything.
+fn limits() -> anyhow::Result<LimitsSpec> {
+    let many = "100000/s";
+    let file: LimitsFile =
+        serde_json::from_value(json!({ "server": many, "address": many, "caller": many }))?;
+    let role = serde_json::from_value(json!({ "limit": many }))?;
+    let (spec, problems) = file.resolve(&[("role-0".to_owned(), role)]);
+    anyhow::ensure!(problems.is_empty(), "{problems:?}");
+    Ok(spec)
+}
+
+/// Puts around each tool what the command line puts around those of a file.
+fn around(catalog: &Catalog, limits: &Arc<Limits>, cached: bool) -> anyhow::Result<Arc<Catalog>> {
+    let many = serde_json::from_value::<LimitFile>("100000/s".into())?.0;
+    let spec = ThingSpec { limit: Some(many), ..ThingSpec::default() };
+    let source = Source::new(SourceConfig::new("bench", 1024));
+    let cache = Cache::new(64 << 20);
+    let mut parts: Parts = catalog.parts().clone();
+    for entry in &mut parts.tools {
+        let name = entry.definition.name.as_str().to_owned();
+        let validate: Arc<dyn Check> = Arc::new(Validate::of(entry)?);
+        let limit = limits.check(Some((name.as_str(), &spec)), Some(("bench", &spec)));
+        entry.checks = limit.into_iter().chain([validate]).collect();
+        entry.facts.definition = name.as_bytes().into();
+        let inner = Arc::clone(&entry.service);
+        entry.service = Arc::new(Resilient::new(inner, Arc::clone(&source), Repeatable::Always));
+        if cached {
+            let file: CacheFile = serde_json::from_value(json!({ "ttl": "1h", "scope": "role" }))?;
+            let (path, what) = (["tools", name.as_str()], "tool");
+            let subject = Subject {
+                path: &path,
+                what,
+                read_only: true,
+                inherited: false,
+                bindings: &[],
+                guarded: true,
+            };
+            let (plan, problems) = file.resolve(&subject);
+            anyhow::ensure!(problems.is_empty(), "{problems:?}");
+            let plan = plan.context("a cache")?;
+            cache.keep_answers(entry, "bench", &plan, &[]);
+        }
+    }
+    Ok(Arc::new(Catalog::of(parts, PAGE_SIZE, &Arc::new(Sealer::random()?))?))
 }
 
 fn identity(jwt: &Value, keys: Option<Arc<Ring>>, policy: &Arc<Policy>) -> anyhow::Result<Arc<Identity>> {

@@ -24,7 +24,7 @@ use trunkline_service::layers::{Bounded, InFlight};
 use trunkline_service::meter::Meters;
 use trunkline_service::router::LIST_TTL;
 use trunkline_service::seal::{Sealer, Unsealable};
-use trunkline_service::shared::{InMemory, Shared};
+use trunkline_service::shared::{InMemory, InRedis, Shared};
 use trunkline_service::store::file::OnStoreFailure;
 use trunkline_service::store::{Store, StoreConfig, TrustError};
 use trunkline_service::{Catalog, Endpoint, RouterOptions, ServerInfo, Service};
@@ -50,8 +50,10 @@ pub(crate) struct Served {
 pub(crate) struct Lasting {
     /// Seals what rides with clients.
     pub(crate) sealer: Arc<Sealer>,
-    /// What nodes share; this one has it for itself.
+    /// What nodes must know of each other's clients; without a store this one has it for itself.
     pub(crate) shared: Arc<dyn Shared>,
+    /// The same, where it is in the store.
+    sharing: Option<Arc<InRedis>>,
     /// One count for all states of the endpoint.
     in_flight: Arc<InFlight>,
     /// Keeps the record; `None` when none is kept.
@@ -100,11 +102,13 @@ impl Lasting {
         meters.add(Arc::clone(&observations) as _);
         meters.add(Arc::clone(&cache) as _);
         meters.add(Arc::new(limits.clone()));
-        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::default());
-        let (recorder, known, ahead) = (None, Arc::default(), Arc::default());
+        let (shared, in_flight) = (Arc::new(InMemory::default()), Arc::<InFlight>::default());
+        meters.add(Arc::clone(&in_flight) as _);
+        let (recorder, known, ahead, sharing) = (None, Arc::default(), Arc::default(), None);
         Ok(Self {
             sealer,
             shared,
+            sharing,
             in_flight,
             recorder,
             store,
@@ -117,9 +121,23 @@ impl Lasting {
         })
     }
 
+    /// Shares with the other nodes what every node must know of clients, where the file names a store, and waits a moment for
+    /// what they know already.
+    pub(crate) async fn share(&mut self) {
+        let Some(store) = &self.store else { return };
+        let sharing = Arc::new(InRedis::open(store.clone(), Arc::clone(&self.sealer)));
+        // A store that does not answer stops no start.
+        let _ = tokio::time::timeout(store.timeout() * 2, sharing.until_current()).await;
+        self.shared = Arc::clone(&sharing) as _;
+        self.sharing = Some(sharing);
+    }
+
     /// Ends what runs for it.
     pub(crate) async fn end(&self) {
         self.cache.close().await;
+        if let Some(sharing) = &self.sharing {
+            sharing.close().await;
+        }
         if let Some(store) = &self.store {
             store.close().await;
         }
@@ -270,3 +288,6 @@ pub(crate) fn clashes(order: &[String], served: &[Served], document: &Document) 
     }
     problems
 }
+
+#[cfg(test)]
+mod tests;

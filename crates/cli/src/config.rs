@@ -28,10 +28,12 @@ use connectors::Declared;
 pub(crate) use connectors::{Connector, DatabaseConfig, Fingerprint};
 pub(crate) use diagnostic::{Diagnostic, Style, render};
 pub(crate) use document::Document;
-pub(crate) use guards::{Authentication, Guards, Recording, StoreSection};
+pub(crate) use guards::{Authentication, Guards, StoreSection};
 use interpolate::Environment;
 use secret::Hidden;
-pub(crate) use sections::{Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, Server, address, refuse_listen};
+pub(crate) use sections::{
+    Admin, DEFAULT_LISTEN, Edge, LogFile, LogFormat, LogLevel, Server, address, refuse_listen,
+};
 pub(crate) use things::{Thing, Things};
 use trunkline_sql::Severity;
 
@@ -169,7 +171,7 @@ impl Reader<'_> {
         };
         self.unknown_sections(&root);
         let server: sections::ServerFile = server.unwrap_or_default();
-        let Declared { connectors, tools, scopes, things } =
+        let Declared { mut connectors, tools, scopes, things } =
             self.connectors(connectors.0, tools.0, server.schema.into());
         // Over stdio the public name is not looked at, and tokens for it are not asked for; `[auth]` is right or wrong all the same.
         let written = server.url.clone();
@@ -179,6 +181,7 @@ impl Reader<'_> {
         let store = sections.store.take().and_then(|section| self.store(section, &server.seal_keys.0));
         let guards = self.guards(sections, around);
         let things = self.things(things, &connectors, guards.auth.is_some());
+        things::bound_results(&mut connectors, &things);
         Config {
             server,
             log: log.unwrap_or_default(),

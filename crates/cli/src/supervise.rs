@@ -18,9 +18,12 @@ use trunkline_service::seal::Sealer;
 use trunkline_sql::Severity;
 
 use crate::assemble::{self, Lasting, Served};
-use crate::config::{self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, Server, Things};
+use crate::config::{
+    self, Admin, Config, Diagnostic, Document, Edge, Fingerprint, Loaded, LogFormat, Server, Things,
+};
 use crate::exit::chain;
 use crate::guards::{self, Guards};
+use crate::logging;
 use crate::output::{Voice, count};
 use crate::sources;
 use crate::watch::{Cause, Trigger};
@@ -46,6 +49,8 @@ pub(crate) struct Supervisor {
     audit: Option<Fingerprint>,
     server: Server,
     admin: Admin,
+    /// The form of the log's lines.
+    form: LogFormat,
     order: Vec<String>,
     things: Things,
     /// What the file said of the store at the start.
@@ -77,6 +82,7 @@ impl Supervisor {
         let head_start = join_all(served.iter().map(|served| served.source.learn()));
         // What is wrong or to be warned of is told by the tasks that come after.
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
+        let form = config.log.format;
         let Config { server, admin, tools: order, guards: said, things, store, .. } = config;
         let (store, store_print) =
             store.map(|store| (store.config.map(|config| (config, store.on_failure)), store.print)).unzip();
@@ -89,6 +95,10 @@ impl Supervisor {
                 return Err((vec![Diagnostic::at(&document, &["store", "redis"], chain(&error))], document));
             }
         };
+        // Over stdio there is one client, and without common keys no node opens what another one sealed.
+        if matches!(edge, Edge::Http(_)) && !server.seal_keys.0.is_empty() {
+            lasting.share().await;
+        }
         let audit = said.audit.as_ref().map(|recording| recording.print.clone());
         if let Some(recording) = &said.audit {
             match Box::pin(guards::start_record(&recording.audit, &served)).await {
@@ -125,6 +135,7 @@ impl Supervisor {
             audit,
             server,
             admin,
+            form,
             order,
             things,
             store: store_print,
@@ -298,6 +309,7 @@ impl Supervisor {
             return self.voice.warn(text);
         }
         self.keep_what_needs_a_restart(&mut server, &config);
+        logging::change_level(config.log.level, self.edge);
         let said = std::mem::take(&mut config.guards);
         let guards = match self.edge {
             Edge::Http(_) => {
@@ -349,6 +361,7 @@ impl Supervisor {
         keep(new.seal_keys == old.seal_keys, "[server] seal-keys");
         keep(new.tolerate_version_header == old.tolerate_version_header, "[server] tolerate-version-header");
         keep(config.admin == self.admin, "[admin]");
+        keep(config.log.format == self.form, "[log] format");
         keep(config.store.as_ref().map(|store| &store.print) == self.store.as_ref(), "[store]");
         keep(audit.map(|recording| &recording.print) == self.audit.as_ref(), "[audit]");
         if !changed.is_empty() {

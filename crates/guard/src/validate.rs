@@ -13,12 +13,14 @@ mod file;
 mod own;
 mod pattern;
 mod prompt;
+mod quarantine;
 mod results;
 mod schema;
 
 pub use arguments::{Validate, Validated};
 pub use file::ResultsMode;
 pub use prompt::ValidatePrompt;
+pub use quarantine::{Quarantined, problems};
 pub use results::{ResultsChecked, ResultsMeter};
 pub use schema::{Dialect, Options, Schema, SchemaError};
 

@@ -19,6 +19,7 @@ use trunkline_service::{
 
 use crate::flood::Flood;
 use crate::legacy::Session;
+use crate::outgoing::{LARGE, Outgoing};
 
 /// Events that wait for a slow reader before progress is dropped.
 const EVENT_QUEUE: usize = 16;
@@ -247,6 +248,24 @@ pub(crate) fn cancelled(id: &[u8]) -> Vec<u8> {
     [&head[..], id, br#","reason":"the server ends this subscription"}}"#].concat()
 }
 
+/// Returns the response message of an outcome, without line breaks. What is large of it is not copied.
+pub(crate) fn outgoing(
+    id: &[u8],
+    revision: Revision,
+    endpoint: &Endpoint,
+    outcome: &mut Outcome,
+    mark: Mark,
+) -> Outgoing {
+    if let Ok(reply) = outcome
+        && reply.members().len() > LARGE
+    {
+        return Outgoing::Pieces(reply.pieces(id, revision, &endpoint.result_meta));
+    }
+    let mut message = Vec::new();
+    write_outcome(&mut message, id, revision, endpoint, outcome, mark);
+    message.into()
+}
+
 /// Appends the response message of an outcome, without line breaks.
 pub(crate) fn write_outcome(
     out: &mut Vec<u8>,
@@ -289,19 +308,34 @@ fn public_text(failure: &Failure, log_id: u64) -> Cow<'_, str> {
     }
 }
 
-/// Lines about requests that were too much.
-static TOO_MUCH: Flood = Flood::new();
-
 /// Writes a refusal to the operator's log, with its whole chain of causes.
 fn log_failure(failure: &Failure, mark: Mark) {
     let kind = failure.kind();
-    // Whoever asks too often would fill the log too.
-    if matches!(kind, FailureKind::RateLimited | FailureKind::Overloaded) && !TOO_MUCH.has_line() {
-        return;
-    }
     let _entered = mark.enter();
     let request = format_args!("{:016x}", mark.log_id);
-    match kind.row().level {
+    // Of these there may be thousands a second, when the log is needed most.
+    static REFUSED: [Flood; 2] = [Flood::new(), Flood::new()];
+    let [overloaded, limited] = &REFUSED;
+    let flood = match kind {
+        FailureKind::Overloaded => Some(overloaded),
+        FailureKind::RateLimited => Some(limited),
+        _ => None,
+    };
+    let level = match flood.map(Flood::line) {
+        None => kind.row().level,
+        Some(None) => tracing::Level::DEBUG,
+        Some(Some(before)) => {
+            if before > 0 {
+                tracing::info!(
+                    ?kind,
+                    refused = before,
+                    "more requests were refused since the last one that was told"
+                );
+            }
+            kind.row().level
+        }
+    };
+    match level {
         tracing::Level::ERROR => tracing::error!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::WARN => tracing::warn!(%request, ?kind, "{}", Chain(failure)),
         tracing::Level::INFO => tracing::info!(%request, ?kind, "{}", Chain(failure)),

@@ -1,39 +1,37 @@
-//! How many lines of one kind the log gets in a second: what anybody can cause as often as they like is counted beyond that.
+//! Keeps refusals that come in numbers from filling the log: one line a second says how many there were.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use trunkline_service::seal::now;
-
-/// Most lines of one second; more are counted.
-const LOGGED: u64 = 50;
-
-/// Bounds the lines about one kind of refusal.
-#[derive(Debug, Default)]
+/// One kind of line.
+#[derive(Debug)]
 pub(crate) struct Flood {
-    /// The second of the last one, and how many there were in it.
-    now: Mutex<(u64, u64)>,
+    /// In which second of the process the last line was written, plus one; 0 for never.
+    told: AtomicU64,
+    left_out: AtomicU64,
 }
 
 impl Flood {
     pub(crate) const fn new() -> Self {
-        Self { now: Mutex::new((0, 0)) }
+        Self { told: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
-    /// Counts one and tells whether it has a line. The first of a second tells how many had none in the one before.
-    pub(crate) fn has_line(&self) -> bool {
-        let (count, before) = self.count(now());
-        if before > LOGGED {
-            tracing::warn!(refused = before - LOGGED, "more requests were refused than are logged each");
+    /// Tells whether a line is to be written now, and how many were left out before it.
+    pub(crate) fn line(&self) -> Option<u64> {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        self.line_at(START.elapsed().as_secs() + 1)
+    }
+
+    fn line_at(&self, now: u64) -> Option<u64> {
+        let told = self.told.load(Ordering::Relaxed);
+        let is_due = told != now
+            && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !is_due {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
-        count <= LOGGED
-    }
-
-    /// Counts one, and returns how many there are in this second, and in the one before if it is over now.
-    fn count(&self, second: u64) -> (u64, u64) {
-        let mut seen = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if seen.0 == second { 0 } else { std::mem::replace(&mut *seen, (second, 0)).1 };
-        seen.1 += 1;
-        (seen.1, before)
+        Some(self.left_out.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -42,9 +40,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_begins_anew_and_knows_of_the_one_before() {
+    fn one_line_a_second_says_how_many_there_were() {
         let flood = Flood::new();
-        assert_eq!((0..3).map(|_| flood.count(7)).last(), Some((3, 0)));
-        assert_eq!([8, 8, 20].map(|second| flood.count(second)), [(1, 3), (2, 0), (1, 2)]);
+        assert_eq!(flood.line_at(1), Some(0));
+        assert_eq!((flood.line_at(1), flood.line_at(1)), (None, None));
+        assert_eq!((flood.line_at(2), flood.line_at(7)), (Some(2), Some(0)));
+        assert!(flood.line().is_some());
     }
 }

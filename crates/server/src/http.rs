@@ -208,7 +208,8 @@ impl Http {
             let mut response = if parts.method == Method::POST {
                 self.post(&caller, &parts.headers, &heads, body).await
             } else {
-                self.other(&caller, &parts, &heads)
+                // Boxed: calls take the other way, and their future would be as large.
+                Box::pin(self.other(&caller, &parts, &heads)).await
             };
             if heads.origin.is_some() {
                 add_cors(&parts.headers, response.headers_mut());
@@ -307,13 +308,13 @@ impl Http {
         }
     }
 
-    fn other(&self, caller: &Arc<Caller>, parts: &Parts, heads: &Heads<'_>) -> Response<Answer> {
+    async fn other(&self, caller: &Arc<Caller>, parts: &Parts, heads: &Heads<'_>) -> Response<Answer> {
         if parts.method == Method::GET {
-            self.get(caller, &parts.headers, heads)
+            self.get(caller, &parts.headers, heads).await
         } else if parts.method == Method::OPTIONS {
             preflight(&parts.headers, self.methods())
         } else if parts.method == Method::DELETE && self.options.ends_sessions {
-            self.delete(caller, heads)
+            self.delete(caller, heads).await
         } else {
             method_not_allowed(self.methods())
         }

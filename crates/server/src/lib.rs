@@ -8,6 +8,7 @@ mod batch;
 mod flood;
 pub mod http;
 mod legacy;
+mod outgoing;
 #[cfg(feature = "sdk")]
 pub mod sdk;
 pub mod stdio;

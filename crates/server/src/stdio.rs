@@ -272,7 +272,8 @@ impl Dialogue {
         let Some(session) = self.session.clone() else { return };
         let shared = Arc::clone(self.live.shared());
         self.start(None, async move {
-            legacy::take_answer(&*shared, &session, &body).await;
+            // Nobody can be told; what is shared over stdio is in this process.
+            let _ = legacy::take_answer(&*shared, &session, &body).await;
             Vec::new()
         });
     }
@@ -386,8 +387,12 @@ impl Dialogue {
         self.answer(&session.initialize_reply(endpoint, &endpoint.local()), id, session.revision);
         self.standing = JoinSet::new();
         if let Some(before) = self.session.take() {
-            // Remembered while calls of it may still run.
-            let _ = self.live.shared().end_session(before.number, now() + 60);
+            let shared = Arc::clone(self.live.shared());
+            self.start(None, async move {
+                // Remembered while calls of it may still run.
+                let _ = shared.end_session(before.number, now() + 60).await;
+                Vec::new()
+            });
         }
         let closing = self.closing.clone();
         if let Ok(mut standing) =

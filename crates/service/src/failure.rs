@@ -209,6 +209,13 @@ impl Failure {
         self
     }
 
+    /// Puts another text in the place of the one a caller may read.
+    #[must_use]
+    pub fn with_public(mut self, public: impl Into<Cow<'static, str>>) -> Self {
+        self.0.public = public.into();
+        self
+    }
+
     /// Says when to try again.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {

@@ -253,7 +253,7 @@ impl Places {
         let now = Instant::now();
         let key = line.push(who, sender, now);
         self.counts.fetch_add(WAITING, Ordering::AcqRel);
-        line.judge(places, now);
+        line.judge(places, self.bounds.longest, now);
         let most = line.most(places).min(self.bounds.waiting);
         let reason = if most < self.bounds.waiting { Crowding::Shed } else { Crowding::Full };
         let mut beyond = Vec::new();

@@ -1,6 +1,7 @@
 //! What a service answers with: the members of a result as raw JSON, era-free until the edge writes them.
 
 mod downlevel;
+mod pieces;
 
 use std::ops::Range;
 
@@ -230,11 +231,7 @@ impl Reply {
         if self.kind != ReplyKind::Complete || self.is_error {
             return None;
         }
-        let members = match &mut self.members {
-            Members::Shared(members) => members.clone(),
-            Members::Owned(owned) => Bytes::from(std::mem::take(owned)),
-        };
-        self.members = Members::Shared(members.clone());
+        let members = self.share();
         let Self { structured, rows, has_links, .. } = self;
         Some(Kept { members, structured: structured.clone(), rows: *rows, has_links: *has_links })
     }
@@ -257,6 +254,25 @@ impl Reply {
         self.members = Members::Owned(members);
         self.structured = structured;
         self
+    }
+
+    /// Returns all that the result is beside its members, for others to be put in their place.
+    #[must_use]
+    pub fn without_members(&self) -> Self {
+        let Self { kind, hints, is_error, rows, has_links, is_bound, fault, .. } = *self;
+        let (structured, meta) = (self.structured.clone(), self.meta.clone());
+        Self {
+            kind,
+            members: Members::Owned(Vec::new()),
+            structured,
+            hints,
+            is_error,
+            rows,
+            has_links,
+            is_bound,
+            fault,
+            meta,
+        }
     }
 
     /// Returns what the result is.
@@ -371,34 +387,15 @@ impl Reply {
     /// Writes the members as a revision with a handshake knows them.
     fn write_legacy(&self, out: &mut Vec<u8>, revision: Revision) {
         let members = self.members();
-        let is_oldest = revision == Revision::V2025_03_26;
-        let (head, tail) = match &self.structured {
-            // Before 2026-07-28 structured content is an object.
-            Some(range) if is_oldest || !is_object(members.get(range.clone()).unwrap_or_default()) => {
-                (members.get(..range.start).unwrap_or_default(), members.get(range.end..).unwrap_or_default())
-            }
-            _ => (members, &[][..]),
-        };
-        if is_oldest && self.has_links {
+        let [head, tail] = self.parts_for(revision).map(|part| members.get(part).unwrap_or_default());
+        if revision == Revision::V2025_03_26 && self.has_links {
             out.extend_from_slice(&downlevel::without_links(&[head, tail].concat()));
         } else {
             out.extend_from_slice(head);
             out.extend_from_slice(tail);
         }
-        if !self.meta.is_empty() {
-            let from = if members.is_empty() { 1 } else { 0 };
-            out.extend_from_slice(META.get(from..).unwrap_or_default());
-            out.extend_from_slice(&self.meta);
-            out.push(b'}');
-        }
+        self.write_legacy_meta(out);
     }
-}
-
-/// Tells whether `,"structuredContent":...` holds an object.
-fn is_object(member: &[u8]) -> bool {
-    member
-        .strip_prefix(br#","structuredContent":"#)
-        .is_some_and(|value| value.trim_ascii_start().first() == Some(&b'{'))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What changes and every node must know, behind one trait; [`InMemory`] keeps it for the nodes of one process.
+//! What changes and every node must know, behind one trait; [`InMemory`] keeps it for the nodes of one process, `InRedis` (with
+//! the feature `redis`) for those that share a store.
 //!
 //! Four kinds of things: what became of a legacy session, the log of changes that subscriptions follow, topics (bounded logs
 //! that exist while somebody needs them: replay buffers, answers to parked requests), and cells (small values written by
@@ -7,6 +8,8 @@
 mod cells;
 mod log;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod sessions;
 
 use std::collections::BTreeSet;
@@ -21,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use trunkline_protocol::LogLevel;
 
 pub use memory::InMemory;
+#[cfg(feature = "redis")]
+pub use redis::InRedis;
 
 /// A boxed future of something shared.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,14 +37,19 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Shared: Send + Sync + fmt::Debug + 'static {
     /// Remembers that a session was ended, until its id would have expired anyway (seconds since 1970).
     ///
-    /// Returns `false` when it already was.
-    ///
-    /// # Errors
-    /// [`NoRoom`] when too many are remembered already: the session goes on.
-    fn end_session(&self, session: u128, expires: u64) -> Result<bool, NoRoom>;
+    /// Comes to `false` when it already was. Fails with [`NoRoom`] when too many are remembered already, or nothing can be
+    /// remembered now: the session goes on.
+    fn end_session(&self, session: u128, expires: u64) -> Later<'_, Result<bool, NoRoom>>;
 
     /// Tells whether a session was ended. Asked for every call of a session: answered from this node's memory.
     fn is_ended(&self, session: u128) -> bool;
+
+    /// Tells whether this node would know by now if a session that began then (seconds since 1970) had been ended elsewhere; not
+    /// when it has heard nothing of the other nodes for too long since.
+    fn vouches_for(&self, began: u64) -> bool {
+        let _ = began;
+        true
+    }
 
     /// Returns what a session set, if it set anything. Asked for every call of a session: answered from this node's memory.
     fn settings(&self, session: u128) -> Option<Arc<Settings>>;
@@ -70,21 +80,22 @@ pub trait Shared: Send + Sync + fmt::Debug + 'static {
     /// Opens a topic, so that it takes messages; nothing when it is open already. Fails with [`NoRoom`] when too many are.
     fn open(&self, topic: Topic, keep: Keep) -> Later<'_, Result<(), NoRoom>>;
 
-    /// Appends to a topic and returns the position; `None` when nobody opened it, or it was closed.
-    fn append(&self, topic: Topic, message: Bytes) -> Later<'_, Option<u64>>;
+    /// Appends to a topic and returns the position; `None` when nobody opened it, or it was closed. After [`Away`] it may have
+    /// been appended all the same.
+    fn append(&self, topic: Topic, message: Bytes) -> Later<'_, Result<Option<u64>, Away>>;
 
     /// Follows a topic: what comes after the position `after` (zero for all that is kept), or from now on. `None` when it does
     /// not exist (any more).
-    fn follow(&self, topic: Topic, after: Option<u64>) -> Option<Box<dyn Follow>>;
+    fn follow(&self, topic: Topic, after: Option<u64>) -> Later<'_, Result<Option<Box<dyn Follow>>, Away>>;
 
     /// Closes a topic: no message is taken any more, what is kept can be read until its time is over.
     fn close(&self, topic: Topic);
 
     /// Reads a cell: its version and value.
-    fn get(&self, cell: &Cell) -> Later<'_, Option<(u64, Bytes)>>;
+    fn get(&self, cell: &Cell) -> Later<'_, Result<Option<(u64, Bytes)>, Away>>;
 
     /// Writes a cell if its version is `expected` (zero: it must not exist), to be forgotten at `expires_ms` (milliseconds since
-    /// 1970). Returns the new version.
+    /// 1970). Returns the new version. After [`PutError::Away`] it may have been written all the same.
     fn put(
         &self,
         cell: &Cell,
@@ -94,13 +105,18 @@ pub trait Shared: Send + Sync + fmt::Debug + 'static {
     ) -> Later<'_, Result<u64, PutError>>;
 
     /// Removes a cell.
-    fn remove(&self, cell: &Cell) -> Later<'_, ()>;
+    fn remove(&self, cell: &Cell) -> Later<'_, Result<(), Away>>;
 }
 
 /// Nothing more can be remembered for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too much is remembered already; try again later")]
 pub struct NoRoom;
+
+/// Where nodes keep what they share is not reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what the nodes share is not reached; try again later")]
+pub struct Away;
 
 /// Why a cell was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +128,9 @@ pub enum PutError {
     /// Nothing more can be remembered for now.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    /// It may have been written or not.
+    #[error(transparent)]
+    Away(#[from] Away),
 }
 
 /// Something that subscriptions may be told.

@@ -4,6 +4,7 @@
 
 pub mod front;
 mod http;
+pub mod metrics;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;

@@ -202,8 +202,9 @@ fn ask(port: u16, login: Option<&str>, command: &[&str]) -> std::io::Result<Stri
     stream.write_all(text.as_bytes())?;
     // It answers what came before, and closes the connection.
     stream.shutdown(Shutdown::Write)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
     match login {
         Some(_) => Ok(answer.strip_prefix("+OK\r\n").unwrap_or(&answer).to_owned()),
         None => Ok(answer),

@@ -37,7 +37,8 @@
 //!
 //! # Features
 //! `macros` (the attributes, and with them `sdk`), `skills` (a folder of skills) and `client` are on by default; `axum` mounts
-//! a server in an axum application. Without any, only messages and edges are left.
+//! a server in an axum application; `redis` lets nodes in several processes be one server, with what they share in a store
+//! (`service::shared::InRedis`, given to `Server::shared`). Without any, only messages and edges are left.
 
 #[cfg(feature = "macros")]
 #[doc(hidden)]

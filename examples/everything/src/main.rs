@@ -6,6 +6,14 @@
 //! cargo run -p trunkline-example-everything -- --nodes 2     # two nodes of one endpoint, on ports 3000 and 3001
 //! ```
 //!
+//! Two processes are one endpoint too, if they share a store and a key:
+//!
+//! ```sh
+//! export SEAL_KEY=$(openssl rand -hex 32)
+//! cargo run -p trunkline-example-everything -- --store redis://127.0.0.1 --listen 127.0.0.1:3000 &
+//! cargo run -p trunkline-example-everything -- --store redis://127.0.0.1 --listen 127.0.0.1:3001
+//! ```
+//!
 //! Each file shows one side of the SDK:
 //!
 //! | file | what it shows |
@@ -49,6 +57,10 @@ struct Options {
     /// Serves from that many nodes, on as many ports in a row, which share what they must remember.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     nodes: u16,
+    /// Shares what nodes must remember with other processes, in this Redis or Valkey. Needs the variable `SEAL_KEY`, 64
+    /// hexadecimal digits, which is the same in all of them.
+    #[arg(long, value_name = "URL", conflicts_with = "stdio")]
+    store: Option<String>,
     /// How many tools, prompts or resources one page of a list has.
     #[arg(long, default_value_t = 250)]
     page_size: usize,
@@ -62,7 +74,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_writer(std::io::stderr)
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .init();
-    let common = nodes::Common::new(options.page_size)?;
+    let common = match options.store {
+        Some(url) => nodes::Common::in_store(options.page_size, url)?,
+        None => nodes::Common::new(options.page_size)?,
+    };
     if options.stdio {
         return Ok(common.node()?.run_stdio().await?);
     }

@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trunkline::service::seal;
-use trunkline::service::shared::{InMemory, Shared};
+use trunkline::service::seal::{self, Sealer};
+use trunkline::service::shared::{InMemory, InRedis, Shared};
+use trunkline::service::store::{Store, StoreConfig, StoreUrl};
 use trunkline::{BuiltServer, Server, TaskOptions};
 
 use crate::changing::{self, Nodes, Touches};
@@ -35,14 +36,27 @@ impl Common {
     pub(crate) fn new(page_size: usize) -> Result<Self, Box<dyn Error>> {
         let mut key = [0; 32];
         seal::random(&mut key)?;
-        Ok(Self {
-            shared: Arc::new(InMemory::default()),
+        Ok(Self::with(Arc::new(InMemory::default()), key, page_size))
+    }
+
+    /// Has in common with other processes what nodes must know, in a store, sealed with a key that all of them have.
+    pub(crate) fn in_store(page_size: usize, url: String) -> Result<Self, Box<dyn Error>> {
+        let key = std::env::var("SEAL_KEY").ok().and_then(|text| read_key(&text));
+        let key = key.ok_or("the variable `SEAL_KEY` must have 64 hexadecimal digits")?;
+        let store = Store::open(StoreConfig::new(&StoreUrl::new(url))?.namespace("everything"))?;
+        let shared = InRedis::open(store, Arc::new(Sealer::new(&[key])?));
+        Ok(Self::with(Arc::new(shared), key, page_size))
+    }
+
+    fn with(shared: Arc<dyn Shared>, key: [u8; 32], page_size: usize) -> Self {
+        Self {
+            shared,
             key,
             page_size,
             nodes: Nodes::default(),
             touches: Touches::default(),
             slow_calls: SlowCalls::default(),
-        })
+        }
     }
 
     /// Makes one node.
@@ -65,6 +79,14 @@ impl Common {
         self.nodes.join(server.handle());
         Ok(server)
     }
+}
+
+/// Reads a key of 32 bytes from its hexadecimal digits.
+fn read_key(text: &str) -> Option<[u8; 32]> {
+    let digits = text.bytes().map(|digit| char::from(digit).to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let bytes = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit));
+    let bytes: Vec<u8> = bytes.map(u8::try_from).collect::<Result<_, _>>().ok()?;
+    bytes.try_into().ok().filter(|_| digits.len() == 64)
 }
 
 /// Adds what the server offers, in the order of its lists.

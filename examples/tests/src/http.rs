@@ -50,6 +50,48 @@ impl Client {
         client
     }
 
+    /// Returns the same client, at another node of the server.
+    ///
+    /// # Panics
+    /// Never, as long as fewer requests were sent than there are numbers.
+    #[must_use]
+    pub fn at(&self, url: String) -> Self {
+        Self {
+            http: self.http.clone(),
+            url,
+            capabilities: self.capabilities.clone(),
+            // Far enough from what this one uses up meanwhile.
+            next_id: AtomicU64::new(self.next_id.load(Ordering::Relaxed) + 1000),
+            session: self.session.clone(),
+        }
+    }
+
+    /// Ends the session and returns the status of the answer.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    pub async fn end(&self) -> u16 {
+        let request =
+            self.http.delete(&self.url).header("mcp-session-id", self.session.as_deref().unwrap_or_default());
+        patiently("the end of the session", request.send()).await.expect("a response").status().as_u16()
+    }
+
+    /// Sends a message and returns the status of the answer.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    pub async fn status(&self, message: &Value) -> u16 {
+        self.post(message, &[]).await.status().as_u16()
+    }
+
+    /// Takes up a stream of the session that was lost, after the event of that id.
+    ///
+    /// # Panics
+    /// When the server does not let it.
+    pub async fn resume(&self, event: &str) -> Messages {
+        self.get(Some(event)).await
+    }
+
     /// Tells whether the client speaks a revision with a handshake.
     #[must_use]
     pub fn is_legacy(&self) -> bool {
@@ -135,9 +177,16 @@ impl Client {
 
     /// Opens the stream of a legacy session that carries what belongs to no request.
     pub async fn listen_legacy(&self) -> Messages {
-        let request = self.http.get(&self.url).header("accept", "text/event-stream");
-        let request = request.header("mcp-session-id", self.session.as_deref().unwrap_or_default());
-        let response = patiently("the stream of the session", request.send()).await.expect("a response");
+        self.get(None).await
+    }
+
+    async fn get(&self, last_event: Option<&str>) -> Messages {
+        let mut request = self.http.get(&self.url).header("accept", "text/event-stream");
+        request = request.header("mcp-session-id", self.session.as_deref().unwrap_or_default());
+        if let Some(id) = last_event {
+            request = request.header("last-event-id", id);
+        }
+        let response = patiently("a stream of the session", request.send()).await.expect("a response");
         assert_eq!(response.status(), StatusCode::OK);
         Messages::of(response)
     }
@@ -188,6 +237,8 @@ pub struct Messages {
     is_stream: bool,
     read: Vec<u8>,
     ended: bool,
+    /// The id of the last event that had one.
+    last_event: Option<String>,
 }
 
 impl Messages {
@@ -195,7 +246,13 @@ impl Messages {
         let kind =
             response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let is_stream = kind.starts_with("text/event-stream");
-        Self { response, is_stream, read: Vec::new(), ended: false }
+        Self { response, is_stream, read: Vec::new(), ended: false, last_event: None }
+    }
+
+    /// Returns the id to come back with when the stream is lost now.
+    #[must_use]
+    pub fn last_event(&self) -> Option<&str> {
+        self.last_event.as_deref()
     }
 
     /// Waits for the next message; `None` when there are no more.
@@ -225,6 +282,9 @@ impl Messages {
         while let Some(end) = self.read.windows(2).position(|window| window == b"\n\n") {
             let event: Vec<u8> = self.read.drain(..end + 2).collect();
             let event = String::from_utf8(event).expect("events are UTF-8");
+            if let Some(id) = event.lines().find_map(|line| line.strip_prefix("id:")) {
+                self.last_event = Some(id.trim().to_owned());
+            }
             let data: Vec<&str> =
                 event.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim).collect();
             let data = data.concat();

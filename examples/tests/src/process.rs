@@ -23,9 +23,19 @@ impl Example {
     /// # Panics
     /// When it does not start, or ends before it serves.
     pub async fn start(binary: &str) -> Self {
+        Self::start_with(binary, &[], &[]).await
+    }
+
+    /// Does so with further arguments and variables.
+    ///
+    /// # Panics
+    /// Like [`start`](Self::start).
+    pub async fn start_with(binary: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(binary)
             .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
             .env("NO_COLOR", "1")
+            .envs(variables.iter().copied())
             .stdin(Pipe::null())
             .stderr(Pipe::piped())
             .stdout(Pipe::piped())

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use trunkline_guard::record::Recorder;
-use trunkline_postgres::NodeState;
+use trunkline_postgres::{NodeState, PoolStatus};
 use trunkline_service::meter::{Format, Meter as _, Page};
 
 use super::{Admin, process};
@@ -62,12 +62,34 @@ fn connectors(served: &[Served], page: &mut Page) {
                     f64::from(u8::from(node.state == state)),
                 );
             }
+            pool(&node.pool, &labels, page);
             if let Some(lag) = node.lag {
                 let help = "How far a replica is behind its primary.";
                 page.gauge("trunkline_connector_lag_seconds", help, &labels, lag.as_secs_f64());
             }
         }
     }
+}
+
+/// Writes of the connections for statements that need one of their own.
+fn pool(pool: &PoolStatus, labels: &[(&str, &str)], page: &mut Page) {
+    let gauges = [
+        ("trunkline_connector_pool_size", "How many connections of their own calls may have.", pool.size),
+        ("trunkline_connector_pool_open", "How many of these connections there are.", pool.open),
+        ("trunkline_connector_pool_in_use", "How many of these places calls take.", pool.in_use),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, labels, f64::from(value));
+    }
+    let help = "Calls that waited for such a connection.";
+    page.counter("trunkline_connector_pool_waits_total", help, labels, pool.waited.waits);
+    let help = "How long calls waited for such a connection, all together.";
+    page.seconds(
+        "trunkline_connector_pool_wait_seconds_total",
+        help,
+        labels,
+        pool.waited.total.as_secs_f64(),
+    );
 }
 
 const STATES: [(NodeState, &str); 5] = [

@@ -9,6 +9,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use trunkline_guard::validate;
 use trunkline_protocol::{Method, Revision};
 use trunkline_service::Catalog;
 use trunkline_service::seal::Sealer;
@@ -135,7 +136,9 @@ impl Checked {
         problems.extend(assemble::clashes(&config.tools, &served, &document));
         if let Ok(catalog) = assemble::catalog(&config.tools, &served, &sealer) {
             let wrong = config.guards.policy.problems(&catalog);
-            problems.extend(wrong.into_iter().map(|problem| Diagnostic::from_problem(problem, &document)));
+            let unusable = validate::problems(catalog.entries());
+            let wrong = wrong.into_iter().chain(unusable);
+            problems.extend(wrong.map(|problem| Diagnostic::from_problem(problem, &document)));
         }
         problems.sort_by_key(|problem| problem.span.start);
         Ok(Self { document, problems, config, served, sealer })

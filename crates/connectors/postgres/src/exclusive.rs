@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Statement;
 use tokio_util::task::TaskTracker;
+use trunkline_service::Caller;
+use trunkline_service::queue::{self, LineBounds, OwnedPlace, Places};
 use trunkline_sql::DatabaseError;
 
 use crate::dial::{Dialer, Lane, Session};
@@ -19,14 +20,15 @@ use crate::line::Line;
 use crate::parked::{PARKED_FOR, Parked};
 use crate::statement::PostgresStatement;
 use crate::transaction::{Extent, clean};
-use crate::wait::{PoolWait, Waits};
+use crate::wait::{PoolStatus, PoolWait, Waits};
 
-/// The connections of the lane: so many, opened as they are needed, given out in the order of asking.
+/// The connections of the lane: so many, opened as they are needed, given out to callers in turn, to each in the order of
+/// asking.
 #[derive(Debug)]
 pub(crate) struct Pool {
     dialer: Arc<Dialer>,
     size: u32,
-    permits: Arc<Semaphore>,
+    places: Arc<Places>,
     idle: Mutex<Vec<Owned>>,
     parked: Parked,
     parked_for: Duration,
@@ -40,7 +42,7 @@ pub(crate) struct Pool {
 }
 
 /// A connection and the place in the pool that it fills.
-pub(crate) type Held = (Owned, OwnedSemaphorePermit);
+pub(crate) type Held = (Owned, OwnedPlace);
 
 /// A connection with the statements prepared on it.
 #[derive(Debug)]
@@ -63,14 +65,15 @@ struct Kept {
 impl Pool {
     /// Makes a pool of at most `size` connections.
     pub(crate) fn new(dialer: Arc<Dialer>, size: usize) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(size));
+        let bounds = LineBounds { waiting: MOST_WAITING, longest: dialer.connect_timeout() };
+        let places = Arc::new(Places::new(size, bounds));
         let parked = Parked::new(size);
         let parked_for = PARKED_FOR.min(dialer.idle_timeout() / 2);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         Arc::new(Self {
             dialer,
             size,
-            permits,
+            places,
             idle: Mutex::default(),
             parked,
             parked_for,
@@ -122,22 +125,45 @@ impl Pool {
     pub(crate) async fn settle(self: &Arc<Self>, within: Duration) {
         self.parked.clear(self);
         // Late or not, the process ends next.
-        let _ = timeout(within, self.permits.acquire_many(self.size)).await;
+        let _ = timeout(within, self.take_all()).await;
     }
 
-    /// Waits for a connection, at most as long as connecting may take.
+    async fn take_all(self: &Arc<Self>) {
+        let mut all = Vec::new();
+        while all.len() < self.places.places() {
+            match self.places.take_owned(OPERATOR).await {
+                Ok(place) => all.push(place),
+                Err(_) => sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Waits for a connection, at most as long as connecting may take, for work of the operator's own.
     ///
     /// # Errors
-    /// [`DatabaseError::PoolExhausted`] when all are in use all the time, [`DatabaseError::Full`] when there are fewer than
-    /// may be, since the server takes no more, and none of them came back; [`DatabaseError::Unreachable`].
+    /// As [`lease_for`](Self::lease_for).
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
-        let permit = self.permit().await?;
+        self.lease_as(|| OPERATOR).await
+    }
+
+    /// Waits for a connection, at most as long as connecting may take. Callers have their turns.
+    ///
+    /// # Errors
+    /// [`DatabaseError::PoolExhausted`] when all are in use all the time, and at once while more callers come than can be
+    /// served, [`DatabaseError::Full`] when there are fewer than may be, since the server takes no more, and none of them came
+    /// back; [`DatabaseError::Unreachable`].
+    pub(crate) async fn lease_for(self: &Arc<Self>, caller: &Caller) -> Result<Lease, DatabaseError> {
+        self.lease_as(|| queue::who(caller)).await
+    }
+
+    async fn lease_as(self: &Arc<Self>, who: impl FnOnce() -> u64) -> Result<Lease, DatabaseError> {
+        let place = self.place(who).await?;
         let idle = if self.line.is_empty() { self.take_idle() } else { None };
         let owned = match idle {
             Some(owned) => owned,
             None => Box::pin(self.open()).await?,
         };
-        Ok(Lease { pool: Arc::clone(self), held: Some((owned, permit)), state: State::Clean, undo: None })
+        Ok(Lease { pool: Arc::clone(self), held: Some((owned, place)), state: State::Clean, undo: None })
     }
 
     /// Opens a connection, or waits for one of the others where the server takes no more.
@@ -193,24 +219,20 @@ impl Pool {
         Arc::strong_count(&self.alive) > 1
     }
 
-    /// Waits for a place. Who asked first is served first.
-    async fn permit(self: &Arc<Self>) -> Result<OwnedSemaphorePermit, DatabaseError> {
+    /// Waits for a place, in turn with other callers.
+    async fn place(self: &Arc<Self>, who: impl FnOnce() -> u64) -> Result<OwnedPlace, DatabaseError> {
         // One that is free while others wait is theirs already, so this overtakes nobody.
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
+        if let Some(place) = self.places.try_take_owned() {
+            return Ok(place);
         }
         let _waiting = self.parked.make_way(self);
-        let most = self.dialer.connect_timeout();
         let asked = Instant::now();
-        let permit = timeout(most, Arc::clone(&self.permits).acquire_owned()).await;
+        let place = self.places.take_owned(who()).await;
         let waited = asked.elapsed();
         self.waits.note(waited);
-        self.waits.tell(waited, self.size);
-        tracing::debug!(?waited, served = permit.is_ok(), "a call waited for a connection");
-        match permit {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(self.exhausted(waited)),
-        }
+        self.waits.tell(waited, self.size, place.is_err());
+        tracing::debug!(?waited, served = place.is_ok(), "a call waited for a connection");
+        place.map_err(|_| self.exhausted(waited))
     }
 
     /// Says why no connection was had in all that time: all in use may also be because none of them can be opened.
@@ -222,6 +244,18 @@ impl Pool {
     /// Tells how long calls waited for a connection.
     pub(crate) fn waited(&self) -> PoolWait {
         self.waits.summary()
+    }
+
+    /// Returns how many connections there are and how many are in use.
+    pub(crate) fn status(&self) -> PoolStatus {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        PoolStatus {
+            size: self.size,
+            // One is the pool's own.
+            open: count(Arc::strong_count(&self.alive).saturating_sub(1)),
+            in_use: count(self.places.in_use()),
+            waited: self.waited(),
+        }
     }
 
     fn take_idle(&self) -> Option<Owned> {
@@ -433,7 +467,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some((owned, permit)) = self.held.take() else { return };
+        let Some((owned, place)) = self.held.take() else { return };
         if !owned.session.is_open() {
             return;
         }
@@ -459,7 +493,7 @@ impl Drop for Lease {
                         } else {
                             owned.session.sever();
                         }
-                        drop(permit);
+                        drop(place);
                     },
                     &handle,
                 );
@@ -476,6 +510,13 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a session in which a statement was cancelled may take to be as it was.
 const CLEAN_WITHIN: Duration = Duration::from_millis(500);
+
+/// Most callers who wait for a place: as many as a whole server has in hand by default. While more come than can be served it
+/// is far fewer.
+const MOST_WAITING: usize = 1024;
+
+/// Whose turn it is when nobody called.
+const OPERATOR: u64 = 0;
 
 /// How often the first in line looks whether the server has room again. Most of these looks ask nobody.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

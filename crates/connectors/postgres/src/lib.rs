@@ -56,5 +56,5 @@ pub use notify::Channel;
 pub use postgres::Postgres;
 pub use posture::PostureRule;
 pub use statement::PostgresStatement;
-pub use wait::PoolWait;
+pub use wait::{PoolStatus, PoolWait};
 pub use writer::Writer;

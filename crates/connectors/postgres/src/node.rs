@@ -10,6 +10,7 @@ use trunkline_sql::PlanMode;
 use crate::dial::{Dialer, Lane};
 use crate::exclusive::Pool;
 use crate::shared::{CONNECTIONS, SharedLane};
+use crate::wait::PoolStatus;
 
 /// A server, its two lanes, and its state as last seen.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// How far a replica is behind; `None` for the primary and while that is not known.
     pub lag: Option<Duration>,
+    /// Its connections for statements that need one of their own.
+    pub pool: PoolStatus,
 }
 
 impl Node {
@@ -151,7 +154,7 @@ impl Node {
     pub(crate) fn status(&self) -> NodeStatus {
         let lag = Some(self.lag.load(Ordering::Relaxed)).filter(|lag| *lag != UNKNOWN_LAG);
         let lag = lag.filter(|_| !self.is_primary()).map(Duration::from_micros);
-        NodeStatus { label: self.label(), state: self.state(), lag }
+        NodeStatus { label: self.label(), state: self.state(), lag, pool: self.pool.status() }
     }
 }
 
@@ -228,7 +231,9 @@ mod tests {
 
     #[test]
     fn a_state_is_told_in_words() {
-        let status = |label: &str, state, lag| NodeStatus { label: label.to_owned(), state, lag }.to_string();
+        let pool = PoolStatus::default();
+        let status =
+            |label: &str, state, lag| NodeStatus { label: label.to_owned(), state, lag, pool }.to_string();
         let lag = Some(Duration::from_millis(3210));
         assert_eq!(status("replica 1", NodeState::Lagging, lag), "replica 1 is 3.2s behind");
         assert_eq!(status("primary", NodeState::Down, None), "primary does not answer");

@@ -314,7 +314,7 @@ impl<W: Rows> Call<'_, W> {
         let vigil = self.vigil();
         let work = pin!(timeout_at(limit, async {
             let node = self.place.node();
-            let mut lease = node.pool.lease().await?;
+            let mut lease = node.pool.lease_for(&self.behalf.caller).await?;
             let meter = Arc::clone(lease.session()?.meter());
             let outcome = match self.run_leased(&mut lease).await {
                 Err(Fault::Reported { error, .. }) if meter.is_overrun() && is_lost(&error) => {

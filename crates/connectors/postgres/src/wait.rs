@@ -16,6 +16,19 @@ pub struct PoolWait {
     pub longest: Duration,
 }
 
+/// The connections for statements that need one of their own, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolStatus {
+    /// How many there may be.
+    pub size: u32,
+    /// How many there are.
+    pub open: u32,
+    /// How many places are taken by calls, also by those that still open a connection or have one cleaned behind them.
+    pub in_use: u32,
+    /// How calls waited for a place since the start.
+    pub waited: PoolWait,
+}
+
 impl PoolWait {
     /// Returns the sums of both.
     #[must_use]
@@ -47,12 +60,12 @@ impl Waits {
         self.longest.fetch_max(waited, Ordering::Relaxed);
     }
 
-    /// Tells the operator that calls wait long, at most every ten seconds.
-    pub(crate) fn tell(&self, waited: Duration, places: u32) {
+    /// Tells the operator that calls wait long, or are refused, at most every ten seconds.
+    pub(crate) fn tell(&self, waited: Duration, places: u32, is_refused: bool) {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let now = START.elapsed().as_secs() + TOLD_EVERY;
         let told = self.told.load(Ordering::Relaxed);
-        let is_due = waited >= LONG && now - told.min(now) >= TOLD_EVERY;
+        let is_due = (waited >= LONG || is_refused) && now - told.min(now) >= TOLD_EVERY;
         if is_due && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             let PoolWait { waits, longest, .. } = self.summary();
             tracing::warn!(

@@ -198,6 +198,9 @@ impl Asked<'_> {
                     "the statement was stopped after {after:.1?}; ask for less, or try again later (request {id:016x})"
                 )
             }
+            DatabaseError::PoolExhausted { after } if after.as_millis() == 0 => format!(
+                "more calls come than the database can answer, so this one was not begun; try again in a moment (request {id:016x})"
+            ),
             DatabaseError::PoolExhausted { after } => {
                 format!(
                     "all connections to the database were busy for {after:.1?}; try again in a moment (request {id:016x})"
@@ -219,6 +222,11 @@ impl Asked<'_> {
 
     /// Tells the operator of an error, without any value.
     pub fn warn(&self, error: &DatabaseError) {
+        // The pool says so itself, once for many.
+        if matches!(error, DatabaseError::PoolExhausted { .. }) {
+            tracing::debug!(request = %self.request(), connector = self.connector, tool = self.tool, "{}", Told(error));
+            return;
+        }
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, code = code(error), "{}", Told(error));
     }
 

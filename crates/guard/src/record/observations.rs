@@ -186,20 +186,20 @@ impl Sums {
         let labels = [("method", method.as_str()), ("name", name)];
         let ended: u64 = self.ended.iter().sum();
         let open = self.begun.saturating_sub(ended);
+        // What clients made up is counted, and no more is told of it.
+        let is_known = method != Method::Unknown && name != UNKNOWN;
         for (word, count) in Ended::words().zip(self.ended) {
-            if count > 0 || matches!(word, "ok" | "tool-error") {
+            if count > 0 || is_known && matches!(word, "ok" | "tool-error") {
                 let [method, name] = labels;
                 let labels = [method, name, ("outcome", word)];
                 page.counter("trunkline_requests_total", "Requests that came to their end.", &labels, count);
             }
         }
-        let counters = [
-            ("trunkline_request_bytes_total", "Bytes of requests.", self.bytes_in),
-            ("trunkline_result_bytes_total", "Bytes of results.", self.bytes_out),
-            ("trunkline_result_rows_total", "Rows that results say they have or changed.", self.rows),
-        ];
-        for (metric, help, value) in counters {
-            page.counter(metric, help, &labels, value);
+        page.counter("trunkline_request_bytes_total", "Bytes of requests.", &labels, self.bytes_in);
+        page.counter("trunkline_result_bytes_total", "Bytes of results.", &labels, self.bytes_out);
+        if is_known && method == Method::ToolsCall {
+            let help = "Rows that results say they have or changed.";
+            page.counter("trunkline_result_rows_total", help, &labels, self.rows);
         }
         if method == Method::SubscriptionsListen {
             page.gauge("trunkline_subscriptions_open", "Subscriptions that go on.", &[], as_f64(open));
@@ -212,7 +212,7 @@ impl Sums {
             as_f64(open),
         );
         // A histogram is long: only of what there was.
-        if ended > 0 {
+        if ended > 0 && is_known {
             let help = "How long requests took, from the guards to the end of the answer.";
             page.spread("trunkline_request_duration_seconds", help, &labels, &self.took);
         }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod kinds;
+mod observed;
 mod sinks;
 mod support;
 mod survives;

@@ -1,3 +1,6 @@
 //! Arguments and results against their schemas, from outside.
 
+mod calls;
+mod cost;
 mod official;
+mod results;

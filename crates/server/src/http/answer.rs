@@ -18,12 +18,15 @@ use trunkline_service::failure::RateLimit;
 use super::counts::Why;
 use super::events::Events;
 use crate::legacy::replay;
+use crate::outgoing::{Leaving, Outgoing, Watch};
 
 /// The body of a response.
 #[derive(Debug)]
 pub enum Answer {
     /// All of it, taken when it is sent.
     Full(Option<Bytes>),
+    /// All of it, in pieces as its reader takes them.
+    Pieces(Box<Leaving>, Watch),
     /// Messages as they come.
     Events(Box<Events>),
 }
@@ -32,7 +35,7 @@ pub enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct Done {
     /// The response message; empty when the request was cancelled and nothing is owed.
-    pub(super) message: Vec<u8>,
+    pub(super) message: Outgoing,
     /// The status it travels with, unless a stream has begun.
     pub(super) status: StatusCode,
     /// When to try again.
@@ -46,6 +49,23 @@ pub(super) struct Done {
 /// The work behind a request.
 pub(super) type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
+impl Answer {
+    fn pieces(leaving: Leaving) -> Self {
+        let watch = Watch::default();
+        watch.begin(leaving.left());
+        Self::Pieces(Box::new(leaving), watch)
+    }
+
+    /// Returns what tells how much of it waits for its reader, where that may be much.
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        match self {
+            Self::Full(_) => None,
+            Self::Pieces(_, watch) => Some(watch),
+            Self::Events(events) => Some(events.watch()),
+        }
+    }
+}
+
 impl Body for Answer {
     type Data = Bytes;
     type Error = Infallible;
@@ -56,6 +76,7 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Pieces(leaving, _) => Poll::Ready(leaving.next().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Events(events) => {
                 events.poll_next(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
             }
@@ -65,6 +86,7 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
+            Self::Pieces(leaving, _) => leaving.left() == 0,
             Self::Events(events) => events.is_ended(),
         }
     }
@@ -72,6 +94,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Pieces(leaving, _) => SizeHint::with_exact(leaving.left() as u64),
             Self::Events(_) => SizeHint::default(),
         }
     }
@@ -85,8 +108,11 @@ pub(super) fn empty(status: StatusCode) -> Response<Answer> {
 }
 
 /// Returns a JSON response, to be marked as such by [`mark_as_json`].
-pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response<Answer> {
-    let mut response = Response::new(Answer::Full(Some(body.into())));
+pub(super) fn json(status: StatusCode, body: impl Into<Outgoing>) -> Response<Answer> {
+    let mut response = Response::new(match body.into() {
+        Outgoing::Whole(body) => Answer::Full(Some(body.into())),
+        large => Answer::pieces(Leaving::new(Vec::new(), large, b"")),
+    });
     *response.status_mut() = status;
     response
 }
@@ -96,7 +122,8 @@ pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response<Answer> {
 /// The table of the request's headers becomes that of the response, and hyper keeps it for the next request: one table
 /// serves a connection.
 pub(super) fn mark_as_json(response: &mut Response<Answer>, mut of_request: HeaderMap) {
-    if !matches!(response.body(), Answer::Full(Some(_))) || response.headers().contains_key(CONTENT_TYPE) {
+    let is_message = matches!(response.body(), Answer::Full(Some(_)) | Answer::Pieces(..));
+    if !is_message || response.headers().contains_key(CONTENT_TYPE) {
         return;
     }
     if response.headers().is_empty() {
@@ -107,11 +134,14 @@ pub(super) fn mark_as_json(response: &mut Response<Answer>, mut of_request: Head
 }
 
 /// Returns one message in the form the client takes.
-pub(super) fn message(status: StatusCode, body: Vec<u8>, as_event: bool) -> Response<Answer> {
+pub(super) fn message(status: StatusCode, body: impl Into<Outgoing>, as_event: bool) -> Response<Answer> {
     if !as_event {
         return json(status, body);
     }
-    let mut response = Response::new(Answer::Full(Some(replay::event(None, &body).into())));
+    let mut response = Response::new(match body.into() {
+        Outgoing::Whole(body) => Answer::Full(Some(replay::event(None, &body).into())),
+        large => Answer::pieces(replay::leaving(None, large)),
+    });
     *response.status_mut() = status;
     mark_as_events(&mut response);
     response
@@ -127,7 +157,8 @@ pub(super) fn events(events: Events) -> Response<Answer> {
 fn mark_as_events(response: &mut Response<Answer>) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Kept by nobody, and not compressed on the way, which would hold events back.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
 }
 

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ use super::identity::Known;
 use super::inline::Inline;
 use super::socket::{Socket, Writes};
 use super::timer::{Clock, CoarseTimer};
-use super::{Http, Path};
+use super::{Answer, Http, Path};
+use crate::outgoing::Watch;
 
 /// Connections open at a time; further ones wait to be accepted. As many as may listen, and some for calls.
 const MAX_CONNECTIONS: usize = trunkline_service::layers::MAX_SUBSCRIPTIONS + 4096;
@@ -58,7 +59,40 @@ struct Peer {
     known: Known,
     /// Requests answered so far.
     answered: AtomicU64,
+    large: Large,
 }
+
+/// The answers of one connection of which much may wait for a reader that takes little at a time, or over HTTP/2 nothing at
+/// all while the connection looks alive.
+#[derive(Debug, Default)]
+struct Large(Mutex<Vec<(Watch, Option<Instant>)>>);
+
+impl Large {
+    /// Watches an answer, if it is one of those.
+    fn watch(&self, answer: &Answer) {
+        let Some(watch) = answer.watch() else { return };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= SWEPT_AT {
+            all.retain(|(watch, _)| !watch.is_over());
+        }
+        all.push((watch.clone(), None));
+    }
+
+    /// Tells whether one of them is not taken within `timeout` and again so much for each MiB, from when it was first seen to
+    /// wait.
+    fn is_late(&self, timeout: Duration) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(watch, _)| !watch.is_over());
+        let now = Instant::now();
+        all.iter_mut().filter(|(watch, _)| watch.bytes() > 0).any(|(watch, end)| {
+            let span = timeout.saturating_mul(u32::try_from(1 + (watch.bytes() >> 20)).unwrap_or(u32::MAX));
+            now >= *end.get_or_insert_with(|| now + span)
+        })
+    }
+}
+
+/// From how many answers on those that left are looked for before the next tick.
+const SWEPT_AT: usize = 64;
 
 impl Http {
     /// Serves connections until `cancel`, then lets those in flight finish within the grace; streams without end get theirs
@@ -127,7 +161,12 @@ impl Http {
         let Ok(Ok(version)) = version else { return };
         let clock = Clock::for_timeout(self.options.head_timeout);
         let known = Known::on_connection(stream.peer_addr().ok().map(|address| address.ip()));
-        let peer = Arc::new(Peer { edge: Arc::clone(self), known, answered: AtomicU64::new(0) });
+        let peer = Arc::new(Peer {
+            edge: Arc::clone(self),
+            known,
+            answered: AtomicU64::new(0),
+            large: Large::default(),
+        });
         let handle = Arc::clone(&peer);
         let service = service_fn(move |request| {
             let peer = Arc::clone(&handle);
@@ -135,6 +174,7 @@ impl Http {
                 let response = peer.edge.answer(&peer.known, request, Path::Checked).await;
                 peer.edge.counts.answered(&response);
                 peer.answered.fetch_add(1, Ordering::Relaxed);
+                peer.large.watch(response.body());
                 Ok::<_, Infallible>(response)
             }
         });
@@ -199,7 +239,7 @@ impl Http {
                 clock.advance();
                 let before = std::mem::replace(&mut waiting, writes.waiting_since());
                 stalled = if waiting.is_some() && waiting == before { stalled + 1 } else { 0 };
-                if stalled == STALLED {
+                if stalled == STALLED || peer.large.is_late(self.options.head_timeout) {
                     tracing::debug!("a client took nothing of its answer in time");
                     return Poll::Ready(Ok(()));
                 }

@@ -15,6 +15,7 @@ use trunkline_service::Event;
 
 use super::answer::Work;
 use crate::legacy::replay;
+use crate::outgoing::{Leaving, Outgoing, Watch};
 
 /// How often a silent stream says that it is still there: before proxies that close after 60 seconds of silence, or 30.
 const BEAT: Duration = Duration::from_secs(15);
@@ -24,6 +25,7 @@ const COMMENT: &[u8] = b":\n\n";
 pub struct Events {
     source: Source,
     beat: Beat,
+    watch: Watch,
 }
 
 /// Where the events come from.
@@ -36,6 +38,8 @@ enum Source {
     },
     /// Whole events, already written.
     Written(BoxStream<'static, Bytes>),
+    /// The last one, which is large.
+    Last(Leaving),
     Ended,
 }
 
@@ -48,12 +52,26 @@ impl fmt::Debug for Events {
 impl Events {
     /// Streams one request that runs as the stream is read.
     pub(super) fn of_call(first: Bytes, receiver: mpsc::Receiver<Event>, work: Work) -> Self {
-        Self { source: Source::Call { first: Some(first), receiver, work }, beat: Beat::default() }
+        Self {
+            source: Source::Call { first: Some(first), receiver, work },
+            beat: Beat::default(),
+            watch: Watch::default(),
+        }
     }
 
     /// Streams events that are already written. None of them is empty.
     pub(super) fn written(events: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self { source: Source::Written(Box::pin(events)), beat: Beat::default() }
+        Self::watched(events, Watch::default())
+    }
+
+    /// The same, with what tells how much of a large one waits for its reader.
+    pub(super) fn watched(events: impl Stream<Item = Bytes> + Send + 'static, watch: Watch) -> Self {
+        Self { source: Source::Written(Box::pin(events)), beat: Beat::default(), watch }
+    }
+
+    /// Returns what tells how much waits for its reader.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Tells whether nothing comes any more.
@@ -62,7 +80,7 @@ impl Events {
     }
 
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        match self.source.poll_next(context) {
+        match self.source.poll_next(context, &self.watch) {
             Poll::Ready(next) => {
                 self.beat.told = true;
                 Poll::Ready(next)
@@ -76,9 +94,16 @@ impl Events {
 }
 
 impl Source {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_next(&mut self, context: &mut Context<'_>, watch: &Watch) -> Poll<Option<Bytes>> {
         let (last, mut receiver) = match self {
             Self::Ended => return Poll::Ready(None),
+            Self::Last(leaving) => {
+                let next = leaving.next();
+                if leaving.left() == 0 {
+                    *self = Self::Ended;
+                }
+                return Poll::Ready(next);
+            }
             Self::Written(events) => {
                 let next = ready!(events.as_mut().poll_next(context));
                 if next.is_none() {
@@ -109,8 +134,16 @@ impl Source {
                 out.extend_from_slice(&replay::event(None, &message));
             }
         }
-        if !last.message.is_empty() {
-            out.extend_from_slice(&replay::event(None, &last.message));
+        match last.message {
+            message if message.is_empty() => {}
+            Outgoing::Whole(message) => out.extend_from_slice(&replay::event(None, &message)),
+            large => {
+                let mut leaving = replay::leaving(None, large);
+                watch.begin(leaving.left());
+                let next = if out.is_empty() { leaving.next() } else { Some(out.into()) };
+                *self = Self::Last(leaving);
+                return Poll::Ready(next);
+            }
         }
         Poll::Ready((!out.is_empty()).then(|| out.into()))
     }

@@ -28,6 +28,7 @@ use crate::admit;
 use crate::batch::{self, Part};
 use crate::legacy::replay::{self, Place};
 use crate::legacy::{Call, Session, Standing, UnknownSession, may_tell, take_answer};
+use crate::outgoing::Watch;
 
 /// The longest that a stand-alone stream lasts, in seconds; sessions end before.
 const MAX_STANDING: u64 = 7 * 24 * 60 * 60;
@@ -94,7 +95,10 @@ impl Http {
                 // Cancelled by a notification: nothing is owed.
                 None => empty(StatusCode::ACCEPTED),
                 Some(Piece::End(_, done)) => finished(done, form),
-                Some(first) => answer::events(Events::written(line::stream(first, pieces))),
+                Some(first) => {
+                    let watch = Watch::default();
+                    answer::events(Events::watched(line::stream(first, pieces, watch.clone()), watch))
+                }
             },
         }
     }
@@ -112,7 +116,7 @@ impl Http {
             Err(failure) => {
                 let revision = Revision::LATEST_LEGACY;
                 return finished(
-                    done(endpoint, id, revision, &Err(failure), Mark::of(admit::next_log_id())),
+                    done(endpoint, id, revision, &mut Err(failure), Mark::of(admit::next_log_id())),
                     form,
                 );
             }
@@ -143,7 +147,9 @@ impl Http {
         let Some(id) = heads.session.filter(|_| !is_modern) else { return empty(StatusCode::ACCEPTED) };
         let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
         if kind == Message::Response {
-            take_answer(&**self.live.shared(), &session, body).await;
+            if let Err(away) = take_answer(&**self.live.shared(), &session, body).await {
+                return busy(&away.to_string());
+            }
         } else if method == Method::Cancelled {
             self.calls.cancel(self.live.shared(), session.number, envelope.request_id.raw(body));
         }
@@ -187,7 +193,8 @@ impl Http {
                 None
             }
             Part::Answered(body) => {
-                take_answer(&**shared, session, &body).await;
+                // A batch has no answer of its own that could say so.
+                let _ = take_answer(&**shared, session, &body).await;
                 None
             }
             Part::Answer(answer) => Some(answer),
@@ -199,11 +206,11 @@ impl Http {
                         &endpoint,
                         &id,
                         session.revision,
-                        &Err(failure),
+                        &mut Err(failure),
                         Mark::of(admit::next_log_id()),
                     ))
                 };
-                ended.unwrap_or_else(refused).map(|done| done.message)
+                ended.unwrap_or_else(refused).map(|done| done.message.into_whole())
             }
         }
     }
@@ -212,8 +219,8 @@ impl Http {
 /// The whole of one request of a session as work that owns all it needs.
 fn work(call: Call) -> Work {
     Box::pin(async move {
-        let (outcome, mark) = call.run().await;
-        done(&call.endpoint, &call.id(), call.session.revision, &outcome, mark)
+        let (mut outcome, mark) = call.run().await;
+        done(&call.endpoint, &call.id(), call.session.revision, &mut outcome, mark)
     })
 }
 
@@ -224,7 +231,7 @@ impl Http {
     ///
     /// A session has one stand-alone stream on a node: a second one takes the place of the first, whose connection the client
     /// has most likely lost.
-    pub(super) fn get(
+    pub(super) async fn get(
         &self,
         caller: &Arc<Caller>,
         headers: &HeaderMap,
@@ -245,7 +252,7 @@ impl Http {
             None => self.standing(session, caller, None),
             Some(id) => match Place::parse(id) {
                 Some(Place::Standing(position)) => self.standing(session, caller, Some(position)),
-                Some(Place::Call(stream, position)) => self.resume(&session, stream, position),
+                Some(Place::Call(stream, position)) => self.resume(&session, stream, position).await,
                 None => {
                     let text = "`Last-Event-ID` is none that was given here";
                     refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, text)
@@ -272,11 +279,15 @@ impl Http {
     }
 
     /// Takes up the stream of one call after so many of its messages, wherever the call runs.
-    fn resume(&self, session: &Session, stream: u128, position: u64) -> Response<Answer> {
-        let messages = self.live.shared().follow(Topic::Stream(session.number, stream), Some(position));
-        let Some(messages) = messages else {
-            let text = "this stream is kept no longer: send the request again";
-            return refusal(StatusCode::GONE, Code::INVALID_REQUEST, text);
+    async fn resume(&self, session: &Session, stream: u128, position: u64) -> Response<Answer> {
+        let topic = Topic::Stream(session.number, stream);
+        let messages = match self.live.shared().follow(topic, Some(position)).await {
+            Ok(Some(messages)) => messages,
+            Ok(None) => {
+                let text = "this stream is kept no longer: send the request again";
+                return refusal(StatusCode::GONE, Code::INVALID_REQUEST, text);
+            }
+            Err(away) => return busy(&away.to_string()),
         };
         answer::events(Events::written(replayed(messages, stream, self.stopping.token.clone())))
     }
@@ -319,12 +330,12 @@ fn replayed(
 
 impl Http {
     /// Ends a legacy session.
-    pub(super) fn delete(&self, caller: &Caller, heads: &Heads<'_>) -> Response<Answer> {
+    pub(super) async fn delete(&self, caller: &Caller, heads: &Heads<'_>) -> Response<Answer> {
         let Some(id) = heads.session else {
             return refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, "`Mcp-Session-Id` is missing");
         };
         let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
-        match self.live.shared().end_session(session.number, session.expires) {
+        match self.live.shared().end_session(session.number, session.expires).await {
             Ok(true) => {
                 self.calls.end_session(session.number);
                 empty(StatusCode::NO_CONTENT)
@@ -337,7 +348,9 @@ impl Http {
     /// Opens a session id and makes sure that nobody ended the session.
     fn session(&self, caller: &Caller, id: &[u8]) -> Result<Session, UnknownSession> {
         let session = Session::open(&self.options.sealer, caller, id)?;
-        if self.live.shared().is_ended(session.number) { Err(UnknownSession) } else { Ok(session) }
+        let shared = self.live.shared();
+        let is_known = !shared.is_ended(session.number) && shared.vouches_for(session.began());
+        if is_known { Ok(session) } else { Err(UnknownSession) }
     }
 
     fn legacy_session(

@@ -20,13 +20,13 @@ use trunkline_service::authenticate::{
 };
 use trunkline_service::notes::{AccessRecord, HeadInfo};
 use trunkline_service::seal::now;
+use trunkline_service::trace::{Mark, TraceParent};
 use trunkline_service::{Caller, Chain, Failure, Proof};
 
 use super::answer::{self, Answer, empty, method_not_allowed, refusal, retry_after};
 use super::counts::Why;
 use super::heads::Heads;
 use crate::admit;
-use crate::flood::Flood;
 
 /// When to come back while whoever judges credentials does not answer.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
@@ -145,6 +145,8 @@ pub(super) async fn identify(
                     return Err(answer::refused(&failure));
                 }
             }
+            let sent = heads.traceparent.once().and_then(TraceParent::parse);
+            let _entered = Mark { log_id, sent }.enter();
             refusals.log(&denied, log_id);
             Err(refused(&denied, resource))
         }
@@ -187,7 +189,13 @@ fn refused(denied: &Denied, resource: &ProtectedResource) -> Response<Answer> {
 
 /// Writes refusals to the log, so many a second: anybody can cause them.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Flood);
+pub(super) struct Refusals {
+    /// The second of the last one, and how many there were in it.
+    now: Mutex<(u64, u64)>,
+}
+
+/// Most refusals of one second that are logged each; more are counted.
+const LOGGED: u64 = 50;
 
 impl Refusals {
     fn log(&self, denied: &Denied, log_id: u64) {
@@ -195,7 +203,11 @@ impl Refusals {
         if denied.kind() == DeniedKind::Missing {
             return tracing::debug!(request = %format_args!("{log_id:016x}"), "a request without credentials was refused");
         }
-        if !self.0.has_line() {
+        let (count, before) = self.count();
+        if before > LOGGED {
+            tracing::warn!(refused = before - LOGGED, "more requests were refused than are logged each");
+        }
+        if count > LOGGED {
             return;
         }
         let request = format_args!("{log_id:016x}");
@@ -205,6 +217,15 @@ impl Refusals {
             }
             kind => tracing::info!(%request, ?kind, "a request was refused: {}", Chain(denied)),
         }
+    }
+
+    /// Counts one, and returns how many there are in this second, and in the one before if it is over now.
+    fn count(&self) -> (u64, u64) {
+        let mut seen = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now();
+        let before = if seen.0 == second { 0 } else { std::mem::replace(&mut *seen, (second, 0)).1 };
+        seen.1 += 1;
+        (seen.1, before)
     }
 }
 

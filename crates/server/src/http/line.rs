@@ -16,6 +16,7 @@ use super::answer::Done;
 use super::events::message_of;
 use crate::legacy::Session;
 use crate::legacy::replay::{self, KEEP, Place};
+use crate::outgoing::{LARGE, Leaving, Watch};
 
 /// How long a reader may keep a call waiting before its connection is given up, where it can take the stream up again.
 const STALL: Duration = Duration::from_secs(30);
@@ -125,19 +126,27 @@ impl Line {
     }
 
     /// Says what the call came to.
-    pub(super) async fn end(mut self, done: Done) {
+    pub(super) async fn end(mut self, mut done: Done) {
         let place = if done.message.is_empty() || self.kind == Kind::Unbegun {
             None
         } else {
-            self.append(&Bytes::copy_from_slice(&done.message)).await
+            self.append(&done.message.share()).await
         };
         self.send(Piece::End(place, done)).await;
     }
 
-    async fn append(&self, message: &Bytes) -> Option<Place> {
+    async fn append(&mut self, message: &Bytes) -> Option<Place> {
         let Kind::Kept(stream) = self.kind else { return None };
-        let position = self.shared.append(Topic::Stream(self.session, stream), message.clone()).await?;
-        Some(Place::Call(stream, position))
+        let topic = Topic::Stream(self.session, stream);
+        match self.shared.append(topic, message.clone()).await {
+            Ok(position) => Some(Place::Call(stream, position?)),
+            // Who came back to it would miss this message without a word: it is kept no longer.
+            Err(_) => {
+                self.shared.close(topic);
+                self.kind = Kind::Plain;
+                None
+            }
+        }
     }
 
     /// Hands a piece to the connection, waiting for its reader; a lost connection is forgotten.
@@ -153,20 +162,33 @@ impl Line {
     }
 }
 
-/// The stream of events that the pieces are, `first` being the first of them.
+/// The stream of events that the pieces are, `first` being the first of them. `watch` is told of a large one.
 pub(super) fn stream(
     first: Piece,
     pieces: mpsc::Receiver<Piece>,
+    watch: Watch,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    futures_util::stream::unfold((Some(first), pieces), |(first, mut pieces)| async move {
+    let state = (Some(first), Leaving::default(), pieces);
+    futures_util::stream::unfold((state, watch), |((first, mut leaving, mut pieces), watch)| async move {
+        if let Some(next) = leaving.next() {
+            return Some((next, ((first, leaving, pieces), watch)));
+        }
         let piece = match first {
             Some(first) => first,
             None => pieces.recv().await?,
         };
         match piece {
-            Piece::Begin(bytes) | Piece::Event(bytes) => Some((bytes, (None, pieces))),
+            Piece::Begin(bytes) | Piece::Event(bytes) => Some((bytes, ((None, leaving, pieces), watch))),
             Piece::End(_, done) if done.message.is_empty() => None,
-            Piece::End(place, done) => Some((replay::event(place, &done.message).into(), (None, pieces))),
+            Piece::End(place, done) if done.message.len() <= LARGE => {
+                let event = replay::event(place, &done.message.into_whole());
+                Some((event.into(), ((None, leaving, pieces), watch)))
+            }
+            Piece::End(place, done) => {
+                leaving = replay::leaving(place, done.message);
+                watch.begin(leaving.left());
+                leaving.next().map(|next| (next, ((None, leaving, pieces), watch)))
+            }
         }
     })
 }

@@ -210,8 +210,8 @@ impl Http {
             .with_param_headers(ParamHeaders::None)
             .with_trace(heads.trace(headers));
         let mark = request.mark();
-        let outcome = endpoint.service.call(request).await;
-        finished(done(&endpoint, id.bytes(), Revision::LATEST, &outcome, mark), form)
+        let mut outcome = endpoint.service.call(request).await;
+        finished(done(&endpoint, id.bytes(), Revision::LATEST, &mut outcome, mark), form)
     }
 
     /// Runs a request that is sent again with input, mirrors arguments, or has something to stream.
@@ -299,8 +299,8 @@ impl Http {
 fn work(endpoint: Arc<Endpoint>, request: Request, id: Bytes) -> Work {
     Box::pin(async move {
         let (revision, mark) = (request.revision(), request.mark());
-        let outcome = endpoint.service.call(request).await;
-        done(&endpoint, &id, revision, &outcome, mark)
+        let mut outcome = endpoint.service.call(request).await;
+        done(&endpoint, &id, revision, &mut outcome, mark)
     })
 }
 
@@ -309,11 +309,10 @@ pub(super) fn done(
     endpoint: &Endpoint,
     id: &[u8],
     revision: Revision,
-    outcome: &Outcome,
+    outcome: &mut Outcome,
     mark: Mark,
 ) -> Done {
-    let mut message = Vec::new();
-    admit::write_outcome(&mut message, id, revision, endpoint, outcome, mark);
+    let message = admit::outgoing(id, revision, endpoint, outcome, mark);
     let failure = outcome.as_ref().err();
     let status = failure.map_or(StatusCode::OK, |failure| status_of(failure, revision));
     let retry_after = failure.and_then(Failure::retry_after);
@@ -383,7 +382,7 @@ pub(super) fn ended(done: Done, events: Option<mpsc::Receiver<Event>>, form: For
 /// Answers a request that was refused before it reached a service.
 pub(super) fn failed(endpoint: &Endpoint, id: &[u8], failure: Failure, form: Form<'_>) -> Response<Answer> {
     let mark = Mark::of(admit::next_log_id());
-    Why::Message.mark(finished(done(endpoint, id, Revision::LATEST, &Err(failure), mark), form))
+    Why::Message.mark(finished(done(endpoint, id, Revision::LATEST, &mut Err(failure), mark), form))
 }
 
 /// Answers a message that is no acceptable JSON-RPC message, with its id if it has one.

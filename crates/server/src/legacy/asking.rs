@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use trunkline_protocol::{Kind, member, write};
 use trunkline_service::seal::random;
-use trunkline_service::shared::{Follow, Followed, Keep, Shared, Topic};
+use trunkline_service::shared::{Away, Follow, Followed, Keep, Shared, Topic};
 use trunkline_service::trace::Mark;
 use trunkline_service::{Change, Event, Failure, FailureKind, Input, Outcome, Reply, ReplyKind};
 
@@ -56,14 +56,18 @@ pub(super) async fn answer(call: &Call) -> (Outcome, Mark) {
 }
 
 /// Takes in an answer that a client sent; nothing when nobody waits for it in that session.
-pub(crate) async fn take_answer(shared: &dyn Shared, session: &Session, body: &Bytes) {
+///
+/// # Errors
+/// [`Away`] when it cannot be told whether somebody does; the client may send it again.
+pub(crate) async fn take_answer(shared: &dyn Shared, session: &Session, body: &Bytes) -> Result<(), Away> {
     let id = member(body, "id");
     // Ours are 32 hexadecimal digits.
     let id = id.text(body).filter(|id| id.len() == 32);
     if let Some(number) = id.and_then(|id| u128::from_str_radix(&id, 16).ok()) {
         // A copy: what waits must not keep the buffer of a connection.
-        shared.append(Topic::Answer(session.number, number), Bytes::copy_from_slice(body)).await;
+        shared.append(Topic::Answer(session.number, number), Bytes::copy_from_slice(body)).await?;
     }
+    Ok(())
 }
 
 /// One round of questions, read from the reply that asks them.
@@ -319,7 +323,7 @@ impl<'a> Parked<'a> {
         let topic = Topic::Answer(call.session.number, number);
         let keep = Keep { messages: 1, bytes: 0, closed_for: Duration::ZERO, at_most: PATIENCE };
         call.shared.open(topic, keep).await.map_err(|_| no_room())?;
-        let Some(answers) = call.shared.follow(topic, Some(0)) else { return Err(no_room()) };
+        let Ok(Some(answers)) = call.shared.follow(topic, Some(0)).await else { return Err(no_room()) };
         Ok(Self { key, question, id: format!("{number:032x}"), topic, answers, shared: &call.shared })
     }
 

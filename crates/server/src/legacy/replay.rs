@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use trunkline_service::shared::Keep;
 
+use crate::outgoing::{Leaving, Outgoing};
+
 /// How much of the stream of one call is kept, and for how long after its end. A call that takes longer than a day does so
 /// unheard.
 pub(crate) const KEEP: Keep = Keep {
@@ -14,6 +16,9 @@ pub(crate) const KEEP: Keep = Keep {
     closed_for: Duration::from_secs(60),
     at_most: Duration::from_secs(24 * 60 * 60),
 };
+
+const DATA: &[u8] = b"data: ";
+const END: &[u8] = b"\n\n";
 
 /// How long clients wait before they take up a stream that was closed, in milliseconds.
 const RETRY_MS: u32 = 1000;
@@ -61,10 +66,20 @@ pub(crate) fn event(place: Option<Place>, message: &[u8]) -> Vec<u8> {
     if let Some(place) = place {
         place.write(&mut out);
     }
-    out.extend_from_slice(b"data: ");
+    out.extend_from_slice(DATA);
     out.extend_from_slice(message);
-    out.extend_from_slice(b"\n\n");
+    out.extend_from_slice(END);
     out
+}
+
+/// Returns the same event of a message that may be large, as it leaves.
+pub(crate) fn leaving(place: Option<Place>, message: Outgoing) -> Leaving {
+    let mut before = Vec::with_capacity(96);
+    if let Some(place) = place {
+        place.write(&mut before);
+    }
+    before.extend_from_slice(DATA);
+    Leaving::new(before, message, END)
 }
 
 /// Returns the event that begins a stream: an id to come back with before anything was said.

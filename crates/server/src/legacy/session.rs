@@ -37,6 +37,11 @@ pub(crate) struct Session {
 pub(crate) struct UnknownSession;
 
 impl Session {
+    /// When it began, in seconds since 1970.
+    pub(crate) fn began(&self) -> u64 {
+        self.expires.saturating_sub(LIFETIME)
+    }
+
     /// Agrees with the client of an `initialize` request.
     ///
     /// # Errors

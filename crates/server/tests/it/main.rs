@@ -7,11 +7,13 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod counts;
 mod embedded;
 mod fixture;
 mod headers;
 mod http;
 mod identity;
+mod large;
 mod legacy_asking;
 mod legacy_calls;
 mod legacy_streams;

@@ -89,6 +89,16 @@ impl Connection {
         self.read_until(|buffer| (buffer.len() >= length).then_some(0)).await.is_none()
     }
 
+    /// Takes at most so many bytes at a time until the connection ends; how many there were.
+    pub(crate) async fn trickle(&mut self, at_a_time: usize, every: std::time::Duration) -> usize {
+        let (mut piece, mut taken) = (vec![0; at_a_time], 0);
+        while let Ok(count @ 1..) = self.stream.read(&mut piece).await {
+            taken += count;
+            tokio::time::sleep(every).await;
+        }
+        taken
+    }
+
     async fn body(&mut self, head: &Answer) -> Vec<u8> {
         if head.header("transfer-encoding") == Some("chunked") {
             return self.chunks().await;

@@ -15,14 +15,20 @@ mod fixture;
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod raw_http;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::fixture::{Piped, call, initialize, modern, serve_http, serve_stdio, serve_stdio_with};
-use crate::raw_http::{Stream, post_legacy};
+use trunkline_service::{Answer, Endpoint, Reply, Request, Service, ready};
+
+use crate::fixture::{
+    Piped, call, endpoint_of, initialize, live, modern, options, serve_http, serve_http_with, serve_stdio,
+    serve_stdio_with,
+};
+use crate::raw_http::{Connection, Stream, modern_headers, post, post_legacy};
 
 /// Lets one test run at a time, also where tests share a process.
 fn alone() -> MutexGuard<'static, ()> {
@@ -68,6 +74,49 @@ fn st_06_a_long_line_costs_the_limit_and_not_its_length() {
     assert!(piped.line().contains("-32600"));
     assert!(resident() < before + 16 * 1024 * 1024, "grew from {before} to {}", resident());
     assert_eq!(piped.ask(&modern("2", "tools/list", ""))["id"], 2);
+}
+
+/// Answers with ten megabytes that were written once.
+struct Kept(Bytes);
+
+impl Service for Kept {
+    fn call(&self, _: Request) -> Answer<'_> {
+        ready(Ok(Reply::from_shared(self.0.clone())))
+    }
+}
+
+#[test]
+fn fifty_readers_of_one_large_result_that_take_nothing_cost_little_more_than_one() {
+    let _alone = alone();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(readers_of_a_large_result());
+}
+
+async fn readers_of_a_large_result() {
+    let (live, seen) = live();
+    let text = "x".repeat(10_000_000);
+    let members = Bytes::from(format!(r#""content":[{{"type":"text","text":"{text}"}}],"isError":false"#));
+    let before = resident();
+    live.store(Endpoint { service: Arc::new(Kept(members)), ..endpoint_of(&live, 3) });
+    let http = serve_http_with((live, seen), options()).await;
+    let body = call("1", "noargs", "{}");
+    let headers = modern_headers(&body, &[]);
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut readers = Vec::new();
+    for _ in 0..50 {
+        let mut reader = Connection::open_narrow(http.address).await;
+        reader.send("POST", "/mcp", &headers, body.as_bytes()).await;
+        reader.head().await;
+        readers.push(reader);
+    }
+    let grown = resident().saturating_sub(before);
+    eprintln!("50 answers of 10 MB under way: {} KiB", grown / 1024);
+    assert!(grown < 32 << 20, "it grew by {grown} bytes");
+    assert_eq!(post(http.address, &body, &[]).await.json()["result"]["content"][0]["text"], text);
 }
 
 #[test]

@@ -139,7 +139,7 @@ mod tests {
         }
         assert_eq!(shards.each().map(|one| one.load(Ordering::Relaxed)).sum::<u64>(), 3 * MOST as u64);
         let taken: u32 = TAKEN.lock().unwrap().iter().sum();
-        assert!(taken < 2 * MOST as u32, "{taken} threads of a test run cannot all live");
+        assert!(taken < 100, "{taken} threads of a test run cannot all live");
     }
 
     #[test]

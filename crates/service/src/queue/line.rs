@@ -59,8 +59,9 @@ enum Standing {
 /// while requests come unevenly, so that an accepted request takes about three times as long as one that waits for nothing.
 const LONG: usize = 2;
 
-/// How long a long line may be a mere burst.
+/// How long a long line may be a mere burst, at least; longer where one may wait for longer than [`BURSTS`] of them.
 const BURST: Duration = Duration::from_millis(100);
+const BURSTS: u32 = 30;
 
 /// A line in which waits are shorter than this does no harm.
 const HARMLESS: Duration = Duration::from_millis(25);
@@ -125,15 +126,16 @@ impl Line {
         }
     }
 
-    /// Looks at the line after it grew.
-    pub(super) fn judge(&mut self, places: usize, now: Instant) {
+    /// Looks at the line after it grew; `longest` is how long one may stand in it.
+    pub(super) fn judge(&mut self, places: usize, longest: Duration, now: Instant) {
         let length = self.len();
         if length <= LONG * places {
             return;
         }
+        let burst = BURST.max(longest / BURSTS);
         self.standing = match self.standing {
             Standing::Not => Standing::Since(now),
-            Standing::Since(then) if now - then >= BURST => Standing::Still(length),
+            Standing::Since(then) if now - then >= burst => Standing::Still(length),
             Standing::Still(then) if length >= then + LONG * places && self.harms(now) => Standing::Growing,
             same => same,
         };

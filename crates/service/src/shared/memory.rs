@@ -9,7 +9,9 @@ use bytes::Bytes;
 use super::cells::Cells;
 use super::log::{Budget, Log};
 use super::sessions::Sessions;
-use super::{Cell, Change, Follow, Keep, Later, NoRoom, PutError, Settings, SettingsChange, Shared, Topic};
+use super::{
+    Away, Cell, Change, Follow, Keep, Later, NoRoom, PutError, Settings, SettingsChange, Shared, Topic,
+};
 
 /// Logs that the changes of sessions are spread over, so that one session wakes few others.
 const SESSION_LOGS: usize = 64;
@@ -147,12 +149,12 @@ impl InMemory {
 }
 
 impl Shared for InMemory {
-    fn end_session(&self, session: u128, expires: u64) -> Result<bool, NoRoom> {
-        let ended = self.sessions.end(session, expires)?;
-        if ended {
+    fn end_session(&self, session: u128, expires: u64) -> Later<'_, Result<bool, NoRoom>> {
+        let ended = self.sessions.end(session, expires);
+        if ended == Ok(true) {
             self.announce(Change::Session(session, self.changes.last()));
         }
-        Ok(ended)
+        Box::pin(std::future::ready(ended))
     }
 
     fn is_ended(&self, session: u128) -> bool {
@@ -202,12 +204,13 @@ impl Shared for InMemory {
         Box::pin(async move { self.open_now(topic, keep) })
     }
 
-    fn append(&self, topic: Topic, message: Bytes) -> Later<'_, Option<u64>> {
-        Box::pin(async move { self.log(topic)?.append(message) })
+    fn append(&self, topic: Topic, message: Bytes) -> Later<'_, Result<Option<u64>, Away>> {
+        Box::pin(async move { Ok(self.log(topic).and_then(|log| log.append(message))) })
     }
 
-    fn follow(&self, topic: Topic, after: Option<u64>) -> Option<Box<dyn Follow>> {
-        Some(Box::new(self.log(topic)?.reader(after)))
+    fn follow(&self, topic: Topic, after: Option<u64>) -> Later<'_, Result<Option<Box<dyn Follow>>, Away>> {
+        let reader = self.log(topic).map(|log| Box::new(log.reader(after)) as Box<dyn Follow>);
+        Box::pin(std::future::ready(Ok(reader)))
     }
 
     fn close(&self, topic: Topic) {
@@ -222,9 +225,9 @@ impl Shared for InMemory {
         }
     }
 
-    fn get(&self, cell: &Cell) -> Later<'_, Option<(u64, Bytes)>> {
+    fn get(&self, cell: &Cell) -> Later<'_, Result<Option<(u64, Bytes)>, Away>> {
         let found = self.cells.get(cell);
-        Box::pin(std::future::ready(found))
+        Box::pin(std::future::ready(Ok(found)))
     }
 
     fn put(
@@ -238,9 +241,9 @@ impl Shared for InMemory {
         Box::pin(std::future::ready(done))
     }
 
-    fn remove(&self, cell: &Cell) -> Later<'_, ()> {
+    fn remove(&self, cell: &Cell) -> Later<'_, Result<(), Away>> {
         self.cells.remove(cell);
-        Box::pin(std::future::ready(()))
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -260,13 +263,13 @@ mod tests {
     async fn a_topic_takes_messages_only_while_it_is_open_and_is_read_afterwards() {
         let shared = InMemory::default();
         let topic = Topic::Answer(1, 2);
-        assert_eq!(shared.append(topic, Bytes::from_static(b"x")).await, None, "nobody asked");
-        assert!(shared.follow(topic, None).is_none());
+        assert_eq!(shared.append(topic, Bytes::from_static(b"x")).await, Ok(None), "nobody asked");
+        assert!(shared.follow(topic, None).await.unwrap().is_none());
         shared.open(topic, KEEP).await.unwrap();
-        assert_eq!(shared.append(topic, Bytes::from_static(b"x")).await, Some(1));
+        assert_eq!(shared.append(topic, Bytes::from_static(b"x")).await, Ok(Some(1)));
         shared.close(topic);
-        assert_eq!(shared.append(topic, Bytes::from_static(b"y")).await, None);
-        let mut reader = shared.follow(topic, Some(0)).unwrap();
+        assert_eq!(shared.append(topic, Bytes::from_static(b"y")).await, Ok(None));
+        let mut reader = shared.follow(topic, Some(0)).await.unwrap().unwrap();
         assert_eq!(reader.next().await, Followed::Message(1, Bytes::from_static(b"x")));
         assert_eq!(reader.next().await, Followed::Closed);
     }
@@ -289,7 +292,7 @@ mod tests {
         for number in 0..20 {
             let topic = Topic::Stream(1, number);
             shared.open(topic, brief).await.unwrap();
-            shared.append(topic, Bytes::from(vec![0; 900_000])).await.unwrap();
+            shared.append(topic, Bytes::from(vec![0; 900_000])).await.unwrap().unwrap();
             shared.close(topic);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -322,7 +325,7 @@ mod tests {
             if shared.open(topic, keep).await.is_ok() {
                 opened += 1;
                 for _ in 0..4 {
-                    shared.append(topic, Bytes::from(vec![0; 1 << 20])).await;
+                    shared.append(topic, Bytes::from(vec![0; 1 << 20])).await.unwrap();
                 }
             }
         }
@@ -336,7 +339,7 @@ mod tests {
         shared.change_settings(7, u64::MAX, SettingsChange::Subscribe("a".into())).await.unwrap();
         let Followed::Message(1, change) = changes.next().await else { panic!("no change") };
         assert_eq!(Change::from_bytes(&change), Some(Change::Session(7, 0)));
-        shared.end_session(7, u64::MAX).unwrap();
+        shared.end_session(7, u64::MAX).await.unwrap();
         let Followed::Message(2, _) = changes.next().await else { panic!("no change") };
     }
 }

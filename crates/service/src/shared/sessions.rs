@@ -54,6 +54,9 @@ struct Note {
     expires: u64,
     ended: bool,
     settings: Option<Arc<Settings>>,
+    /// How often they were changed, where other nodes change them too.
+    #[cfg(feature = "redis")]
+    version: u64,
 }
 
 impl Note {
@@ -138,24 +141,52 @@ impl Sessions {
         };
         self.shard(session).with(session, expires, more, |note| {
             let mut settings = note.settings.as_deref().cloned().unwrap_or_default();
-            match change {
-                SettingsChange::Level(level) => settings.level = Some(level),
-                SettingsChange::Unsubscribe(uri) => {
-                    settings.subscriptions.remove(&uri);
-                }
-                SettingsChange::Subscribe(uri) => {
-                    let full = settings.subscriptions.len() >= MAX_SUBSCRIPTIONS
-                        && !settings.subscriptions.contains(&uri);
-                    if full || uri.len() > MAX_URI {
-                        return Err(NoRoom);
-                    }
-                    settings.subscriptions.insert(uri);
-                }
-            }
+            apply(&mut settings, change)?;
             note.settings = Some(Arc::new(settings));
             Ok(())
         })
     }
+
+    /// Takes over what another node knows of a session, unless something newer is known.
+    #[cfg(feature = "redis")]
+    pub(super) fn learn(
+        &self,
+        session: u128,
+        expires: u64,
+        version: u64,
+        settings: Settings,
+    ) -> Result<(), NoRoom> {
+        let more = settings.subscriptions.iter().map(|uri| uri.len() + OVERHEAD).sum();
+        self.shard(session).with(session, expires, more, |note| {
+            if version > note.version && !note.ended {
+                note.version = version;
+                note.settings = Some(Arc::new(settings));
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Changes settings.
+///
+/// # Errors
+/// [`NoRoom`] when there are too many subscriptions, or the URI is too long.
+pub(super) fn apply(settings: &mut Settings, change: SettingsChange) -> Result<(), NoRoom> {
+    match change {
+        SettingsChange::Level(level) => settings.level = Some(level),
+        SettingsChange::Unsubscribe(uri) => {
+            settings.subscriptions.remove(&uri);
+        }
+        SettingsChange::Subscribe(uri) => {
+            let is_full =
+                settings.subscriptions.len() >= MAX_SUBSCRIPTIONS && !settings.subscriptions.contains(&uri);
+            if is_full || uri.len() > MAX_URI {
+                return Err(NoRoom);
+            }
+            settings.subscriptions.insert(uri);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,5 +4,7 @@
 
 mod hostile;
 mod outage;
+mod shared;
+mod shared_outage;
 mod store;
 mod support;

@@ -112,7 +112,7 @@ impl<W: Rows> Call<'_, W> {
         let is_new = parked.is_none();
         let mut page = match parked {
             Some(page) => page,
-            None => Page::new(self.node().pool.lease().await?),
+            None => Page::new(self.node().pool.lease_for(&self.behalf.caller).await?),
         };
         page.lease.begin();
         let meter = Arc::clone(page.lease.session()?.meter());

@@ -135,7 +135,8 @@ impl Tasks {
         }
         let mut members = Vec::with_capacity(256);
         record.write_task(&mut members);
-        let words = self.shared.follow(topic, Some(0));
+        // Without it the task looks at its record now and then.
+        let words = self.shared.follow(topic, Some(0)).await.ok().flatten();
         let start =
             Start { tasks: Arc::clone(&self), id, expires_ms: record.expires_ms(), words, place, members };
         let prepared = Box::new(Prepared(Some(start)));

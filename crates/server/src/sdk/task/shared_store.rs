@@ -41,7 +41,8 @@ impl TaskStore for SharedTasks {
 
     fn read(&self, id: TaskId) -> Later<'_, Result<Option<(u64, TaskRecord)>, StoreError>> {
         Box::pin(async move {
-            let Some((version, value)) = self.0.get(&cell(id)).await else { return Ok(None) };
+            let found = self.0.get(&cell(id)).await.map_err(|away| StoreError::Failed(away.into()))?;
+            let Some((version, value)) = found else { return Ok(None) };
             let record = serde_json::from_slice(&value).map_err(|error| StoreError::Failed(error.into()))?;
             Ok(Some((version, record)))
         })
@@ -55,10 +56,9 @@ impl TaskStore for SharedTasks {
     }
 
     fn remove(&self, id: TaskId) -> Later<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.0.remove(&cell(id)).await;
-            Ok(())
-        })
+        Box::pin(
+            async move { self.0.remove(&cell(id)).await.map_err(|away| StoreError::Failed(away.into())) },
+        )
     }
 }
 

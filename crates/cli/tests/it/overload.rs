@@ -1,0 +1,257 @@
+//! Far more is asked than can be done, or one of two databases hangs: what can be done is done, at nearly the pace of an idle
+//! server, and the rest is told at once.
+//!
+//! `scripts/soak` runs it for 30 s (`TRUNKLINE_OVERLOAD_SECONDS`), `scripts/test` for 5 s.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use trunkline_testkit::postgres::PrivatePostgres;
+
+use crate::support::{Folder, Server};
+
+/// What the pool of the default size can do at most, and how long one such call takes: 8 over 50 ms.
+const CAPACITY: u32 = 160;
+const OFFERED: u32 = 800;
+
+fn seconds() -> u64 {
+    std::env::var("TRUNKLINE_OVERLOAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+fn tools(connector: &str, url: &str) -> String {
+    format!(
+        "[connectors.{connector}]\ntype = \"postgres\"\nurl = \"{url}\"\n\
+         [tools.{connector}_nap]\nconnector = \"{connector}\"\nsql = \"select 1 as n, pg_sleep(0.05)::text as s\"\n"
+    )
+}
+
+fn start(folder: &Folder, connectors: &[(&str, &PrivatePostgres)]) -> Server {
+    let tools: Vec<_> =
+        connectors.iter().map(|(name, postgres)| tools(name, &postgres.url("postgres"))).collect();
+    let head = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+    folder.write(&format!("{head}{}", tools.concat()));
+    Server::start(folder)
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Done,
+    /// Told to come again.
+    Busy,
+    /// The source failed it.
+    Failed,
+}
+
+/// Calls a server over connections that stay open.
+struct Client {
+    address: SocketAddr,
+    idle: Mutex<Vec<TcpStream>>,
+}
+
+impl Client {
+    fn new(server: &Server) -> Arc<Self> {
+        Arc::new(Self { address: server.address, idle: Mutex::default() })
+    }
+
+    async fn call(&self, tool: &str) -> (Ended, Duration) {
+        let params = json!({ "name": tool, "arguments": {}, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }});
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+        let text = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
+             MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: {tool}\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let known = self.idle.lock().unwrap().pop();
+        let mut stream = match known {
+            Some(stream) => stream,
+            None => TcpStream::connect(self.address).await.unwrap(),
+        };
+        let started = Instant::now();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let (head, body) = answer(&mut stream).await;
+        let took = started.elapsed();
+        self.idle.lock().unwrap().push(stream);
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        let ended = if head.starts_with("HTTP/1.1 503") {
+            assert!(head.to_ascii_lowercase().contains("retry-after: 1"), "{head}");
+            assert_eq!(answer["error"]["code"], 503);
+            Ended::Busy
+        } else if answer["result"]["isError"] == false {
+            Ended::Done
+        } else {
+            let text = answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"));
+            if text.contains("more calls come than") { Ended::Busy } else { Ended::Failed }
+        };
+        (ended, took)
+    }
+
+    /// Asks at a steady pace, whatever becomes of it.
+    async fn offer(self: &Arc<Self>, tool: &'static str, a_second: u32, lasting: Duration) -> Load {
+        let mut calls = JoinSet::new();
+        let started = Instant::now();
+        let mut sent = 0;
+        while started.elapsed() < lasting {
+            while f64::from(sent) < started.elapsed().as_secs_f64() * f64::from(a_second) {
+                let client = Arc::clone(self);
+                calls.spawn(async move { client.call(tool).await });
+                sent += 1;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let outcomes = calls.join_all().await;
+        Load::of(outcomes, started.elapsed())
+    }
+
+    /// Asks with so many clients that wait for their answers.
+    async fn take_turns(self: &Arc<Self>, tool: &'static str, clients: usize, lasting: Duration) -> Load {
+        let mut tasks = JoinSet::new();
+        let started = Instant::now();
+        for _ in 0..clients {
+            let client = Arc::clone(self);
+            tasks.spawn(async move {
+                let mut outcomes = Vec::new();
+                while started.elapsed() < lasting {
+                    outcomes.push(client.call(tool).await);
+                }
+                outcomes
+            });
+        }
+        let outcomes = tasks.join_all().await.concat();
+        Load::of(outcomes, started.elapsed())
+    }
+}
+
+/// Reads one answer: its head and its body.
+async fn answer(stream: &mut TcpStream) -> (String, String) {
+    let mut read = Vec::with_capacity(1024);
+    loop {
+        assert!(stream.read_buf(&mut read).await.unwrap() > 0, "the connection was closed");
+        let text = String::from_utf8_lossy(&read);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.to_ascii_lowercase();
+        let length =
+            length.split_once("content-length: ").unwrap().1.lines().next().unwrap().trim().parse::<usize>();
+        if body.len() == length.unwrap() {
+            return (head.to_owned(), body.to_owned());
+        }
+    }
+}
+
+/// What became of many calls.
+#[derive(Debug)]
+struct Load {
+    done: Vec<Duration>,
+    busy: Vec<Duration>,
+    failed: usize,
+    a_second: f64,
+}
+
+impl Load {
+    fn of(outcomes: Vec<(Ended, Duration)>, lasting: Duration) -> Self {
+        let of = |which| {
+            let mut times: Vec<_> =
+                outcomes.iter().filter(|(ended, _)| *ended == which).map(|(_, took)| *took).collect();
+            times.sort_unstable();
+            times
+        };
+        let done = of(Ended::Done);
+        let a_second = f64::from(u32::try_from(done.len()).unwrap()) / lasting.as_secs_f64();
+        Self { busy: of(Ended::Busy), failed: of(Ended::Failed).len(), done, a_second }
+    }
+
+    fn p99(&self) -> Duration {
+        p99(&self.done)
+    }
+}
+
+fn p99(times: &[Duration]) -> Duration {
+    times.get(times.len() * 99 / 100).copied().unwrap_or_default()
+}
+
+/// The memory of a process that is in RAM, in KiB.
+fn memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_times_the_load_leaves_the_work_done_its_time_short_and_the_memory_flat() {
+    let postgres = PrivatePostgres::start().await;
+    let folder = Folder::new();
+    let server = start(&folder, &[("db", &postgres)]);
+    let client = Client::new(&server);
+    // Every connection is opened, and the machine shows what it can do.
+    client.take_turns("db_nap", 8, Duration::from_millis(500)).await;
+    let unloaded = client.take_turns("db_nap", 1, Duration::from_millis(1500)).await;
+    let capacity = client.take_turns("db_nap", 8, Duration::from_secs(1)).await.a_second;
+    assert!(capacity <= f64::from(CAPACITY) * 1.1, "{capacity}");
+    // What the process grows by until it has seen such a load once is not what is asked about.
+    client.offer("db_nap", OFFERED, Duration::from_millis(500)).await;
+    let before = memory(&server);
+    let overloaded = client.offer("db_nap", OFFERED, Duration::from_secs(seconds())).await;
+    let after = memory(&server);
+    let recovered = client.take_turns("db_nap", 1, Duration::from_millis(500)).await;
+    eprintln!(
+        "capacity {capacity:.0}/s; offered {OFFERED}/s for {} s: {:.0}/s done, p99 {:?} (unloaded {:?}), {} told to come again, \
+         p99 {:?}; memory {before} to {after} KiB; after it p99 {:?}",
+        seconds(),
+        overloaded.a_second,
+        overloaded.p99(),
+        unloaded.p99(),
+        overloaded.busy.len(),
+        p99(&overloaded.busy),
+        recovered.p99(),
+    );
+    assert_eq!((overloaded.failed, recovered.failed), (0, 0));
+    assert!(overloaded.a_second > capacity * 0.8, "{} of {capacity}", overloaded.a_second);
+    assert!(overloaded.p99() < unloaded.p99() * 4, "{:?} {:?}", overloaded.p99(), unloaded.p99());
+    assert!(p99(&overloaded.busy) < unloaded.p99() * 4, "{:?}", p99(&overloaded.busy));
+    assert!(after < before + 16 * 1024, "from {before} to {after} KiB");
+    // At once: the first call after the load is as quick as any.
+    assert!(recovered.busy.is_empty() && recovered.p99() < unloaded.p99() * 2, "{recovered:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_leaves_the_other_one_its_pace() {
+    let (hanging, healthy) = tokio::join!(PrivatePostgres::start(), PrivatePostgres::start());
+    let folder = Folder::new();
+    let server = start(&folder, &[("bad", &hanging), ("good", &healthy)]);
+    let (bad, good) = (Client::new(&server), Client::new(&server));
+    bad.take_turns("bad_nap", 8, Duration::from_millis(300)).await;
+    let unloaded = good.take_turns("good_nap", 4, Duration::from_millis(1500)).await;
+    hanging.stop_process();
+    let lasting = Duration::from_secs(3);
+    let (hung, beside) =
+        tokio::join!(bad.offer("bad_nap", 400, lasting), good.take_turns("good_nap", 4, lasting));
+    hanging.cont();
+    eprintln!(
+        "beside a database that hangs: {:.0}/s done, p99 {:?} (alone {:.0}/s, {:?}); of the hanging one {} done, {} told to come again, {} failed",
+        beside.a_second,
+        beside.p99(),
+        unloaded.a_second,
+        unloaded.p99(),
+        hung.done.len(),
+        hung.busy.len(),
+        hung.failed,
+    );
+    assert_eq!((beside.busy.len(), beside.failed), (0, 0));
+    assert!(beside.a_second > unloaded.a_second * 0.8, "{} {}", beside.a_second, unloaded.a_second);
+    assert!(beside.p99() < unloaded.p99() * 2, "{:?} {:?}", beside.p99(), unloaded.p99());
+    // And it is back as soon as it goes on.
+    let end = Instant::now() + Duration::from_secs(10);
+    while bad.call("bad_nap").await.0 != Ended::Done {
+        assert!(Instant::now() < end, "it does not come back; it said:\n{}", server.said());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
