@@ -108,13 +108,28 @@ impl Limits {
         names.iter().filter_map(|name| self.roles.get(name))
     }
 
-    /// Adds what a caller's requests are counted under.
-    pub(super) fn add_caller<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, units: u32, bytes: u64) {
-        stage.take(self.caller.as_ref(), units);
+    /// Adds what a request of a caller is counted under.
+    pub(super) fn add_caller<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, bytes: u64) {
+        stage.take(self.caller.as_ref(), 1);
         for role in self.roles_of(caller) {
-            stage.take(role.limit.as_ref(), units);
+            stage.take(role.limit.as_ref(), 1);
             if let Some(budget) = &role.budget {
-                stage.uses.push(Use { budget, calls: units.into(), bytes });
+                stage.uses.push(Use { budget, calls: 1, bytes: Some(bytes) });
+            }
+        }
+    }
+
+    /// Adds what a request of a caller costs beyond that.
+    pub(super) fn add_cost<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, more: u32) {
+        stage.take_more(self.server.as_ref(), more);
+        stage.take_more(self.caller.as_ref(), more);
+        for role in self.roles_of(caller) {
+            stage.take_more(role.limit.as_ref(), more);
+            if let Some((budget, most)) =
+                role.budget.as_ref().and_then(|budget| Some((budget, budget.spec.calls?)))
+            {
+                let calls = u64::from(more).min(most.saturating_sub(1));
+                stage.uses.push(Use { budget, calls, bytes: None });
             }
         }
     }

@@ -143,7 +143,7 @@ async fn a_budget_is_one_for_all_nodes_with_what_results_weigh() {
     let ask = async |node: &Node, caller: &Caller| {
         let budget = budget(node);
         let mut stage = Stage::new(node.state.key(caller));
-        stage.uses.push(Use { budget: &budget, calls: 1, bytes: 10 });
+        stage.uses.push(Use { budget: &budget, calls: 1, bytes: Some(10) });
         node.ask(stage, caller).await
     };
     let (a, b) = (caller("a"), caller("b"));
