@@ -19,6 +19,9 @@ const MOST: usize = 1024;
 /// Under which all are counted that find no room; hashes are odd or even, and this one may be somebody's: then they share too.
 const POOL: u64 = 0;
 
+/// Times that end as close together as that are one, told by two clocks; in nanoseconds.
+const SAME: u64 = 2_000_000_000;
+
 /// The budget of a role.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -137,10 +140,14 @@ impl Budget {
     pub(super) fn learn(&self, key: u64, known: Account, now: u64) {
         let mut shard = self.shard(key);
         let used = self.used(&mut shard, key, now);
-        used.until = now.saturating_add(known.left.min(self.window()));
-        // Answers may overtake each other.
-        used.calls = used.calls.max(known.calls);
-        used.bytes = used.bytes.max(known.bytes.saturating_add(used.untold));
+        let until = now.saturating_add(known.left.min(self.window()));
+        let is_same = used.until.abs_diff(until) <= SAME.min(self.window() / 4);
+        used.until = until;
+        let bytes = known.bytes.saturating_add(used.untold);
+        // Answers about one time may overtake each other.
+        let (old_calls, old_bytes) = if is_same { (used.calls, used.bytes) } else { (0, 0) };
+        used.calls = old_calls.max(known.calls);
+        used.bytes = old_bytes.max(bytes);
     }
 
     /// Adds bytes that were used already.

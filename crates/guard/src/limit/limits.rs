@@ -63,10 +63,10 @@ impl Limits {
         }
     }
 
-    /// Returns what stands at the door of an edge; `None` when neither the server nor addresses have a limit.
+    /// Returns what stands at the door of an edge; `None` when nothing that an edge sees has a limit.
     #[must_use]
     pub fn door(self: &Arc<Self>) -> Option<Arc<dyn Door>> {
-        let has_one = self.server.is_some() || self.address.is_some();
+        let has_one = self.address.is_some() || self.has_some(true);
         has_one.then(|| Arc::clone(self) as Arc<dyn Door>)
     }
 
@@ -137,19 +137,31 @@ impl Limits {
 
 impl Door for Limits {
     fn arrive(&self, address: Option<IpAddr>) -> Arrival<'_> {
+        let address = address.filter(|_| self.address.is_some());
         let mut stage = Stage::new(address.map_or(0, |address| self.state.key_of_address(address)));
         stage.take(self.server.as_ref(), 1);
         if address.is_some() {
             stage.take(self.address.as_ref(), 1);
         }
-        let refuse = |refused: Refused<'_>| {
-            refused.note(None);
-            refused.failure()
-        };
-        match self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address)) {
-            Settled::Passed => Arrival::Admitted,
-            Settled::Refused(refused) => Arrival::Refused(refuse(refused)),
-            Settled::Waiting(waiting) => Arrival::Waiting(Box::pin(async move { waiting.await.map(refuse) })),
-        }
+        arrival(self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address)))
+    }
+
+    fn count(&self, caller: &Arc<Caller>) -> Arrival<'_> {
+        let caller = self.known(caller);
+        let mut stage = Stage::new(self.state.key(caller));
+        self.add_caller(&mut stage, caller, 0);
+        arrival(self.state.settle(stage, Subject::Caller(caller)))
+    }
+}
+
+fn arrival(settled: Settled<'_>) -> Arrival<'_> {
+    let refuse = |refused: Refused<'_>| {
+        refused.note(None);
+        refused.failure()
+    };
+    match settled {
+        Settled::Passed => Arrival::Admitted,
+        Settled::Refused(refused) => Arrival::Refused(refuse(refused)),
+        Settled::Waiting(waiting) => Arrival::Waiting(Box::pin(async move { waiting.await.map(refuse) })),
     }
 }

@@ -161,6 +161,32 @@ async fn a_budget_is_one_for_all_nodes_with_what_results_weigh() {
 }
 
 #[tokio::test]
+async fn a_time_that_begins_anew_owes_nothing_of_the_one_before() {
+    let server = Server::start().await;
+    let node = Node::new(&server, OnStoreFailure::Deny).await;
+    let spec = BudgetSpec { calls: Some(5), bytes: None, per: Unit::Hour };
+    let budget = node.state.budget("roles.r.budget", "role r", spec);
+    let ask = async |time: u64, known: Account| {
+        let mut question = Question::new(Some(time));
+        question.budget(&budget, b"", (1, Some(0)), known);
+        let answer = node.shared().run(&question).await.unwrap();
+        (answer[1], answer[3])
+    };
+    let (start, hour) = (1_800_000_000_000_000, 3_600_000_000);
+    for calls in 0..5 {
+        assert_eq!(ask(start, Account::default()).await, (0, calls));
+    }
+    assert_eq!(ask(start, Account::default()).await, (1, 5));
+    // Another node asked first and began the next hour; this one still knows of the last moment of the one before.
+    assert_eq!(ask(start + hour, Account::default()).await, (0, 0));
+    let late = Account { left: 5_000_000, calls: 5, bytes: 0, untold: 0 };
+    assert_eq!(ask(start + hour + 1, late).await, (0, 1));
+    // Of the same hour it counts.
+    let same = Account { left: 3_599_000_000_000, calls: 4, bytes: 0, untold: 0 };
+    assert_eq!(ask(start + hour + 1_000_000, same).await, (0, 4));
+}
+
+#[tokio::test]
 async fn a_clock_that_jumps_does_not_open_the_gate() {
     const HOURS: u64 = 5 * 3_600_000_000;
     let server = Server::start().await;
