@@ -54,15 +54,22 @@ pub(super) fn take<'i>(table: &mut DeTable<'i>, keys: &[&str]) -> DeTable<'i> {
     taken
 }
 
+/// What a cursor and a link to the rest take, twice.
+const ROOM_FOR_REST: usize = 1024;
+
 /// Lets databases end results before `max-result` has to: they know where the next page begins. Structured content and its twin
-/// together are up to two and a half times what `max-bytes` bounds.
+/// together are up to two and a half times what `max-bytes` bounds, beside the way to the rest; fields that are sealed grow.
 pub(super) fn bound_results(connectors: &mut [Connector], things: &Things) {
     for connector in connectors {
         let of_connector = things.connectors.get(&connector.name);
         let of_tools = connector.tools.iter().filter_map(|tool| things.tools.get(tool.name().as_str()));
-        let most =
-            of_connector.into_iter().chain(of_tools).filter_map(|thing| thing.shape.max_result()).min();
-        if let Some(most) = most.map(|most| most / 5 * 2).filter(|most| *most < connector.options.max_bytes) {
+        let shapes = of_connector.into_iter().chain(of_tools).map(|thing| &thing.shape);
+        let room = |shape: &Shape| {
+            let room = shape.max_result()?.saturating_sub(ROOM_FOR_REST).max(ROOM_FOR_REST) / 5 * 2;
+            Some(if shape.seals() { room / 3 } else { room })
+        };
+        let most = shapes.filter_map(room).min().filter(|most| *most < connector.options.max_bytes);
+        if let Some(most) = most {
             connector.options.max_bytes = most;
             connector.own.note(&format!("max-bytes {most}"));
         }

@@ -190,7 +190,7 @@ impl World {
             "[server]\nlisten = \"127.0.0.1:{endpoint}\"\nurl = \"http://127.0.0.1:{endpoint}/mcp\"\nseal-keys = [\"{seal_key}\"]\n\
              [log]\nformat = \"{format}\"\n[admin]\nlisten = \"127.0.0.1:{admin_port}\"\ntoken = \"{admin_token}\"\n\
              [connectors.shop]\ntype = \"sqlite\"\npath = \"shop.db\"\nad-hoc-sql = \"read-only\"\n\
-             [connectors.main]\ntype = \"postgres\"\nurl = \"{url}\"\naccess = \"read-write\"\nposture = \"off\"\n\
+             [connectors.main]\ntype = \"postgres\"\nurl = \"{url}\"\naccess = \"read-write\"\n\
              [connectors.away]\ntype = \"postgres\"\nurl = \"postgres://ann:{sealed}@127.0.0.1:{dead}/shop\"\n\
              [auth.keys]\nstore = \"./keys.db\"\n\
              [auth.introspection.corp]\nurl = \"http://{upstream}/introspect\"\nclient-id = \"us\"\nclient-secret = \"${{file:client-secret}}\"\n\
@@ -314,7 +314,7 @@ fn plant(world: &mut World) {
         let admin = next("query of the admin page");
         http(world.admin, &format!("GET /metrics?token={admin}"), "", "");
     }
-    for _ in 0..10 {
+    for _ in 0..12 {
         let name = next("argument");
         world.call(&[&name], "person", json!({ "name": name }));
         let pin = next("secret argument");
@@ -334,10 +334,9 @@ fn plant(world: &mut World) {
     for _ in 0..5 {
         let unknown = next("name of an argument");
         world.call(&[&unknown], "person", json!({ "name": "x", unknown.as_str(): 1 }));
-        let tool = next("name of a tool");
-        world.call(&[&tool], &tool, json!({}));
-        let uri = next("address of a resource");
-        world.ask(&[&uri], "resources/read", json!({ "uri": format!("x://{uri}") }));
+        let (password, token) = (next("password in an address"), next("token in an address"));
+        let uri = format!("x://ann:{password}@h/p?access_token={token}");
+        world.ask(&[&password, &token], "resources/read", json!({ "uri": uri }));
         let sql = next("statement of a caller");
         world.call(&[&sql], "shop_query", json!({ "sql": format!("select '{sql}' from nowhere") }));
         let broken = next("body that is no JSON");

@@ -124,6 +124,12 @@ impl Shape {
         self.max_result.is_none() && self.rules().is_empty()
     }
 
+    /// Tells whether fields are sealed, which makes them longer.
+    #[must_use]
+    pub fn seals(&self) -> bool {
+        self.encrypt.as_ref().is_some_and(|(_, fields)| !fields.is_empty())
+    }
+
     /// Returns the most bytes of a result, as JSON; `None` for no bound.
     #[must_use]
     pub fn max_result(&self) -> Option<usize> {
