@@ -125,10 +125,9 @@ struct Inner {
     public: Cow<'static, str>,
     data: Option<Vec<u8>>,
     retry_after: Option<Duration>,
-    /// How a source behind us failed, when that is why.
-    fault: Option<Fault>,
     rate_limit: Option<RateLimit>,
     scopes: Vec<Box<str>>,
+    fault: Option<Fault>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -150,9 +149,9 @@ impl Failure {
             public: public.into(),
             data: None,
             retry_after: None,
-            fault: None,
             rate_limit: None,
             scopes: Vec::new(),
+            fault: None,
             source: None,
         }))
     }
@@ -242,7 +241,7 @@ impl Failure {
         self
     }
 
-    /// Returns how a source behind us failed, when that is why.
+    /// Returns how the source behind us failed, when that is why and it is known.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.0.fault

@@ -46,9 +46,14 @@ mod tests {
             (Ok(Reply::tool_error("x").with_fault(Fault::Late)), Verdict::Failed(Fault::Late)),
             (failure(FailureKind::UpstreamUnavailable), Verdict::Failed(Fault::Unknown)),
             (failure(FailureKind::InvalidParams), Verdict::Nothing),
+            // What is read has no result that could be an error.
             (
-                Err(Failure::new(FailureKind::UpstreamUnavailable, "x").with_fault(Fault::Busy)),
+                Err(Failure::new(FailureKind::Overloaded, "x").with_fault(Fault::Busy)),
                 Verdict::Failed(Fault::Busy),
+            ),
+            (
+                Err(Failure::new(FailureKind::UpstreamUnavailable, "x").with_fault(Fault::NotDone)),
+                Verdict::Failed(Fault::NotDone),
             ),
         ] {
             assert_eq!(Verdict::of(&outcome), verdict);
