@@ -9,7 +9,7 @@
 //!
 //! Checks and layers of each thing: [`around`].
 
-mod ahead;
+pub(crate) mod ahead;
 mod around;
 
 use std::sync::Arc;

@@ -314,7 +314,7 @@ fn log_failure(failure: &Failure, mark: Mark) {
     let _entered = mark.enter();
     let request = format_args!("{:016x}", mark.log_id);
     // Of these there may be thousands a second, when the log is needed most.
-    static REFUSED: [Flood; 2] = [Flood::new(), Flood::new()];
+    static REFUSED: [Flood; 2] = [Flood::new(1), Flood::new(1)];
     let [overloaded, limited] = &REFUSED;
     let flood = match kind {
         FailureKind::Overloaded => Some(overloaded),

@@ -40,10 +40,8 @@ impl Node {
             assert!(problems.iter().all(|problem| problem.severity == Severity::Warning), "{problems:?}");
         }
         let Config { server, tools, guards: said, things, store, .. } = config;
-        let store = store.and_then(|store| store.config);
-        let lasting =
-            Lasting::new(sealer, store.map(|store| (store, OnStoreFailure::default())), server.cache_size)
-                .unwrap();
+        let store = store.and_then(|store| Some((store.config?, store.on_failure)));
+        let lasting = Lasting::new(sealer, store, server.cache_size).unwrap();
         let guards = Guards::local(said, &lasting.limits);
         let endpoint = Arc::new(endpoint(&server, &tools, &served, &things, &guards, &lasting).unwrap());
         Self { endpoint, lasting, guards }

@@ -4,6 +4,7 @@
 
 mod assistant;
 mod audit;
+mod cache;
 mod cancel;
 mod check;
 mod demo;
@@ -11,6 +12,7 @@ mod identity;
 mod init;
 mod keys;
 mod limits;
+mod nodes;
 mod observe;
 mod outage;
 mod overload;

@@ -3,12 +3,13 @@
 //! A request is let through while both are not used up, and what it and its result weigh is added: the one that goes over the
 //! bytes is answered still.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use trunkline_service::meter::Counter;
 
+use super::sharded::Sharded;
 use super::spec::BudgetSpec;
 
 /// Parts of the table with a lock of their own.
@@ -26,7 +27,7 @@ pub(super) struct Budget {
     /// How metrics name it: `role support`.
     pub(super) label: Box<str>,
     pub(super) spec: BudgetSpec,
-    shards: Box<[Mutex<FxHashMap<u64, Used>>]>,
+    shards: Sharded<FxHashMap<u64, Used>>,
     pub(super) allowed: Counter,
     pub(super) refused: Counter,
 }
@@ -69,7 +70,7 @@ pub(super) struct UsedUp {
 
 impl Budget {
     pub(super) fn new(path: &str, label: &str, spec: BudgetSpec) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let shards = Sharded::new(SHARDS);
         let (path, label) = (path.into(), label.into());
         Self { path, label, spec, shards, allowed: Counter::default(), refused: Counter::default() }
     }
@@ -163,14 +164,11 @@ impl Budget {
         if !self.spec.calls.is_none_or(calls_left) {
             return Some(Part::Calls);
         }
-        (!self.spec.bytes.is_none_or(|most| used.bytes < most)).then_some(Part::Bytes)
+        self.spec.bytes.is_some_and(|most| used.bytes >= most).then_some(Part::Bytes)
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, FxHashMap<u64, Used>> {
-        #[expect(clippy::indexing_slicing, reason = "the index is below the length")]
-        let shard = &self.shards[key as usize % SHARDS];
-        // Nothing in here panics half way.
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards.of(key)
     }
 
     /// Returns what a caller has used in the time that is now.
@@ -198,9 +196,7 @@ impl Budget {
 
     /// Counts the callers that are told apart.
     pub(super) fn tracked(&self) -> usize {
-        let count =
-            |shard: &Mutex<FxHashMap<u64, Used>>| shard.lock().unwrap_or_else(PoisonError::into_inner).len();
-        self.shards.iter().map(count).sum()
+        self.shards.sum(FxHashMap::len)
     }
 }
 

@@ -199,8 +199,8 @@ impl Shared {
         identity: &[u8],
     ) -> Result<Option<Refused<'a>>, Down> {
         let refused = |nanoseconds| Some(Refused { by: By::Limit(take.bucket), wait: wait(nanoseconds) });
+        let _asking = lease.asking.lock().await;
         for _ in 0..TRIES {
-            let _asking = lease.asking.lock().await;
             match lease.spend(take.units(), cell::now()) {
                 Spent::Yes { .. } => return Ok(None),
                 Spent::Empty(nanoseconds) => return Ok(refused(nanoseconds)),
