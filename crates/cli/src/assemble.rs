@@ -9,7 +9,7 @@
 //!
 //! Checks and layers of each thing: [`around`].
 
-mod ahead;
+pub(crate) mod ahead;
 mod around;
 
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Lasting {
     pub(crate) async fn end(&self) {
         self.cache.close().await;
         if let Some(sharing) = &self.sharing {
-            sharing.close().await;
+            sharing.end().await;
         }
         if let Some(store) = &self.store {
             store.close().await;

@@ -10,6 +10,7 @@ mod init;
 mod keys;
 pub(crate) mod policy;
 mod schema;
+mod secret;
 mod serve;
 pub(crate) mod tools;
 
@@ -39,6 +40,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make, list, replace and revoke API keys.
     Keys(keys::KeysArgs),
+    /// Make keys, and seal, open and renew secrets of the config file.
+    Secret(secret::SecretArgs),
     /// Tell which rule of the config file allows or denies something, and what would change the answer.
     Explain(explain::ExplainArgs),
     /// Try the roles of the config file on a table of expectations, or on a recorded day.
@@ -74,6 +77,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => Ok(schema::run()),
         Command::Demo(args) => demo::run(args).await,
         Command::Keys(args) => keys::run(args).await,
+        Command::Secret(args) => secret::run(args),
         Command::Explain(args) => explain::run(args).await,
         Command::Policy(args) => policy::run(args).await,
         Command::Audit(args) => audit::run(args).await,

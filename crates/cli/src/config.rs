@@ -171,7 +171,7 @@ impl Reader<'_> {
         };
         self.unknown_sections(&root);
         let server: sections::ServerFile = server.unwrap_or_default();
-        let Declared { connectors, tools, scopes, things } =
+        let Declared { mut connectors, tools, scopes, things } =
             self.connectors(connectors.0, tools.0, server.schema.into());
         // Over stdio the public name is not looked at, and tokens for it are not asked for; `[auth]` is right or wrong all the same.
         let written = server.url.clone();
@@ -181,6 +181,7 @@ impl Reader<'_> {
         let store = sections.store.take().and_then(|section| self.store(section, &server.seal_keys.0));
         let guards = self.guards(sections, around);
         let things = self.things(things, &connectors, guards.auth.is_some());
+        things::bound_results(&mut connectors, &things);
         Config {
             server,
             log: log.unwrap_or_default(),

@@ -1,6 +1,7 @@
-//! What is logged, and how: always to stderr, with the level of the file or of `TRUNKLINE_LOG`.
+//! What is logged, and how: always to stderr, with the level of the file or of `TRUNKLINE_LOG`, and never a secret.
 
 mod told;
+mod veil;
 
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
@@ -11,6 +12,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{Edge, LogFile, LogFormat, LogLevel};
 use told::Told;
+use veil::Veiled;
+pub(crate) use veil::clean;
 
 /// The variable that goes before `[log] level`: a level, or directives like `trunkline_server=debug`.
 const VARIABLE: &str = "TRUNKLINE_LOG";
@@ -20,8 +23,10 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Starts logging. A second call changes nothing.
 pub(crate) fn start(log: &LogFile, edge: Edge) {
+    veil::watch_panics();
     let (filter, handle) = reload::Layer::new(filter(of_variable(), log.level, edge));
-    let started = Registry::default().with(filter).with(lines(log.format)).try_init();
+    let lines = lines(log.format, Veiled::new(log.redact.detectors()));
+    let started = Registry::default().with(filter).with(lines).try_init();
     // An error means that logging was started before, which only tests do.
     if started.is_ok() {
         let _ = FILTER.set(handle);
@@ -37,12 +42,12 @@ pub(crate) fn change_level(level: Option<LogLevel>, edge: Edge) {
 }
 
 /// Returns what writes lines, each with the request that it is of.
-fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S>(format: LogFormat, veiled: Veiled) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
     let is_colored = io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(is_colored);
+    let lines = fmt::layer().with_writer(veiled).with_ansi(is_colored);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).map_event_format(Told::json).boxed(),
         LogFormat::Text => {

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod exit;
 mod guards;
+mod identity;
 mod keys;
 mod logging;
 mod output;

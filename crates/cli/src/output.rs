@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use trunkline_sql::Severity;
 
 use crate::config::{Diagnostic, Document, Edge, LogFile, LogFormat, Style, render};
+use crate::logging;
 
 /// Writes a line to stderr.
 pub(crate) fn line(text: &str) {
@@ -78,13 +79,13 @@ impl Voice {
         match self {
             Self { json: true, .. } => tracing::info!("{text}"),
             Self { quiet: true, .. } => {}
-            Self { .. } => line(text),
+            Self { .. } => line(&logging::clean(text)),
         }
     }
 
     /// Tells what may need doing.
     pub(crate) fn warn(self, text: &str) {
-        if self.json { tracing::warn!("{text}") } else { line(&format!("warning: {text}")) }
+        if self.json { tracing::warn!("{text}") } else { line(&format!("warning: {}", logging::clean(text))) }
     }
 
     /// Tells what is wrong with the file, under one headline.

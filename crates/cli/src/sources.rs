@@ -167,7 +167,7 @@ impl Reach for Postgres {
     }
 
     fn notices(&self) -> Option<Arc<dyn Notices>> {
-        self.channel().map(|channel| Arc::new(channel.clone()) as _)
+        self.channel().map(|channel| channel as _)
     }
 
     fn assistant(self: &Arc<Self>, name: &str, options: &Options) -> Option<Arc<Assistant>> {

@@ -51,7 +51,7 @@ use tags::{Named, Tag, Tags};
 pub use file::{CacheFile, CacheTable, Plan, Scope, Subject, resolve_invalidates, unknown_tags};
 pub use notices::Listening;
 pub use purge::{Purge, PurgeError};
-pub use warm::{Warmable, Warming};
+pub use warm::{Warmable, Warming, warm_problems};
 
 /// How many bytes of answers a node keeps, unless the file says otherwise.
 pub const DEFAULT_SIZE: usize = 64 * 1024 * 1024;

@@ -18,6 +18,7 @@ mod list;
 mod presence;
 mod rate;
 mod refusal;
+mod sharded;
 mod shared;
 mod spec;
 mod stage;

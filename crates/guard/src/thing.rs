@@ -5,9 +5,11 @@ use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use trunkline_service::file::SizeText;
 
 use crate::cache::CacheFile;
 use crate::limit::LimitFile;
+use crate::redact::file::{EncryptFile, RedactFile};
 use crate::resilience::file::{BreakerFile, RetryFile};
 use crate::validate::ResultsMode;
 
@@ -27,6 +29,12 @@ pub struct ToolGuardsFile {
     pub invalidates: Vec<String>,
     /// What becomes of results that do not fit the output schema: `enforce` refuses them, `report` tells the log, `off` does not look. Default: that of the connector.
     pub results: Option<ResultsMode>,
+    /// The most bytes of a result, as JSON: `"150KB"`. What is larger loses rows from its end, and says so. Default: that of the connector.
+    pub max_result: Option<SizeText>,
+    /// What is hidden in results: kinds of values (`email`, `card`, `iban`, `phone`, `token`), fields (`ssn`, at any depth) and paths (`rows.*.address.street`). Default: that of the connector; `[]` hides nothing.
+    pub redact: Option<RedactFile>,
+    /// Which fields of results are sealed for the key of a person: `{ fields = ["ssn"], to = "age1..." }`. Default: that of the connector; `{}` seals nothing.
+    pub encrypt: Option<EncryptFile>,
 }
 
 /// The keys of guards in `[connectors.X]`.
@@ -41,6 +49,12 @@ pub struct ConnectorGuardsFile {
     pub cache: Option<CacheFile>,
     /// What becomes of results that do not fit their output schema: `enforce` refuses them, `report` tells the log, `off` does not look. Default: `off` for databases, which make both from the same types.
     pub results: Option<ResultsMode>,
+    /// The most bytes of a result of a tool, prompt or resource, as JSON: `"150KB"`. What is larger loses rows from its end, and says so. Default: no bound beside those of the connector itself.
+    pub max_result: Option<SizeText>,
+    /// What is hidden in results of tools, prompts and resources: kinds of values (`email`, `card`, `iban`, `phone`, `token`), fields (`ssn`, at any depth) and paths (`rows.*.address.street`). Default: nothing.
+    pub redact: Option<RedactFile>,
+    /// Which fields of results are sealed for the key of a person: `{ fields = ["ssn"], to = "age1..." }`. Default: none.
+    pub encrypt: Option<EncryptFile>,
     /// When a call that failed for no fault of its caller is tried again: `{ attempts = 3, wait = "100ms", budget = 10 }`, or `false`. Default: on, with these values.
     pub retry: Option<RetryFile>,
     /// When a source that fails is left alone for a while: `{ share = 50, calls = 10, window = "10s", pause = "2s" }`, or `false`. Default: on, with these values.
@@ -49,12 +63,23 @@ pub struct ConnectorGuardsFile {
 
 impl ToolGuardsFile {
     /// The keys, as written.
-    pub const KEYS: &[&str] = &["limit", "cost", "concurrent", "cache", "invalidates", "results"];
+    pub const KEYS: &[&str] = &[
+        "limit",
+        "cost",
+        "concurrent",
+        "cache",
+        "invalidates",
+        "results",
+        "max-result",
+        "redact",
+        "encrypt",
+    ];
 }
 
 impl ConnectorGuardsFile {
     /// The keys, as written.
-    pub const KEYS: &[&str] = &["limit", "concurrent", "cache", "results", "retry", "breaker"];
+    pub const KEYS: &[&str] =
+        &["limit", "concurrent", "cache", "results", "max-result", "redact", "encrypt", "retry", "breaker"];
 }
 
 #[cfg(test)]

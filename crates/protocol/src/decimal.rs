@@ -83,7 +83,7 @@ impl<'a> Decimal<'a> {
         let digits = self.digits().fold(0, |rest, digit| (rest * 10 + u128::from(digit - b'0')) % divisor);
         // `is_whole` made sure that no digit stands behind the point.
         let zeros = u64::try_from(self.point).unwrap_or(0).saturating_sub(self.significant as u64);
-        (digits * power_of_ten(zeros, divisor)) % divisor == 0
+        (digits * power_of_ten(zeros, divisor)).is_multiple_of(divisor)
     }
 
     /// Writes it in the one way that all spellings of it share, for comparing many: `-12345e2` for the digits 0.12345 of

@@ -96,6 +96,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Returns where the text of the key stands, between its quotes and as it was written.
+    #[must_use]
+    pub fn key_span(&self, key: Key) -> Span {
+        key.inner
+    }
+
     /// Returns the text being walked.
     #[must_use]
     pub fn source(&self) -> &'a str {

@@ -217,6 +217,11 @@ pub(crate) fn has_input(envelope: &Envelope) -> bool {
     envelope.input_responses.is_present() || envelope.request_state.is_present()
 }
 
+/// Counts a request that the edge answers by itself; the failure is its answer.
+pub(crate) async fn count(endpoint: &Endpoint, caller: &Arc<Caller>) -> Option<Failure> {
+    endpoint.door.as_ref()?.count(caller).refusal().await
+}
+
 /// Returns what a modern request was asked for; `None` when it has nothing of it, or is one that is never asked.
 ///
 /// # Errors
@@ -314,7 +319,7 @@ fn log_failure(failure: &Failure, mark: Mark) {
     let _entered = mark.enter();
     let request = format_args!("{:016x}", mark.log_id);
     // Of these there may be thousands a second, when the log is needed most.
-    static REFUSED: [Flood; 2] = [Flood::new(), Flood::new()];
+    static REFUSED: [Flood; 2] = [Flood::new(1), Flood::new(1)];
     let [overloaded, limited] = &REFUSED;
     let flood = match kind {
         FailureKind::Overloaded => Some(overloaded),

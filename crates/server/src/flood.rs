@@ -1,37 +1,43 @@
-//! Keeps refusals that come in numbers from filling the log: one line a second says how many there were.
+//! Keeps refusals that come in numbers from filling the log: so many lines a second, and the first of a second says how many had none
+//! in the last one that had any.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// One kind of line.
+/// How many lines of one kind the log gets in a second.
 #[derive(Debug)]
 pub(crate) struct Flood {
-    /// In which second of the process the last line was written, plus one; 0 for never.
-    told: AtomicU64,
-    left_out: AtomicU64,
+    most: u64,
+    /// The second of the process in which the last one came, and how many came in it.
+    came: AtomicU64,
 }
 
+/// The bits of the number; the second stands above.
+const COUNT: u32 = 32;
+
 impl Flood {
-    pub(crate) const fn new() -> Self {
-        Self { told: AtomicU64::new(0), left_out: AtomicU64::new(0) }
+    pub(crate) const fn new(most: u64) -> Self {
+        Self { most, came: AtomicU64::new(0) }
     }
 
     /// Tells whether a line is to be written now, and how many were left out before it.
     pub(crate) fn line(&self) -> Option<u64> {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        self.line_at(START.elapsed().as_secs() + 1)
+        self.line_at(START.elapsed().as_secs())
     }
 
-    fn line_at(&self, now: u64) -> Option<u64> {
-        let told = self.told.load(Ordering::Relaxed);
-        let is_due = told != now
-            && self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !is_due {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-            return None;
+    fn line_at(&self, second: u64) -> Option<u64> {
+        let step = |came: u64| if came >> COUNT == second { came + 1 } else { (second << COUNT) + 1 };
+        let before = self
+            .came
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |came| Some(step(came)))
+            .unwrap_or_else(|came| came);
+        let count = before & ((1 << COUNT) - 1);
+        if before >> COUNT != second {
+            return Some(count.saturating_sub(self.most));
         }
-        Some(self.left_out.swap(0, Ordering::Relaxed))
+        (count < self.most).then_some(0)
     }
 }
 
@@ -40,11 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_says_how_many_there_were() {
-        let flood = Flood::new();
-        assert_eq!(flood.line_at(1), Some(0));
-        assert_eq!((flood.line_at(1), flood.line_at(1)), (None, None));
-        assert_eq!((flood.line_at(2), flood.line_at(7)), (Some(2), Some(0)));
+    fn so_many_lines_a_second_and_then_how_many_had_none() {
+        let flood = Flood::new(2);
+        assert_eq!([1, 1, 1, 1].map(|second| flood.line_at(second)), [Some(0), Some(0), None, None]);
+        assert_eq!([2, 7, 7].map(|second| flood.line_at(second)), [Some(2), Some(0), Some(0)]);
         assert!(flood.line().is_some());
     }
 }

@@ -47,7 +47,7 @@ pub use endpoint::{Endpoint, ServerInfo};
 pub use failure::{Failure, FailureKind};
 pub use nearest::nearest;
 pub use notes::{AccessRecord, Decided, HeadInfo, Notes};
-pub use outlet::{Attached, Event, Log, Outlet, Progress};
+pub use outlet::{Attached, Event, Log, Outlet, Progress, Veil};
 pub use reply::{CacheScope, Fault, Hints, Kept, Reply, ReplyKind};
 pub use request::{Input, ParamHeaders, Request, TimeAllowed};
 pub use router::{Router, RouterOptions, TaskNotices};

@@ -1,5 +1,6 @@
 //! The stream of one request: what a service may tell the client before its answer, and how a slow reader is met.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,23 +22,30 @@ pub enum Event {
     CloseStream,
 }
 
+/// Looks through what leaves on the stream of a request before it does, as for what its reader must not see.
+pub trait Veil: fmt::Debug + Send + Sync + 'static {
+    /// Returns what leaves in the place of a message: whole JSON-RPC messages without line breaks, both.
+    fn veil(&self, message: Bytes) -> Bytes;
+}
+
 /// The way to the client of one request, beside its answer.
 #[derive(Debug, Clone)]
 pub struct Outlet {
     events: mpsc::Sender<Event>,
     closing: CancellationToken,
+    veil: Option<Arc<dyn Veil>>,
 }
 
 impl Outlet {
     /// Makes an outlet; `closing` tells when a stream without end should end gracefully.
     #[must_use]
     pub fn new(events: mpsc::Sender<Event>, closing: CancellationToken) -> Self {
-        Self { events, closing }
+        Self { events, closing, veil: None }
     }
 
     /// Sends an event if there is room; `false` when the queue is full or the client has left.
     pub fn try_send(&self, event: Event) -> bool {
-        self.events.try_send(event).is_ok()
+        self.events.try_send(self.veiled(event)).is_ok()
     }
 
     /// Sends an event, waiting for room; `false` when the client has left.
@@ -45,19 +53,52 @@ impl Outlet {
     /// # Cancel safety
     /// Nothing is sent unless the future completes.
     pub async fn send(&self, event: Event) -> bool {
-        self.events.send(event).await.is_ok()
+        self.events.send(self.veiled(event)).await.is_ok()
     }
 
     /// Returns the same outlet with another word for when a stream without end should end.
     #[must_use]
     pub fn closing_on(&self, closing: CancellationToken) -> Self {
-        Self { events: self.events.clone(), closing }
+        Self { events: self.events.clone(), closing, veil: self.veil.clone() }
+    }
+
+    /// Returns the same outlet, whose messages pass through a veil; through one that it has already after that.
+    #[must_use]
+    pub fn veiled_by(&self, veil: Arc<dyn Veil>) -> Self {
+        let veil = match &self.veil {
+            Some(outer) => Arc::new(Both { inner: veil, outer: Arc::clone(outer) }),
+            None => veil,
+        };
+        Self { veil: Some(veil), ..self.clone() }
+    }
+
+    fn veiled(&self, event: Event) -> Event {
+        match (&self.veil, event) {
+            (Some(veil), Event::Message(message)) => Event::Message(veil.veil(message)),
+            (Some(veil), Event::Positioned(message, position)) => {
+                Event::Positioned(veil.veil(message), position)
+            }
+            (_, event) => event,
+        }
     }
 
     /// Returns what is cancelled when a stream without end should end gracefully.
     #[must_use]
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
+    }
+}
+
+/// Two veils, one after the other.
+#[derive(Debug)]
+struct Both {
+    inner: Arc<dyn Veil>,
+    outer: Arc<dyn Veil>,
+}
+
+impl Veil for Both {
+    fn veil(&self, message: Bytes) -> Bytes {
+        self.outer.veil(self.inner.veil(message))
     }
 }
 
@@ -75,6 +116,18 @@ pub struct Attached {
 }
 
 impl Attached {
+    /// Lets all that leaves pass through a veil.
+    pub fn veil(&mut self, veil: &Arc<dyn Veil>) {
+        let veiled = |outlet: &Outlet| outlet.veiled_by(Arc::clone(veil));
+        self.outlet = veiled(&self.outlet);
+        if let Some(progress) = &mut self.progress {
+            progress.outlet = veiled(&progress.outlet);
+        }
+        if let Some(log) = &mut self.log {
+            log.outlet = veiled(&log.outlet);
+        }
+    }
+
     /// Makes an attachment of an outlet alone.
     #[must_use]
     pub fn new(outlet: Outlet) -> Self {

@@ -256,6 +256,25 @@ impl Reply {
         self
     }
 
+    /// Returns all that the result is beside its members, for others to be put in their place.
+    #[must_use]
+    pub fn without_members(&self) -> Self {
+        let Self { kind, hints, is_error, rows, has_links, is_bound, fault, .. } = *self;
+        let (structured, meta) = (self.structured.clone(), self.meta.clone());
+        Self {
+            kind,
+            members: Members::Owned(Vec::new()),
+            structured,
+            hints,
+            is_error,
+            rows,
+            has_links,
+            is_bound,
+            fault,
+            meta,
+        }
+    }
+
     /// Returns what the result is.
     #[must_use]
     pub fn kind(&self) -> ReplyKind {

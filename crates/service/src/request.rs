@@ -10,7 +10,7 @@ use trunkline_protocol::{Envelope, Kind, Method, Revision, Span, Token, member_a
 
 use crate::caller::Caller;
 use crate::notes::Notes;
-use crate::outlet::{Attached, Log, Outlet, Progress};
+use crate::outlet::{Attached, Log, Outlet, Progress, Veil};
 use crate::trace::{Mark, TraceContext, TraceParent, TraceState};
 
 /// A request on its way to the tool that answers it. It owns the body once; parts of it are spans.
@@ -243,6 +243,13 @@ impl Request {
     pub fn end_stream_on(&mut self, closing: CancellationToken) {
         if let Some(attached) = &mut self.0.attached {
             attached.outlet = attached.outlet.closing_on(closing);
+        }
+    }
+
+    /// Lets all that is told of this request beside its answer pass through a veil.
+    pub fn veil(&mut self, veil: &Arc<dyn Veil>) {
+        if let Some(attached) = &mut self.0.attached {
+            attached.veil(veil);
         }
     }
 

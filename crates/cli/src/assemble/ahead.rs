@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trunkline_guard::cache::{Cache, Listening, Warmable, Warming};
+use trunkline_guard::cache::{Cache, Listening, Warmable, Warming, warm_problems};
 use trunkline_service::Caller;
+use trunkline_service::file::Problem;
 
 use super::Served;
-use crate::config::Fingerprint;
+use crate::config::{Fingerprint, Things};
 use crate::guards::Guards;
 
 /// What goes on, from one file to the next.
@@ -46,4 +47,17 @@ fn callers(guards: &Guards) -> Vec<Arc<Caller>> {
     }
     let of_role = |role: &str| Arc::new(Caller { roles: vec![role.into()], ..Caller::default() });
     guards.policy.role_names().map(of_role).collect()
+}
+
+/// Tells which of the calls that the file wants to be warm do not fit their tools.
+pub(crate) fn problems(things: &Things, served: &[Served]) -> Vec<Problem> {
+    let entries = served.iter().flat_map(|served| served.source.parts().tools);
+    let mut problems = Vec::new();
+    for entry in entries {
+        let name = entry.definition.name.as_str();
+        let plan = things.tools.get(name).and_then(|tool| tool.cache.as_ref());
+        let schema = entry.facts.schema.as_ref().unwrap_or(&entry.definition.input_schema);
+        problems.extend(plan.into_iter().flat_map(|plan| warm_problems(&["tools", name], plan, schema)));
+    }
+    problems
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! checks: limits of tool and connector -> arguments fit the schema, defaults put in
-//! layers: Invalidating (Cached (Concurrent (ResultsChecked (Resilient (connector)))))
+//! layers: Shaped (Invalidating (Cached (Concurrent (ResultsChecked (Resilient (connector))))))
 //! ```
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use trunkline_guard::cache::{Cache, Reads, Warmable};
 use trunkline_guard::limit::{Concurrent, Limits, Running, ThingSpec};
+use trunkline_guard::redact::{Shaped, Shaper};
 use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
 use trunkline_guard::validate::{
     Quarantined, ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt,
@@ -88,22 +89,28 @@ impl Around<'_> {
         self.meters.push(quarantined);
         let asked = (served.name.as_str(), &connector.limit);
         let limit = self.limits.check(None, Some(asked));
+        let shaper = (!connector.shape.is_nothing())
+            .then(|| Arc::new(Shaper::of_connector(&connector.shape, &served.name)));
+        self.meters.extend(shaper.iter().map(|shaper| Arc::clone(shaper) as _));
         for prompt in &mut parts.prompts {
             let validate =
                 ValidatePrompt::of(&prompt.definition).ok().map(|check| Arc::new(check) as Arc<dyn Check>);
             prompt.checks = limit.iter().cloned().chain(validate).collect();
             prompt.service = resilient(&prompt.service, &source, Repeatable::Always);
+            shape(&mut prompt.service, shaper.as_ref());
         }
         let checks: Checks = limit.into_iter().collect();
         for resource in &mut parts.resources {
             let uri = resource.definition.uri.clone();
             self.wrap_reads(&all, &uri, resource);
             resource.checks = Arc::clone(&checks);
+            shape(&mut resource.service, shaper.as_ref());
         }
         for template in &mut parts.templates {
             let uri = template.definition.uri_template.clone();
             self.wrap_reads(&all, &uri, template);
             template.checks = Arc::clone(&checks);
+            shape(&mut template.service, shaper.as_ref());
         }
     }
 
@@ -118,8 +125,12 @@ impl Around<'_> {
 
     fn wrap_tool(&mut self, all: &OfConnector<'_>, entry: &mut Entry) -> Result<(), SchemaError> {
         let name = entry.definition.name.as_str().to_owned();
-        let nothing =
-            Thing { cache: all.connector.cache.clone(), results: all.connector.results, ..Thing::default() };
+        let nothing = Thing {
+            cache: all.connector.cache.clone(),
+            results: all.connector.results,
+            shape: all.connector.shape.clone(),
+            ..Thing::default()
+        };
         let tool = self.things.tools.get(&name).unwrap_or(&nothing);
         if !entry.facts.definition.is_empty() {
             entry.facts.definition = fingerprint([all.definition, &entry.facts.definition]).into();
@@ -145,6 +156,13 @@ impl Around<'_> {
             self.warm.extend(kept.filter(Warmable::has_calls));
         }
         entry.service = self.cache.invalidate(Arc::clone(&entry.service), &tool.invalidates);
+        if !tool.shape.is_nothing() {
+            let schema = &mut entry.definition.output_schema;
+            let shaper = Arc::new(Shaper::of_tool(&tool.shape, &name, schema.as_ref()));
+            shaper.widen(schema);
+            self.meters.push(Arc::clone(&shaper) as _);
+            entry.service = Arc::new(Shaped::new(Arc::clone(&entry.service), shaper));
+        }
         let asked = (name.as_str(), &tool.limit);
         let of = (all.served.name.as_str(), &all.connector.limit);
         let limit = self.limits.check(Some(asked), Some(of));
@@ -175,4 +193,10 @@ struct OfConnector<'a> {
 
 fn resilient(service: &Arc<dyn Service>, source: &Arc<Source>, repeatable: Repeatable) -> Arc<dyn Service> {
     Arc::new(Resilient::new(Arc::clone(service), Arc::clone(source), repeatable))
+}
+
+fn shape(service: &mut Arc<dyn Service>, shaper: Option<&Arc<Shaper>>) {
+    if let Some(shaper) = shaper {
+        *service = Arc::new(Shaped::new(Arc::clone(service), Arc::clone(shaper)));
+    }
 }

@@ -140,6 +140,8 @@ impl Checked {
             let wrong = wrong.into_iter().chain(unusable);
             problems.extend(wrong.map(|problem| Diagnostic::from_problem(problem, &document)));
         }
+        let cold = assemble::ahead::problems(&config.things, &served);
+        problems.extend(cold.into_iter().map(|problem| Diagnostic::from_problem(problem, &document)));
         problems.sort_by_key(|problem| problem.span.start);
         Ok(Self { document, problems, config, served, sealer })
     }

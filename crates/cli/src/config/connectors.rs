@@ -85,6 +85,11 @@ impl Fingerprint {
         trunkline_service::seal::fingerprint([self.0.as_bytes()])
     }
 
+    /// Adds what was decided elsewhere and belongs to it.
+    pub(super) fn note(&mut self, what: &str) {
+        self.0.push_str(what);
+    }
+
     fn add(&mut self, name: &str, other: &Self) {
         self.0.push_str(name);
         self.0.push('\0');

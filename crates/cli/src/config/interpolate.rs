@@ -8,6 +8,10 @@ use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 
+use trunkline_guard::redact::age;
+
+use crate::identity;
+
 /// Where references are looked up.
 pub(crate) struct Environment<'a> {
     /// Reads a variable; the process's own, or a table in tests.
@@ -77,15 +81,15 @@ fn resolve(inner: &str, environment: &Environment<'_>) -> Result<String, Refusal
     if let Some(path) = inner.strip_prefix("file:") {
         return read_file(path, environment.folder);
     }
-    if inner.starts_with("sealed:") {
-        return Err(("`${sealed:...}` is not available in this version".to_owned(), None));
+    if let Some(sealed) = inner.strip_prefix("sealed:") {
+        return open(sealed, environment);
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),
     };
     if !is_name(name) {
-        let help = "use `${NAME}`, `${NAME:-default}` or `${file:PATH}`; write `$${` for a literal `${`";
+        let help = "use `${NAME}`, `${NAME:-default}`, `${file:PATH}` or `${sealed:...}`; write `$${` for a literal `${`";
         return Err((format!("`${{{inner}}}` is no reference"), Some(help.to_owned())));
     }
     if default.is_some_and(|default| default.contains("${")) {
@@ -109,6 +113,22 @@ fn resolve(inner: &str, environment: &Environment<'_>) -> Result<String, Refusal
 fn is_name(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+/// Opens what `trunkline secret seal` sealed. What is sealed is no secret, and too long to be shown.
+fn open(sealed: &str, environment: &Environment<'_>) -> Result<String, Refusal> {
+    let refuse = |why: &dyn fmt::Display, help: &str| {
+        (format!("`${{sealed:...}}` cannot be opened: {why}"), Some(help.to_owned()))
+    };
+    let path = identity::path(environment.variable, environment.folder);
+    let identities = identity::read(&path).map_err(|error| {
+        refuse(&error, "the key is read when the file is; it need not be on the machines that only seal")
+    })?;
+    let opened = age::open(sealed.as_bytes(), &identities);
+    let opened = opened.map_err(|error| {
+        refuse(&error, "seal it again: `trunkline secret seal` prints what to write here")
+    })?;
+    String::from_utf8(opened).map_err(|_| refuse(&"it is no UTF-8 text", "values of this file are text"))
 }
 
 /// Reads a file of at most 1 MiB and drops one final line break.
@@ -177,7 +197,9 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_is_refused() {
-        for text in ["${", "a${b c}", "${}", "${1A}", "${A:-${B}}", "${sealed:abc}", "${file:missing}"] {
+        for text in
+            ["${", "a${b c}", "${}", "${1A}", "${A:-${B}}", "${sealed:}", "${sealed:abc}", "${file:missing}"]
+        {
             assert!(with_table(text).is_err(), "{text}");
         }
         assert_eq!(with_table("${U} ${V}").unwrap_err().len(), 2, "every bad reference is told");
@@ -203,5 +225,43 @@ mod tests {
             let bad = with_table("${file:/dev/zero}").unwrap_err();
             assert!(bad[0].message.contains("more than 1048576 bytes"), "{}", bad[0].message);
         }
+    }
+
+    #[test]
+    fn a_sealed_secret_opens_with_the_key_beside_the_file_or_the_one_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (beside, named) = (age::Identity::random().unwrap(), age::Identity::random().unwrap());
+        identity::create(&folder.path().join("trunkline.key"), &identity::entry(&beside)).unwrap();
+        let other = folder.path().join("other");
+        identity::create(&other, &identity::entry(&named)).unwrap();
+        let reference = |key: &age::Identity, secret: &str| {
+            let sealed = age::Sealing::new(&[key.recipient()]).unwrap().seal_line(secret.as_bytes()).unwrap();
+            format!("<${{sealed:{sealed}}}>")
+        };
+        let without = Environment { variable: &|_| None, folder: folder.path() };
+        let variable = |name: &str| (name == "TRUNKLINE_IDENTITY").then(|| other.clone().into_os_string());
+        let with = Environment { variable: &variable, folder: folder.path() };
+        // It is never expanded again.
+        let text = reference(&beside, "p${B}w");
+        assert_eq!(expand(&text, &without).unwrap().as_deref(), Some("<p${B}w>"));
+        assert_eq!(expand(&reference(&named, "x"), &with).unwrap().as_deref(), Some("<x>"));
+        let bad = expand(&text, &with).unwrap_err();
+        assert!(bad[0].message.contains("sealed for another key"), "{}", bad[0].message);
+        assert!(!bad[0].message.contains("p$") && !bad[0].message.contains("YWdl"), "{}", bad[0].message);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trunkline.key");
+        let key = age::Identity::random().unwrap();
+        identity::create(&path, &identity::entry(&key)).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let environment = Environment { variable: &|_| None, folder: folder.path() };
+        let bad = expand("${sealed:YWdl}", &environment).unwrap_err();
+        assert!(bad[0].message.contains("may be read by others"), "{}", bad[0].message);
     }
 }

@@ -8,9 +8,9 @@ use super::diagnostic::{Diagnostic, key_of};
 /// Types of `[connectors.X]` that come later.
 pub(crate) const CONNECTOR_TYPES: &[&str] = &["files", "http", "mcp"];
 /// Keys of `[connectors.X]` that come later.
-pub(crate) const CONNECTOR_KEYS: &[&str] = &["max-result", "redact", "encrypt", "invalidates"];
+pub(crate) const CONNECTOR_KEYS: &[&str] = &["invalidates"];
 /// Keys of `[tools.X]` that come later.
-pub(crate) const TOOL_KEYS: &[&str] = &["max-result", "redact", "encrypt", "session", "role"];
+pub(crate) const TOOL_KEYS: &[&str] = &["session", "role"];
 
 /// Takes every key of `later` out of the table and tells of it.
 pub(crate) fn refuse(table: &mut DeTable<'_>, path: &[&str], later: &[&str], problems: &mut Vec<Diagnostic>) {

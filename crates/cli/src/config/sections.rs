@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use trunkline_guard::redact::file::DetectorsFile;
 use trunkline_server::http::Network;
 use trunkline_sql::SchemaProfile;
 use trunkline_sql::file::{DurationText, SizeText};
@@ -77,6 +78,8 @@ pub(crate) struct LogFile {
     pub(crate) level: Option<LogLevel>,
     /// The form of the lines. Default: `text`.
     pub(crate) format: LogFormat,
+    /// What is hidden in log lines beside credentials and what has the name of a secret: `email`, `card`, `iban`, `phone`. Default: nothing more.
+    pub(crate) redact: DetectorsFile,
 }
 
 /// How much is logged.

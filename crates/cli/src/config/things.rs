@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 use trunkline_guard::cache::{self, Plan, Subject};
 use trunkline_guard::limit::ThingSpec;
+use trunkline_guard::redact::Shape;
 use trunkline_guard::resilience::{self, SourceConfig};
 use trunkline_guard::thing::{ConnectorGuardsFile, ToolGuardsFile};
 use trunkline_guard::validate::ResultsMode;
-use trunkline_sql::{Access, Tool};
+use trunkline_sql::{Access, Problem, Tool};
 
 use super::Reader;
 use super::connectors::Connector;
@@ -36,6 +37,8 @@ pub(crate) struct Thing {
     /// The tags whose answers a call makes wrong.
     pub(crate) invalidates: Vec<Box<str>>,
     pub(crate) results: Option<ResultsMode>,
+    /// How results are shaped before they leave.
+    pub(crate) shape: Shape,
     /// How the source is dealt with; of connectors alone.
     pub(crate) source: Option<SourceConfig>,
 }
@@ -49,6 +52,28 @@ pub(super) fn take<'i>(table: &mut DeTable<'i>, keys: &[&str]) -> DeTable<'i> {
         }
     }
     taken
+}
+
+/// What a cursor and a link to the rest take, twice.
+const ROOM_FOR_REST: usize = 1024;
+
+/// Lets databases end results before `max-result` has to: they know where the next page begins. Structured content and its twin
+/// together are up to two and a half times what `max-bytes` bounds, beside the way to the rest; fields that are sealed grow.
+pub(super) fn bound_results(connectors: &mut [Connector], things: &Things) {
+    for connector in connectors {
+        let of_connector = things.connectors.get(&connector.name);
+        let of_tools = connector.tools.iter().filter_map(|tool| things.tools.get(tool.name().as_str()));
+        let shapes = of_connector.into_iter().chain(of_tools).map(|thing| &thing.shape);
+        let room = |shape: &Shape| {
+            let room = shape.max_result()?.saturating_sub(ROOM_FOR_REST).max(ROOM_FOR_REST) / 5 * 2;
+            Some(if shape.seals() { room / 3 } else { room })
+        };
+        let most = shapes.filter_map(room).min().filter(|most| *most < connector.options.max_bytes);
+        if let Some(most) = most {
+            connector.options.max_bytes = most;
+            connector.own.note(&format!("max-bytes {most}"));
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -66,7 +91,9 @@ impl Reader<'_> {
         for (name, file) in &files.tools {
             if let Some((connector, tool)) = declared.get(name.as_str()) {
                 let above = files.connectors.iter().find(|(above, _)| *above == connector.name);
-                let thing = self.tool_thing(file, above.map(|(_, file)| file), connector, tool, guarded);
+                let shape = things.connectors.get(&connector.name).map(|thing| thing.shape.clone());
+                let above = (above.map(|(_, file)| file), &shape.unwrap_or_default());
+                let thing = self.tool_thing(file, above, connector, tool, guarded);
                 things.tools.insert(name.clone(), thing);
             }
         }
@@ -93,7 +120,9 @@ impl Reader<'_> {
             bindings: &bindings,
             guarded,
         };
+        let shape = Shape::resolve(&path, file.max_result, file.redact.as_ref(), file.encrypt.as_ref());
         Thing {
+            shape: self.shape(shape),
             limit: ThingSpec {
                 limit: file.limit.map(|limit| limit.0),
                 concurrent: file.concurrent,
@@ -109,7 +138,7 @@ impl Reader<'_> {
     fn tool_thing(
         &mut self,
         file: &ToolGuardsFile,
-        above: Option<&ConnectorGuardsFile>,
+        (above, above_shape): (Option<&ConnectorGuardsFile>, &Shape),
         connector: &Connector,
         tool: &Tool,
         guarded: bool,
@@ -132,7 +161,9 @@ impl Reader<'_> {
         let (invalidates, problems) =
             cache::resolve_invalidates(&file.invalidates, &Subject { path: &path, ..subject });
         self.tell(problems);
+        let shape = Shape::resolve(&path, file.max_result, file.redact.as_ref(), file.encrypt.as_ref());
         Thing {
+            shape: self.shape(shape).or(above_shape),
             limit: ThingSpec {
                 limit: file.limit.map(|limit| limit.0),
                 concurrent: file.concurrent,
@@ -165,6 +196,13 @@ impl Reader<'_> {
         let (plan, problems) = file?.resolve(subject);
         self.tell(problems);
         plan
+    }
+
+    fn shape(&mut self, shape: Result<Shape, Vec<Problem>>) -> Shape {
+        shape.unwrap_or_else(|problems| {
+            self.tell(problems);
+            Shape::default()
+        })
     }
 
     fn tell_unknown_tags(&mut self, things: &Things) {

@@ -4,6 +4,7 @@
 
 mod assistant;
 mod audit;
+mod cache;
 mod cancel;
 mod check;
 mod demo;
@@ -11,6 +12,7 @@ mod identity;
 mod init;
 mod keys;
 mod limits;
+mod nodes;
 mod observe;
 mod outage;
 mod overload;
@@ -19,7 +21,10 @@ mod policy;
 mod reload;
 mod replicas;
 mod safety;
+mod secret;
+mod sentinels;
 mod serve;
+mod shaping;
 mod shutdown;
 mod spec;
 mod stdio;

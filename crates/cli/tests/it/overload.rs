@@ -33,7 +33,8 @@ fn tools(connector: &str, url: &str) -> String {
 fn start(folder: &Folder, connectors: &[(&str, &PrivatePostgres)]) -> Server {
     let tools: Vec<_> =
         connectors.iter().map(|(name, postgres)| tools(name, &postgres.url("postgres"))).collect();
-    let head = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+    // What hangs for good is waited for by nobody for long.
+    let head = "[server]\nlisten = \"127.0.0.1:0\"\ndeadline = \"5s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
     folder.write(&format!("{head}{}", tools.concat()));
     Server::start(folder)
 }

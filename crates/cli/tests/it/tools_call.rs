@@ -82,9 +82,10 @@ fn a_command_comes_last_and_values_are_read() {
 fn every_kind_of_failure_has_its_exit_code() {
     let shop = shop();
     std::fs::write(shop.path().join("bad.toml"), "[server]\nnmae = 1\n").unwrap();
-    let table: [(i32, &[&str], &str); 14] = [
+    let table: [(i32, &[&str], &str); 15] = [
         (1, &["call", "trunkline.toml", "items", "most=11"], "most"),
-        (1, &["call", "trunkline.toml", "items", "mots=1"], "did you mean `most`"),
+        (1, &["call", "trunkline.toml", "items", "mots=1"], "did you mean `most`?"),
+        (1, &["call", "trunkline.toml", "items", "colour=1"], "`name`"),
         (2, &["tools"], "-- COMMAND"),
         (2, &["tools", "localhost:3000/mcp"], "begins with `http://`"),
         (2, &["tools", "trunkline.toml", "extra"], "extra"),

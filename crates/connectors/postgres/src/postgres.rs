@@ -38,7 +38,7 @@ pub struct Postgres {
     pub(crate) openings: Openings,
     pub(crate) guard: Guard,
     pub(crate) tools: Vec<AssistantTool>,
-    pub(crate) channel: Option<Channel>,
+    pub(crate) channel: Option<Arc<Channel>>,
 }
 
 /// The replicas of a database, as the file says them.
@@ -90,14 +90,14 @@ impl Postgres {
 
     /// Says on which channel the database tells of its changes.
     pub(crate) fn hearing(mut self, channel: Option<Channel>) -> Self {
-        self.channel = channel;
+        self.channel = channel.map(Arc::new);
         self
     }
 
     /// Returns the channel on which the database tells of its changes, where the file names one.
     #[must_use]
-    pub fn channel(&self) -> Option<&Channel> {
-        self.channel.as_ref()
+    pub fn channel(&self) -> Option<Arc<Channel>> {
+        self.channel.as_ref().map(Arc::clone)
     }
 
     /// Returns the tools of an assistant that the connector makes by itself, in the order of the file.

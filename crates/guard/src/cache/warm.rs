@@ -13,7 +13,7 @@ use trunkline_service::seal::random;
 use trunkline_service::{Caller, Request, TimeAllowed};
 
 use super::layer::Core;
-use super::{Cache, Scope};
+use super::{Cache, Plan, Scope};
 
 /// Most answers that are fetched ahead at a time.
 const AT_ONCE: usize = 4;
@@ -109,21 +109,23 @@ impl Warmable {
     pub fn has_calls(&self) -> bool {
         !self.warm.is_empty()
     }
+}
 
-    /// Tells which arguments in `warm` of the tool at `path` do not fit its schema.
-    #[must_use]
-    pub fn problems(&self, path: &[&str], schema: &Value) -> Vec<Problem> {
-        let path: Vec<&str> = path.iter().copied().chain(["cache", "warm"]).collect();
-        // A schema that cannot be used is told by whoever checks the tool.
-        let Ok(schema) = jsonschema::validator_for(schema) else { return Vec::new() };
-        let mut problems = Vec::new();
-        for (number, arguments) in self.warm.iter().enumerate() {
-            let arguments = Value::Object(arguments.clone());
-            if let Err(error) = schema.validate(&arguments) {
-                let message = format!("the call number {} does not fit the tool: {error}", number + 1);
-                problems.push(Problem::new(&path, message).help("write arguments that the tool takes"));
-            }
-        }
-        problems
+/// Tells which calls in `warm` of the tool at `path` do not fit its schema.
+#[must_use]
+pub fn warm_problems(path: &[&str], plan: &Plan, schema: &Value) -> Vec<Problem> {
+    if plan.warm.is_empty() {
+        return Vec::new();
     }
+    let path: Vec<&str> = path.iter().copied().chain(["cache", "warm"]).collect();
+    // A schema that cannot be used is told by whoever checks the tool.
+    let Ok(schema) = jsonschema::validator_for(schema) else { return Vec::new() };
+    let mut problems = Vec::new();
+    for (number, arguments) in (1..).zip(&plan.warm) {
+        if let Err(error) = schema.validate(&Value::Object(arguments.clone())) {
+            let message = format!("call {number} of `warm` does not fit the tool: {error}");
+            problems.push(Problem::new(&path, message).help("write arguments that the tool takes"));
+        }
+    }
+    problems
 }

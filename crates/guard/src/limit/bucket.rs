@@ -1,7 +1,7 @@
 //! One limit of the file with its buckets: a single one, or one for each caller or address.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use trunkline_service::meter::Counter;
@@ -10,6 +10,7 @@ use super::cell::{self, Cell};
 use super::keyed::Keyed;
 use super::lease::Lease;
 use super::rate::{Pace, Rate};
+use super::sharded::Sharded;
 
 /// A limit and what was taken from it.
 #[derive(Debug)]
@@ -45,7 +46,9 @@ enum Cells {
 #[derive(Debug)]
 enum Leases {
     One(Arc<Lease>),
-    Many(Box<[Mutex<FxHashMap<u64, Arc<Lease>>>]>),
+    Many(Sharded<FxHashMap<u64, Arc<Lease>>>),
+    /// The limit is not leased.
+    None,
 }
 
 /// Parts of the table of leases with a lock of their own.
@@ -85,8 +88,11 @@ impl Bucket {
         let (cells, leases) = match whose {
             Whose::Everybodys => (Cells::One(Cell::default()), Leases::One(Arc::default())),
             Whose::Each => {
-                let shards = if Lease::is_for(&rate) { SHARDS } else { 0 };
-                (Cells::Many(Keyed::default()), Leases::Many((0..shards).map(|_| Mutex::default()).collect()))
+                let leases = match Lease::is_for(&rate) {
+                    true => Leases::Many(Sharded::new(SHARDS)),
+                    false => Leases::None,
+                };
+                (Cells::Many(Keyed::default()), leases)
             }
         };
         let (path, label, pace) = (path.into(), label.into(), rate.pace());
@@ -164,13 +170,11 @@ impl Bucket {
 
     /// Returns the lease of a key.
     pub(super) fn lease(&self, key: u64, now: u64) -> Leased<'_> {
-        let shards = match &self.leases {
+        let mut shard = match &self.leases {
             Leases::One(lease) => return Leased::One(lease),
-            Leases::Many(shards) => shards,
+            Leases::Many(shards) => shards.of(key),
+            Leases::None => return Leased::Mine(Arc::default()),
         };
-        let Some(shard) = shards.get(key as usize % SHARDS) else { return Leased::Mine(Arc::default()) };
-        // Nothing in here panics half way.
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lease) = shard.get(&key) {
             return Leased::Mine(Arc::clone(lease));
         }

@@ -4,11 +4,12 @@
 //! Keys are spread over small sets, so that finding a place looks at sixteen and nobody waits for more than a few others. Where
 //! a whole set is emptied its newcomers share one bucket: who floods the table with addresses makes nothing free.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{MutexGuard, OnceLock};
 
 use trunkline_service::meter::Counter;
 
 use super::rate::Pace;
+use super::sharded::{Sharded, place};
 
 /// Parts of the table with a lock of their own.
 const SHARDS: usize = 64;
@@ -23,7 +24,7 @@ const PLACES: usize = SHARDS * SETS * WAYS;
 /// The table. It takes no memory until it is first used, and 16 bytes for each place then.
 #[derive(Debug, Default)]
 pub(super) struct Keyed {
-    shards: OnceLock<Box<[Mutex<Shard>]>>,
+    shards: OnceLock<Sharded<Shard>>,
     evicted: Counter,
     pooled: Counter,
 }
@@ -56,13 +57,15 @@ impl Keyed {
     pub(super) fn change<R>(&self, key: u64, pace: Pace, now: u64, change: impl FnOnce(&mut u64) -> R) -> R {
         let key = key.max(1);
         let mut shard = self.shard(key);
-        let set = (key as usize / SHARDS) % SETS;
+        let set = place(key / SHARDS as u64, SETS);
         let mut fresh = 0;
         if shard.sets.is_empty() {
             let result = change(&mut fresh);
             if fresh > now {
                 shard.sets = vec![[Slot::default(); WAYS]; SETS];
-                shard.place(set, 0).map(|slot| *slot = Slot { key, empty_until: fresh });
+                if let Some(slot) = shard.place(set, 0) {
+                    *slot = Slot { key, empty_until: fresh };
+                }
             }
             return result;
         }
@@ -92,22 +95,13 @@ impl Keyed {
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
-        let shards = self.shards.get_or_init(|| (0..SHARDS).map(|_| Mutex::default()).collect());
-        // A remainder by the table's own length is a place in it.
-        #[expect(clippy::indexing_slicing, reason = "the index is below the length")]
-        let shard = &shards[key as usize % SHARDS];
-        // Nothing in here panics half way.
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards.get_or_init(|| Sharded::new(SHARDS)).of(key)
     }
 
     /// Counts the buckets that are not full, and looks at each place for it.
     pub(super) fn tracked(&self, now: u64) -> usize {
-        let Some(shards) = self.shards.get() else { return 0 };
-        let count = |shard: &Mutex<Shard>| {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.sets.iter().flatten().filter(|slot| slot.empty_until > now).count()
-        };
-        shards.iter().map(count).sum()
+        let count = |shard: &Shard| shard.sets.iter().flatten().filter(|slot| slot.empty_until > now).count();
+        self.shards.get().map_or(0, |shards| shards.sum(count))
     }
 
     /// Returns how many were forgotten before they were full, for want of room.
@@ -193,15 +187,8 @@ mod tests {
         assert!(emptied.iter().all(|key| !take(&table, *key, pace, 2)));
         assert!(table.tracked(2) <= PLACES);
         assert!(table.evicted() >= 1_000_000 - PLACES as u64, "{}", table.evicted());
-        let bytes: usize = table
-            .shards
-            .get()
-            .into_iter()
-            .flatten()
-            .map(|shard| {
-                size_of::<Mutex<Shard>>() + shard.lock().unwrap().sets.capacity() * size_of::<[Slot; WAYS]>()
-            })
-            .sum();
+        let size = |shard: &Shard| size_of::<Shard>() + shard.sets.capacity() * size_of::<[Slot; WAYS]>();
+        let bytes = table.shards.get().unwrap().sum(size);
         assert!(bytes <= PLACES * 16 + 64 * 64, "{bytes}");
     }
 

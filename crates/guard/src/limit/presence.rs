@@ -1,10 +1,12 @@
 //! How many requests of each caller of a role are worked on at a time. Only those with some are remembered.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use trunkline_service::meter::Counter;
+
+use super::sharded::Sharded;
 
 /// Parts of the table with a lock of their own.
 const SHARDS: usize = 16;
@@ -17,7 +19,7 @@ pub(super) struct Presence {
     /// How metrics name it: `role support`.
     pub(super) label: Box<str>,
     pub(super) most: NonZeroU32,
-    shards: Box<[Mutex<FxHashMap<u64, u32>>]>,
+    shards: Sharded<FxHashMap<u64, u32>>,
     pub(super) refused: Counter,
 }
 
@@ -30,13 +32,13 @@ pub(super) struct Present {
 
 impl Presence {
     pub(super) fn new(path: &str, label: &str, most: NonZeroU32) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let shards = Sharded::new(SHARDS);
         Self { path: path.into(), label: label.into(), most, shards, refused: Counter::default() }
     }
 
     /// Takes a place for one more request of a caller; `None` when there is none.
     pub(super) fn enter(self: &Arc<Self>, key: u64) -> Option<Present> {
-        let mut shard = self.shard(key);
+        let mut shard = self.shards.of(key);
         let count = shard.entry(key).or_default();
         if *count >= self.most.get() {
             return None;
@@ -44,18 +46,11 @@ impl Presence {
         *count += 1;
         Some(Present { of: Arc::clone(self), key })
     }
-
-    fn shard(&self, key: u64) -> MutexGuard<'_, FxHashMap<u64, u32>> {
-        #[expect(clippy::indexing_slicing, reason = "the index is below the length")]
-        let shard = &self.shards[key as usize % SHARDS];
-        // Nothing in here panics half way.
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
-        let mut shard = self.of.shard(self.key);
+        let mut shard = self.of.shards.of(self.key);
         if let Some(count) = shard.get_mut(&self.key) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -78,6 +73,6 @@ mod tests {
         drop(one);
         assert!(presence.enter(7).is_some());
         drop(two);
-        assert!(presence.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        assert_eq!(presence.shards.sum(FxHashMap::len), 0);
     }
 }

@@ -29,7 +29,8 @@ pub(super) struct Broad {
 impl Broad {
     pub(super) fn compile(schema: &Value, options: &Options) -> Result<Self, SchemaError> {
         let validator = settings(options).build(schema).map_err(|error| refusal(&error))?;
-        let skeleton = if options.completes { own::skeleton(schema) } else { Node::of_types(Types::ANY) };
+        let skeleton =
+            if options.completes { own::skeleton(schema, options) } else { Node::of_types(Types::ANY) };
         Ok(Self { validator, schema: schema.clone(), skeleton, options: *options })
     }
 

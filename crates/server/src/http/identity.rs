@@ -27,6 +27,7 @@ use super::answer::{self, Answer, empty, method_not_allowed, refusal, retry_afte
 use super::counts::Why;
 use super::heads::Heads;
 use crate::admit;
+use crate::flood::Flood;
 
 /// When to come back while whoever judges credentials does not answer.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
@@ -188,14 +189,17 @@ fn refused(denied: &Denied, resource: &ProtectedResource) -> Response<Answer> {
 }
 
 /// Writes refusals to the log, so many a second: anybody can cause them.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    /// The second of the last one, and how many there were in it.
-    now: Mutex<(u64, u64)>,
-}
+#[derive(Debug)]
+pub(super) struct Refusals(Flood);
 
-/// Most refusals of one second that are logged each; more are counted.
+/// Most lines of a second.
 const LOGGED: u64 = 50;
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Flood::new(LOGGED))
+    }
+}
 
 impl Refusals {
     fn log(&self, denied: &Denied, log_id: u64) {
@@ -203,12 +207,12 @@ impl Refusals {
         if denied.kind() == DeniedKind::Missing {
             return tracing::debug!(request = %format_args!("{log_id:016x}"), "a request without credentials was refused");
         }
-        let (count, before) = self.count();
-        if before > LOGGED {
-            tracing::warn!(refused = before - LOGGED, "more requests were refused than are logged each");
-        }
-        if count > LOGGED {
-            return;
+        let Some(left_out) = self.0.line() else { return };
+        if left_out > 0 {
+            tracing::warn!(
+                refused = left_out,
+                "more requests were refused for their credentials since the last one that was told"
+            );
         }
         let request = format_args!("{log_id:016x}");
         match denied.kind() {
@@ -217,15 +221,6 @@ impl Refusals {
             }
             kind => tracing::info!(%request, ?kind, "a request was refused: {}", Chain(denied)),
         }
-    }
-
-    /// Counts one, and returns how many there are in this second, and in the one before if it is over now.
-    fn count(&self) -> (u64, u64) {
-        let mut seen = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = now();
-        let before = if seen.0 == second { 0 } else { std::mem::replace(&mut *seen, (second, 0)).1 };
-        seen.1 += 1;
-        (seen.1, before)
     }
 }
 

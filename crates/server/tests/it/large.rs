@@ -111,15 +111,9 @@ async fn narrow(http: &Served) -> Connection {
 async fn a_reader_that_takes_a_little_now_and_then_is_let_go_and_one_that_reads_on_is_not() {
     let http = serve(Duration::from_millis(300)).await;
     let mut slow = narrow(&http).await;
-    let started = Instant::now();
     // Something is taken well within the time for a head, every time.
-    let taken = slow.trickle(1024, Duration::from_millis(20)).await;
-    assert!(
-        taken < SIZE && started.elapsed() < Duration::from_secs(20),
-        "{taken} in {:?}",
-        started.elapsed()
-    );
-    assert!(started.elapsed() > Duration::from_millis(900), "{:?}", started.elapsed());
+    let taken = slow.trickle(Duration::from_secs(4)).await;
+    assert!(taken < SIZE, "all of it was kept for the reader");
     let mut quick = narrow(&http).await;
     assert_whole(&quick.answer().await.json()["result"], true);
 }

@@ -89,14 +89,19 @@ impl Connection {
         self.read_until(|buffer| (buffer.len() >= length).then_some(0)).await.is_none()
     }
 
-    /// Takes at most so many bytes at a time until the connection ends; how many there were.
-    pub(crate) async fn trickle(&mut self, at_a_time: usize, every: std::time::Duration) -> usize {
-        let (mut piece, mut taken) = (vec![0; at_a_time], 0);
-        while let Ok(count @ 1..) = self.stream.read(&mut piece).await {
+    /// Takes a KiB every 20 ms for so long, and then all that is left until the connection ends; how many bytes there were.
+    pub(crate) async fn trickle(&mut self, lasting: std::time::Duration) -> usize {
+        let started = std::time::Instant::now();
+        let mut taken = 0;
+        loop {
+            let is_slow = started.elapsed() < lasting;
+            let mut piece = vec![0; if is_slow { 1024 } else { 65_536 }];
+            let Ok(count @ 1..) = self.stream.read(&mut piece).await else { return taken };
             taken += count;
-            tokio::time::sleep(every).await;
+            if is_slow {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
         }
-        taken
     }
 
     async fn body(&mut self, head: &Answer) -> Vec<u8> {

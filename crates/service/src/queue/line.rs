@@ -55,13 +55,12 @@ enum Standing {
     Growing,
 }
 
-/// How many turns of all places the line holds before it counts as long, and while it is cut: as much as keeps every place busy
-/// while requests come unevenly, so that an accepted request takes about three times as long as one that waits for nothing.
+/// How many turns of all places the line holds before it counts as long.
 const LONG: usize = 2;
 
 /// How long a long line may be a mere burst, at least; longer where one may wait for longer than [`BURSTS`] of them.
-const BURST: Duration = Duration::from_millis(100);
-const BURSTS: u32 = 30;
+const BURST: Duration = Duration::from_millis(50);
+const BURSTS: u32 = 50;
 
 /// A line in which waits are shorter than this does no harm.
 const HARMLESS: Duration = Duration::from_millis(25);
@@ -136,7 +135,7 @@ impl Line {
         self.standing = match self.standing {
             Standing::Not => Standing::Since(now),
             Standing::Since(then) if now - then >= burst => Standing::Still(length),
-            Standing::Still(then) if length >= then + LONG * places && self.harms(now) => Standing::Growing,
+            Standing::Still(then) if length >= then + places && self.harms(now) => Standing::Growing,
             same => same,
         };
     }
@@ -157,10 +156,11 @@ impl Line {
         };
     }
 
-    /// Returns how long it may be now.
+    /// Returns how long it may be now. Cut, it holds as much as keeps every place busy while requests come unevenly, so that an
+    /// accepted request takes about two and a half times as long as one that waits for nothing.
     pub(super) fn most(&self, places: usize) -> usize {
         match self.standing {
-            Standing::Growing => (LONG * places).max(1),
+            Standing::Growing => (places + places / 2).max(1),
             _ => usize::MAX,
         }
     }

@@ -46,13 +46,17 @@ async fn play(
     let mut heard = [0; 4096];
     stream.write_all(first).await?;
     for answer in WELCOME.into_iter().filter(|_| with_welcome) {
-        stream.read(&mut heard).await?;
+        if stream.read(&mut heard).await? == 0 {
+            return Ok(());
+        }
         stream.write_all(answer).await?;
     }
     while stream.read(&mut heard).await? > 0 {
         stream.write_all(then).await?;
-        while for_ever {
-            stream.write_all(then).await?;
+        if for_ever {
+            loop {
+                stream.write_all(then).await?;
+            }
         }
     }
     Ok(())

@@ -95,7 +95,7 @@ async fn what_is_to_be_warm_is_there_before_somebody_asks_and_stays() {
     let plan = Plan { scope: Scope::Role, warm, ..plan("100s") };
     let warmable = cache.keep_answers(&mut entry, "shop", &plan, b"").unwrap();
     let schema = entry.definition.input_schema.clone();
-    assert_eq!(warmable.problems(&["tools", "search"], &schema), []);
+    assert_eq!(warm_problems(&["tools", "search"], &plan, &schema), []);
     let warming = cache.warm(vec![warmable], &[caller("", &["a"]), caller("", &["a", "b"])]);
     pass(Duration::from_millis(10)).await;
     assert_eq!(source.count(), 2);
@@ -116,13 +116,12 @@ async fn what_is_to_be_warm_is_there_before_somebody_asks_and_stays() {
     assert_eq!(source.count(), before);
 }
 
-#[tokio::test]
-async fn a_warm_call_that_does_not_fit_is_told() {
-    let (cache, source) = (Cache::new(DEFAULT_SIZE), Source::new(Answers::Counted));
-    let mut entry = source.entry("search");
-    let warm = vec![serde_json::from_str(r#"{"q":5}"#).unwrap()];
-    let warmable = cache.keep_answers(&mut entry, "shop", &Plan { warm, ..plan("100s") }, b"").unwrap();
-    let problems = warmable.problems(&["tools", "search"], &entry.definition.input_schema);
+#[test]
+fn a_warm_call_that_does_not_fit_is_told() {
+    let schema = Source::new(Answers::Counted).entry("search").definition.input_schema;
+    let warm = ["{}", r#"{"q":5}"#].map(|call| serde_json::from_str(call).unwrap()).into();
+    let problems = warm_problems(&["tools", "search"], &Plan { warm, ..plan("100s") }, &schema);
+    assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].path, ["tools", "search", "cache", "warm"]);
-    assert!(problems[0].message.contains("number 1"), "{}", problems[0].message);
+    assert!(problems[0].message.starts_with("call 2"), "{}", problems[0].message);
 }

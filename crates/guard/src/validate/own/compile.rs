@@ -31,25 +31,23 @@ pub(in crate::validate) fn compile(schema: &Value, options: &Options) -> Option<
 }
 
 /// Compiles no more of a schema than where the defaults of an object are: what the crate checks has them too.
-pub(in crate::validate) fn skeleton(schema: &Value) -> Node {
+pub(in crate::validate) fn skeleton(schema: &Value, options: &Options) -> Node {
     let mut node = Node::of_types(Types::ANY);
     let Some(Value::Object(properties)) = schema.get("properties") else { return node };
     let mut rules = ObjectRules::default();
+    let is_counted = ["minProperties", "maxProperties"].iter().any(|keyword| schema.get(*keyword).is_some());
     for (name, schema) in properties {
         let takes_null = |kinds: &Value| match kinds {
             Value::String(kind) => kind == "null",
             Value::Array(kinds) => kinds.iter().any(|kind| kind == "null"),
             _ => true,
         };
-        let default = schema.get("default");
+        let default = schema.get("default").filter(|_| !is_counted);
         // Some generators write a null where they mean that there is no default.
         let default = default.filter(|value| !value.is_null() || schema.get("type").is_none_or(takes_null));
-        rules.properties.push(Property {
-            name: name.as_str().into(),
-            node: skeleton(schema),
-            required: false,
-            default: default.map(|value| written(name, value)),
-        });
+        let node = skeleton(schema, options);
+        let default = default.and_then(|default| written(name, default, &node, options));
+        rules.properties.push(Property { name: name.as_str().into(), node, required: false, default });
     }
     rules.index();
     node.object = Some(Box::new(rules));
@@ -262,26 +260,26 @@ fn objects(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Ob
         }
         Some(_) => return None,
     }
+    if rules.is_counted() {
+        // With what is put in or left out there might be too many, or too few.
+        rules.properties.iter_mut().for_each(|property| property.default = None);
+    }
     rules.index();
     Some(Some(rules))
 }
 
 fn property(name: &str, schema: &Value, options: &Options) -> Option<Property> {
     let node = compile(schema, options)?;
-    let default = schema.get("default").filter(|_| options.completes).filter(|default| {
-        // A default that does not fit helps nobody: some generators write a null where they mean that there is none.
-        super::walk::fits(&node, &default.to_string(), options)
-    });
-    Some(Property {
-        name: name.into(),
-        node,
-        required: false,
-        default: default.map(|value| written(name, value)),
-    })
+    let default = schema.get("default").filter(|_| options.completes);
+    let default = default.and_then(|default| written(name, default, &node, options));
+    Some(Property { name: name.into(), node, required: false, default })
 }
 
-fn written(name: &str, default: &Value) -> Box<str> {
-    format!("{}:{default}", Value::String(name.to_owned())).into()
+/// Writes a default as a member, with the defaults that it lacks itself. One that does not fit helps nobody: some generators write a
+/// null where they mean that there is none.
+fn written(name: &str, default: &Value, node: &Node, options: &Options) -> Option<Box<str>> {
+    let value = super::walk::completed(node, &default.to_string(), options)?;
+    Some(format!("{}:{value}", Value::String(name.to_owned())).into())
 }
 
 /// Reads a count. It may be written as `2.0`.
@@ -306,6 +304,11 @@ impl ObjectRules {
             None => self.demanded.push(name.into()),
         }
         Some(())
+    }
+
+    /// Tells whether the number of members is bounded.
+    pub(super) fn is_counted(&self) -> bool {
+        self.least.is_some() || self.most.is_some()
     }
 
     fn index(&mut self) {

@@ -5,9 +5,8 @@ use trunkline_protocol::decimal::Decimal;
 use trunkline_protocol::json::{Kind, Scanner, SyntaxError};
 use trunkline_protocol::{Span, Token};
 
-use crate::validate::schema::Options;
-
 use super::{Faults, ListRules, Node, Number, ObjectRules, Others, Path, Scalar, Types};
+use crate::validate::schema::{Options, edited};
 
 /// A change to the text that was walked: what is put in the place of a stretch of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +32,10 @@ const STOP: SyntaxError = SyntaxError { at: 0, what: "it does not fit" };
 /// Undeclared arguments that n8n adds to every call, each time others: they are left out.
 const DROPPED: [&[u8]; 2] = [b"toolCallId", b"sessionId"];
 
-/// Tells whether a value fits.
-pub(super) fn fits(node: &Node, text: &str, options: &Options) -> bool {
-    Walk::new(text, options, None).run(node, &Path::root("value", false)).is_ok()
+/// Returns a value with what it lacks; `None` when it does not fit.
+pub(super) fn completed(node: &Node, text: &str, options: &Options) -> Option<String> {
+    let edits = Walk::new(text, options, None).run(node, &Path::root("default", true)).ok()?;
+    Some(edited(text, &edits))
 }
 
 impl<'n, 'f> Walk<'n, 'f> {
@@ -179,7 +179,7 @@ impl<'n, 'f> Walk<'n, 'f> {
     ) -> Result<(), SyntaxError> {
         let Some(property) = rules.properties.get(at) else { return Ok(()) };
         members.seen.set(at);
-        let is_null = scanner.ahead() == b'n' && self.options.completes;
+        let is_null = scanner.ahead() == b'n' && self.options.completes && !rules.is_counted();
         if is_null && !property.required && !property.node.takes_null() {
             let Some(text) = property.default_value() else { return self.leave_out(members, scanner) };
             self.keep(members, scanner.position());

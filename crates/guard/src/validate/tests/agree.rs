@@ -64,6 +64,7 @@ fn keyword() -> impl Strategy<Value = (&'static str, Value)> {
         1 => (0_u64..3).prop_map(|bound| ("maxProperties", bound.into())),
         1 => prop::collection::hash_set("[a-d]", 0..3).prop_map(|names| ("required", names.into_iter().collect())),
         1 => any::<bool>().prop_map(|others| ("additionalProperties", others.into())),
+        2 => value().prop_map(|value| ("default", value)),
     ]
 }
 
@@ -103,6 +104,28 @@ proptest! {
         for value in values {
             let text = value.to_string();
             prop_assert_eq!(own.is_valid(&text), broad.is_valid(&text), "{} {}", &schema, &text);
+        }
+    }
+
+    #[test]
+    fn what_is_completed_fits_and_lacks_nothing(schema in schema(), values in prop::collection::vec(value(), 8)) {
+        let own = Schema::compile(&schema, Options::default()).unwrap();
+        let broad = Schema::compile_broad(&schema, Options::default()).unwrap();
+        let strict = Schema::compile(&schema, Options { completes: false, ..Options::default() }).unwrap();
+        for value in values {
+            let text = value.to_string();
+            for form in [&own, &broad] {
+                match form.complete(&text) {
+                    Ok(completed) => {
+                        prop_assert!(strict.is_valid(&completed), "{} {} {}", &schema, &text, &completed);
+                        let again = form.complete(&completed);
+                        prop_assert_eq!(again.as_deref(), Ok(&*completed), "{} {}", &schema, &text);
+                    }
+                    Err(told) => prop_assert!(told.starts_with("the arguments were not accepted: `args"), "{}", told),
+                }
+            }
+            // The own form knows more ways to complete a value, never fewer.
+            prop_assert!(own.complete(&text).is_ok() || broad.complete(&text).is_err(), "{} {}", &schema, &text);
         }
     }
 }

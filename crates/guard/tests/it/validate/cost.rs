@@ -1,5 +1,4 @@
 //! What a check costs. The figures are for reading: `cargo nextest run --release -p trunkline-guard --no-capture -E 'test(cost)'`.
-#![expect(clippy::print_stderr, reason = "the figures are what it is for")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
