@@ -217,6 +217,11 @@ pub(crate) fn has_input(envelope: &Envelope) -> bool {
     envelope.input_responses.is_present() || envelope.request_state.is_present()
 }
 
+/// Counts a request that the edge answers by itself; the failure is its answer.
+pub(crate) async fn count(endpoint: &Endpoint, caller: &Arc<Caller>) -> Option<Failure> {
+    endpoint.door.as_ref()?.count(caller).refusal().await
+}
+
 /// Returns what a modern request was asked for; `None` when it has nothing of it, or is one that is never asked.
 ///
 /// # Errors

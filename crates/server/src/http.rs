@@ -38,7 +38,7 @@ use trunkline_service::authenticate::Access;
 use trunkline_service::endpoint::Live;
 use trunkline_service::notes::AccessRecord;
 use trunkline_service::seal::Sealer;
-use trunkline_service::{Arrival, Caller};
+use trunkline_service::{Caller, Door, Endpoint};
 
 pub use answer::Answer;
 use answer::{busy, empty, method_not_allowed, refusal};
@@ -99,22 +99,8 @@ enum Path {
     Chosen,
 }
 
-/// Why it is not decided yet who asks.
-enum Undecided {
-    /// It will not be: this is the answer.
-    Refused(Refused),
-    /// Whoever judges credentials has to be asked.
-    Unknown(Access),
-}
-
 /// The answer to a request that is not for us, out of the way of those that are.
 type Refused = Box<Response<Answer>>;
-
-impl From<Refused> for Undecided {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
 
 /// The HTTP edge.
 #[derive(Debug)]
@@ -227,30 +213,38 @@ impl Http {
         heads: &Heads<'_>,
         place: Path,
     ) -> Result<Arc<Caller>, Response<Answer>> {
-        self.arrive(known, &parts.headers).await?;
-        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-        let access = match self.admit_known(known, parts, heads, place) {
-            Ok(caller) => return Ok(caller),
-            Err(Undecided::Refused(refused)) => return Err(*refused),
-            Err(Undecided::Unknown(access)) => access,
+        let endpoint = self.live.load();
+        let local = self.check_head(&endpoint, known, parts, heads, place).map_err(|refused| *refused)?;
+        if let Some(door) = &endpoint.door {
+            self.arrive(&**door, known, &parts.headers).await?;
+        }
+        let Access::Guarded { authenticator, .. } = &endpoint.access else {
+            return Ok(local.unwrap_or_else(|| known.local()));
         };
-        let record = self.options.record.as_deref();
+        if let Some(caller) = local {
+            return Ok(caller);
+        }
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        if let Some(caller) = known.recall(&heads.credentials(), authenticator.generation()) {
+            self.check_host(heads, authority).map_err(|refused| *refused)?;
+            return Ok(caller);
+        }
+        let (access, record) = (endpoint.access.clone(), self.options.record.as_deref());
+        drop(endpoint);
         let caller = Box::pin(identity::identify(&access, heads, known, (record, &self.refusals))).await?;
         self.check_host(heads, authority).map_err(|refused| *refused)?;
         Ok(caller)
     }
 
-    /// Asks at the door, before anything else is looked at.
-    async fn arrive(&self, known: &Known, headers: &HeaderMap) -> Result<(), Response<Answer>> {
-        let endpoint = self.live.load();
-        let Some(door) = &endpoint.door else { return Ok(()) };
+    /// Asks at the door, before anybody looks at who asks.
+    async fn arrive(
+        &self,
+        door: &dyn Door,
+        known: &Known,
+        headers: &HeaderMap,
+    ) -> Result<(), Response<Answer>> {
         let address = known.address().map(|peer| peers::client(peer, headers, &self.options.proxies));
-        let refused = match door.arrive(address) {
-            Arrival::Admitted => return Ok(()),
-            Arrival::Refused(failure) => Some(failure),
-            Arrival::Waiting(waiting) => waiting.await,
-        };
-        match refused {
+        match door.arrive(address).refusal().await {
             Some(failure) => {
                 tracing::debug!("a request was refused at the door: {failure}");
                 Err(answer::refused(&failure))
@@ -259,53 +253,47 @@ impl Http {
         }
     }
 
-    /// Decides as [`admit`](Self::admit) does, as far as that needs no waiting: for the local user, and for whoever proved on
-    /// this connection who they are.
+    /// Decides as [`admit`](Self::admit) does, as far as that costs nothing and nobody has to prove who they are: what a page of another
+    /// site makes a browser send uses up no limit. Returns who asks, where that is known without a proof.
     ///
     /// Where callers prove who they are, `Host` is judged after that: it keeps pages of other sites from using what a browser
     /// can reach, and such a page has no token. Whoever has none yet is told where to get one, whatever name it used.
-    fn admit_known(
+    fn check_head(
         &self,
+        endpoint: &Endpoint,
         known: &Known,
         parts: &Parts,
         heads: &Heads<'_>,
         place: Path,
-    ) -> Result<Arc<Caller>, Undecided> {
+    ) -> Result<Option<Arc<Caller>>, Refused> {
         if let Some(name) = heads.repeated {
             let text = format!("header `{name}` occurs more than once");
             let refused = refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, &text);
-            return Err(Box::new(Why::Header.mark(refused)).into());
+            return Err(Box::new(Why::Header.mark(refused)));
         }
-        let endpoint = self.live.load();
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-        let Access::Guarded { authenticator, .. } = &endpoint.access else {
+        let Access::Guarded { .. } = &endpoint.access else {
             self.check_host(heads, authority)?;
             self.check_origin(heads)?;
             if heads.forwarded {
                 let text = "forwarded requests are not served without authentication: the local user is not behind a proxy";
-                return Err(forbidden(Why::Forwarded, text).into());
+                return Err(forbidden(Why::Forwarded, text));
             }
             self.check_path(&parts.uri, place)?;
             // With roles the local user has some, and then all connections share the one who has them.
-            return Ok(if endpoint.views.is_some() { endpoint.local() } else { known.local() });
+            return Ok(Some(if endpoint.views.is_some() { endpoint.local() } else { known.local() }));
         };
         if let Err(refused) = self.check_path(&parts.uri, place) {
-            return Err(identity::metadata(&endpoint.access, parts).map_or(refused, Box::new).into());
+            return Err(identity::metadata(&endpoint.access, parts).map_or(refused, Box::new));
         }
         self.check_origin(heads)?;
         self.check_peer(known)?;
         // A browser asks without credentials whether it may send some.
         if parts.method == Method::OPTIONS {
             self.check_host(heads, authority)?;
-            return Ok(known.local());
+            return Ok(Some(known.local()));
         }
-        match known.recall(&heads.credentials(), authenticator.generation()) {
-            Some(caller) => {
-                self.check_host(heads, authority)?;
-                Ok(caller)
-            }
-            None => Err(Undecided::Unknown(endpoint.access.clone())),
-        }
+        Ok(None)
     }
 
     async fn other(&self, caller: &Arc<Caller>, parts: &Parts, heads: &Heads<'_>) -> Response<Answer> {

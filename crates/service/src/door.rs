@@ -1,5 +1,5 @@
 //! What stands at the door of an edge: whether a request is looked at at all, decided from where it comes from, before anybody asks
-//! who sends it.
+//! who sends it. And whether it is answered, where the edge answers it by itself.
 //!
 //! The limits behind it are a guard; edges know only this face of them.
 
@@ -7,7 +7,9 @@ use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use crate::caller::Caller;
 use crate::failure::Failure;
 
 /// Lets requests in, or not.
@@ -15,6 +17,10 @@ pub trait Door: fmt::Debug + Send + Sync + 'static {
     /// Decides of one request that came from `address`: that of the client, where a trusted proxy stands between; `None` when
     /// the edge knows none.
     fn arrive(&self, address: Option<IpAddr>) -> Arrival<'_>;
+
+    /// Decides of one request of a caller that no service sees, since the edge answers it: the beginning and the end of a
+    /// session, its settings, its stream.
+    fn count(&self, caller: &Arc<Caller>) -> Arrival<'_>;
 }
 
 /// What becomes of a request at the door.
@@ -27,6 +33,20 @@ pub enum Arrival<'s> {
     ///
     /// Dropping the future turns it away; what it took for it may be lost.
     Waiting(Pin<Box<dyn Future<Output = Option<Failure>> + Send + 's>>),
+}
+
+impl Arrival<'_> {
+    /// Waits where somebody has to be asked; the failure is the answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future turns the request away.
+    pub async fn refusal(self) -> Option<Failure> {
+        match self {
+            Self::Admitted => None,
+            Self::Refused(failure) => Some(failure),
+            Self::Waiting(waiting) => waiting.await,
+        }
+    }
 }
 
 impl fmt::Debug for Arrival<'_> {

@@ -19,6 +19,9 @@ const MOST: usize = 1024;
 /// Under which all are counted that find no room; hashes are odd or even, and this one may be somebody's: then they share too.
 const POOL: u64 = 0;
 
+/// Times that end as close together as that are one, told by two clocks; in nanoseconds.
+const SAME: u64 = 2_000_000_000;
+
 /// The budget of a role.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -80,26 +83,27 @@ impl Budget {
         u64::from(self.spec.per.seconds()) * 1_000_000_000
     }
 
-    /// Uses so many calls and bytes, or tells that there are not as many.
-    pub(super) fn charge(&self, key: u64, calls: u64, bytes: u64, now: u64) -> Result<(), UsedUp> {
+    /// Uses so many calls and bytes, or tells that there are not as many. Where no bytes are used it does not matter whether there
+    /// are any left.
+    pub(super) fn charge(&self, key: u64, calls: u64, bytes: Option<u64>, now: u64) -> Result<(), UsedUp> {
         let mut shard = self.shard(key);
         let used = self.used(&mut shard, key, now);
-        let part = self.lacks(used, calls);
+        let part = self.lacks(used, calls, bytes.is_some());
         match part {
             Some(part) => Err(UsedUp { part, wait: used.until.saturating_sub(now) }),
             None => {
                 used.calls = used.calls.saturating_add(calls);
-                used.bytes = used.bytes.saturating_add(bytes);
+                used.bytes = used.bytes.saturating_add(bytes.unwrap_or(0));
                 Ok(())
             }
         }
     }
 
     /// Tells whether there are so many calls and any bytes left, without using them.
-    pub(super) fn look(&self, key: u64, calls: u64, now: u64) -> Result<(), UsedUp> {
+    pub(super) fn look(&self, key: u64, calls: u64, with_bytes: bool, now: u64) -> Result<(), UsedUp> {
         let shard = self.shard(key);
         match shard.get(&key).filter(|used| used.until > now) {
-            Some(used) => match self.lacks(used, calls) {
+            Some(used) => match self.lacks(used, calls, with_bytes) {
                 Some(part) => Err(UsedUp { part, wait: used.until - now }),
                 None => Ok(()),
             },
@@ -136,10 +140,14 @@ impl Budget {
     pub(super) fn learn(&self, key: u64, known: Account, now: u64) {
         let mut shard = self.shard(key);
         let used = self.used(&mut shard, key, now);
-        used.until = now.saturating_add(known.left.min(self.window()));
-        // Answers may overtake each other.
-        used.calls = used.calls.max(known.calls);
-        used.bytes = used.bytes.max(known.bytes.saturating_add(used.untold));
+        let until = now.saturating_add(known.left.min(self.window()));
+        let is_same = used.until.abs_diff(until) <= SAME.min(self.window() / 4);
+        used.until = until;
+        let bytes = known.bytes.saturating_add(used.untold);
+        // Answers about one time may overtake each other.
+        let (old_calls, old_bytes) = if is_same { (used.calls, used.bytes) } else { (0, 0) };
+        used.calls = old_calls.max(known.calls);
+        used.bytes = old_bytes.max(bytes);
     }
 
     /// Adds bytes that were used already.
@@ -158,13 +166,14 @@ impl Budget {
         used.bytes = used.bytes.saturating_sub(bytes);
     }
 
-    fn lacks(&self, used: &Used, calls: u64) -> Option<Part> {
+    fn lacks(&self, used: &Used, calls: u64, with_bytes: bool) -> Option<Part> {
         // What costs more than the whole budget takes all of it.
         let calls_left = |most: u64| used.calls.saturating_add(calls.min(most)) <= most;
         if !self.spec.calls.is_none_or(calls_left) {
             return Some(Part::Calls);
         }
-        self.spec.bytes.is_some_and(|most| used.bytes >= most).then_some(Part::Bytes)
+        let is_over = self.spec.bytes.is_some_and(|most| used.bytes >= most);
+        (with_bytes && is_over).then_some(Part::Bytes)
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, FxHashMap<u64, Used>> {
@@ -180,7 +189,7 @@ impl Budget {
         let mut key = key;
         if shard.len() >= MOST && !shard.contains_key(&key) {
             // The one who used least is forgotten, unless all is used up.
-            let least = shard.iter().filter(|(_, used)| self.lacks(used, 1).is_none());
+            let least = shard.iter().filter(|(_, used)| self.lacks(used, 1, true).is_none());
             match least.min_by_key(|(_, used)| (used.calls, used.bytes)).map(|(key, _)| *key) {
                 Some(least) => drop(shard.remove(&least)),
                 None => key = POOL,
@@ -219,40 +228,40 @@ mod tests {
     #[test]
     fn calls_are_counted_from_the_first_one_until_the_time_is_over() {
         let budget = budget(Some(3), None);
-        assert!((0..3).all(|at| budget.charge(7, 1, 100, at).is_ok()));
-        let used_up = budget.charge(7, 1, 100, 10).unwrap_err();
+        assert!((0..3).all(|at| budget.charge(7, 1, Some(100), at).is_ok()));
+        let used_up = budget.charge(7, 1, Some(100), 10).unwrap_err();
         assert_eq!(used_up, UsedUp { part: Part::Calls, wait: HOUR - 10 });
-        assert!(budget.charge(8, 1, 100, 10).is_ok());
-        assert!(budget.charge(7, 1, 100, HOUR).is_ok());
+        assert!(budget.charge(8, 1, Some(100), 10).is_ok());
+        assert!(budget.charge(7, 1, Some(100), HOUR).is_ok());
     }
 
     #[test]
     fn the_request_that_goes_over_the_bytes_is_answered_and_the_next_is_not() {
         let budget = budget(None, Some(100));
-        assert!(budget.charge(7, 1, 60, 0).is_ok());
+        assert!(budget.charge(7, 1, Some(60), 0).is_ok());
         budget.add_bytes(7, 39, 1);
-        assert!(budget.charge(7, 1, 60, 2).is_ok());
-        assert_eq!(budget.charge(7, 1, 1, 3).map_err(|used_up| used_up.part), Err(Part::Bytes));
+        assert!(budget.charge(7, 1, Some(60), 2).is_ok());
+        assert_eq!(budget.charge(7, 1, Some(1), 3).map_err(|used_up| used_up.part), Err(Part::Bytes));
     }
 
     #[test]
     fn what_costs_more_than_is_left_is_refused_and_more_than_all_takes_all() {
         let budget = budget(Some(5), None);
-        assert!(budget.charge(1, 3, 0, 0).is_ok());
-        assert!(budget.charge(1, 3, 0, 0).is_err());
-        assert!(budget.charge(2, 50, 0, 0).is_ok());
-        assert!(budget.charge(2, 1, 0, 0).is_err());
+        assert!(budget.charge(1, 3, Some(0), 0).is_ok());
+        assert!(budget.charge(1, 3, Some(0), 0).is_err());
+        assert!(budget.charge(2, 50, Some(0), 0).is_ok());
+        assert!(budget.charge(2, 1, Some(0), 0).is_err());
         budget.give_back(1, 3, 0, 0);
-        assert!(budget.charge(1, 5, 0, 0).is_ok());
+        assert!(budget.charge(1, 5, Some(0), 0).is_ok());
     }
 
     #[test]
     fn callers_that_are_told_apart_are_bounded_and_nobody_who_used_all_is_forgotten() {
         let budget = budget(Some(2), None);
         let same_shard = |number: u64| number * SHARDS as u64 + 1;
-        assert!((0..10).all(|number| budget.charge(same_shard(number), 2, 0, 0).is_ok()));
-        (10..4000).for_each(|number| assert!(budget.charge(same_shard(number), 1, 0, 0).is_ok()));
+        assert!((0..10).all(|number| budget.charge(same_shard(number), 2, Some(0), 0).is_ok()));
+        (10..4000).for_each(|number| assert!(budget.charge(same_shard(number), 1, Some(0), 0).is_ok()));
         assert!(budget.tracked() <= MOST);
-        assert!((0..10).all(|number| budget.charge(same_shard(number), 1, 0, 1).is_err()));
+        assert!((0..10).all(|number| budget.charge(same_shard(number), 1, Some(0), 1).is_err()));
     }
 }

@@ -42,7 +42,7 @@ impl<S> Limited<S> {
         if self.counted == Counted::Here {
             stage.take(self.limits.server.as_ref(), 1);
         }
-        self.limits.add_caller(&mut stage, caller, 1, bytes as u64);
+        self.limits.add_caller(&mut stage, caller, bytes as u64);
         stage
     }
 }

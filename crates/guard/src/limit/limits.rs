@@ -63,10 +63,10 @@ impl Limits {
         }
     }
 
-    /// Returns what stands at the door of an edge; `None` when neither the server nor addresses have a limit.
+    /// Returns what stands at the door of an edge; `None` when nothing that an edge sees has a limit.
     #[must_use]
     pub fn door(self: &Arc<Self>) -> Option<Arc<dyn Door>> {
-        let has_one = self.server.is_some() || self.address.is_some();
+        let has_one = self.address.is_some() || self.has_some(true);
         has_one.then(|| Arc::clone(self) as Arc<dyn Door>)
     }
 
@@ -108,13 +108,28 @@ impl Limits {
         names.iter().filter_map(|name| self.roles.get(name))
     }
 
-    /// Adds what a caller's requests are counted under.
-    pub(super) fn add_caller<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, units: u32, bytes: u64) {
-        stage.take(self.caller.as_ref(), units);
+    /// Adds what a request of a caller is counted under.
+    pub(super) fn add_caller<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, bytes: u64) {
+        stage.take(self.caller.as_ref(), 1);
         for role in self.roles_of(caller) {
-            stage.take(role.limit.as_ref(), units);
+            stage.take(role.limit.as_ref(), 1);
             if let Some(budget) = &role.budget {
-                stage.uses.push(Use { budget, calls: units.into(), bytes });
+                stage.uses.push(Use { budget, calls: 1, bytes: Some(bytes) });
+            }
+        }
+    }
+
+    /// Adds what a request of a caller costs beyond that.
+    pub(super) fn add_cost<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, more: u32) {
+        stage.take_more(self.server.as_ref(), more);
+        stage.take_more(self.caller.as_ref(), more);
+        for role in self.roles_of(caller) {
+            stage.take_more(role.limit.as_ref(), more);
+            if let Some((budget, most)) =
+                role.budget.as_ref().and_then(|budget| Some((budget, budget.spec.calls?)))
+            {
+                let calls = u64::from(more).min(most.saturating_sub(1));
+                stage.uses.push(Use { budget, calls, bytes: None });
             }
         }
     }
@@ -122,19 +137,31 @@ impl Limits {
 
 impl Door for Limits {
     fn arrive(&self, address: Option<IpAddr>) -> Arrival<'_> {
+        let address = address.filter(|_| self.address.is_some());
         let mut stage = Stage::new(address.map_or(0, |address| self.state.key_of_address(address)));
         stage.take(self.server.as_ref(), 1);
         if address.is_some() {
             stage.take(self.address.as_ref(), 1);
         }
-        let refuse = |refused: Refused<'_>| {
-            refused.note(None);
-            refused.failure()
-        };
-        match self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address)) {
-            Settled::Passed => Arrival::Admitted,
-            Settled::Refused(refused) => Arrival::Refused(refuse(refused)),
-            Settled::Waiting(waiting) => Arrival::Waiting(Box::pin(async move { waiting.await.map(refuse) })),
-        }
+        arrival(self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address)))
+    }
+
+    fn count(&self, caller: &Arc<Caller>) -> Arrival<'_> {
+        let caller = self.known(caller);
+        let mut stage = Stage::new(self.state.key(caller));
+        self.add_caller(&mut stage, caller, 0);
+        arrival(self.state.settle(stage, Subject::Caller(caller)))
+    }
+}
+
+fn arrival(settled: Settled<'_>) -> Arrival<'_> {
+    let refuse = |refused: Refused<'_>| {
+        refused.note(None);
+        refused.failure()
+    };
+    match settled {
+        Settled::Passed => Arrival::Admitted,
+        Settled::Refused(refused) => Arrival::Refused(refuse(refused)),
+        Settled::Waiting(waiting) => Arrival::Waiting(Box::pin(async move { waiting.await.map(refuse) })),
     }
 }

@@ -54,7 +54,8 @@ local function budget(number, key)
   local left = (tonumber(ends) or 0) - now
   calls, bytes = tonumber(calls) or 0, tonumber(bytes) or 0
   if left <= 0 then left, calls, bytes = 0, 0, 0 end
-  if known_left > 0 then
+  -- What the asker knows counts for the time that is now: where none has begun here, and where both know of the same one.
+  if known_left > 0 and (left == 0 or math.abs(left - known_left) <= math.min(2000000, window / 4)) then
     left = math.max(left, known_left)
     calls, bytes = math.max(calls, known_calls), math.max(bytes, known_bytes)
   end

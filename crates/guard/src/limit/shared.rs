@@ -377,7 +377,7 @@ fn learn<'a>(stage: &Stage<'a>, answer: &[i64], sent: u64) -> Result<Option<Refu
     for one in stage.uses.iter() {
         let (part, left, calls, bytes) = (next()?, next()?, next()?, next()?);
         let (left, calls, bytes) = (nanoseconds(left), unsigned(calls), unsigned(bytes));
-        let (more_calls, more_bytes) = if is_refused { (0, 0) } else { (one.calls, one.bytes) };
+        let (more_calls, more_bytes) = if is_refused { (0, 0) } else { (one.calls, one.bytes.unwrap_or(0)) };
         let known = Account { left, calls: calls + more_calls, bytes: bytes + more_bytes, untold: 0 };
         one.budget.learn(stage.key, known, sent);
         let part = match part {
@@ -426,13 +426,20 @@ impl Question {
         self.args.extend(numbers.map(|number| number.to_string()));
     }
 
-    fn budget(&mut self, budget: &Budget, identity: &[u8], (calls, bytes): (u64, u64), known: Account) {
+    fn budget(
+        &mut self,
+        budget: &Budget,
+        identity: &[u8],
+        (calls, bytes): (u64, Option<u64>),
+        known: Account,
+    ) {
         self.key(&budget.path, &format!("{:?}", budget.spec), identity);
         let any = |number: Option<u64>| number.map_or_else(|| "-1".to_owned(), |number| number.to_string());
-        self.args.extend(["b".to_owned(), any(budget.spec.calls), any(budget.spec.bytes)]);
+        let most_bytes = budget.spec.bytes.filter(|_| bytes.is_some());
+        self.args.extend(["b".to_owned(), any(budget.spec.calls), any(most_bytes)]);
         let Account { left, calls: known_calls, bytes: known_bytes, untold } = known;
         let window = budget.window() / 1000;
-        let numbers = [window, calls, bytes, untold, known_calls, known_bytes, left / 1000];
+        let numbers = [window, calls, bytes.unwrap_or(0), untold, known_calls, known_bytes, left / 1000];
         self.args.extend(numbers.map(|number| number.to_string()));
     }
 

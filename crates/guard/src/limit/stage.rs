@@ -29,7 +29,8 @@ pub(super) struct Take<'a> {
 pub(super) struct Use<'a> {
     pub(super) budget: &'a Arc<Budget>,
     pub(super) calls: u64,
-    pub(super) bytes: u64,
+    /// `None` for what a request costs beyond itself: its own bytes, which may be the last there were, are no reason to refuse it.
+    pub(super) bytes: Option<u64>,
 }
 
 impl Take<'_> {
@@ -65,6 +66,15 @@ impl<'a> Stage<'a> {
     pub(super) fn take(&mut self, bucket: Option<&'a Arc<Bucket>>, units: u32) {
         if let Some(bucket) = bucket {
             self.takes.push(Take { bucket, units });
+        }
+    }
+
+    /// Takes what a request costs beyond the one unit it took before: of a burst that is smaller, all the rest. So a dear request
+    /// passes when nothing else did for a while, however dear it is.
+    pub(super) fn take_more(&mut self, bucket: Option<&'a Arc<Bucket>>, units: u32) {
+        let rest = bucket.map_or(0, |bucket| bucket.rate.burst().saturating_sub(1));
+        if rest > 0 {
+            self.take(bucket, units.min(rest));
         }
     }
 
@@ -106,7 +116,7 @@ impl<'a> Stage<'a> {
             (nanoseconds > 0).then(|| Refused { by: By::Limit(take.bucket), wait: wait(nanoseconds) })
         });
         let budgets = self.uses.iter().filter(budgets).filter_map(|one| {
-            let used_up = one.budget.look(self.key, one.calls, now).err()?;
+            let used_up = one.budget.look(self.key, one.calls, one.bytes.is_some(), now).err()?;
             Some(used_up_of(one.budget, used_up))
         });
         match limits.chain(budgets).max_by_key(|refused| refused.wait) {
@@ -120,7 +130,7 @@ impl<'a> Stage<'a> {
             take.bucket.give_back(self.key, take.units, at);
         }
         for one in self.uses.iter().take(used) {
-            one.budget.give_back(self.key, one.calls, one.bytes, at);
+            one.budget.give_back(self.key, one.calls, one.bytes.unwrap_or(0), at);
         }
     }
 
@@ -163,7 +173,7 @@ mod tests {
         };
         let with_budget = || {
             let mut stage = stage(1);
-            stage.uses.push(Use { budget: &budget, calls: 1, bytes: 0 });
+            stage.uses.push(Use { budget: &budget, calls: 1, bytes: Some(0) });
             stage
         };
         assert!(with_budget().take_here(cell::now()).is_ok());

@@ -37,8 +37,7 @@ impl ThingCheck {
         stage.take(self.tool.as_ref(), 1);
         stage.take(self.connector.as_ref(), self.cost);
         if more > 0 {
-            stage.take(self.limits.server.as_ref(), more);
-            self.limits.add_caller(&mut stage, caller, more, 0);
+            self.limits.add_cost(&mut stage, caller, more);
         }
         stage
     }

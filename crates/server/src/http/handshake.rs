@@ -64,6 +64,9 @@ impl Http {
         let endpoint = self.live.load_full();
         let id = admit::slice(&body, envelope.id.span);
         if method == Method::Initialize {
+            if let Some(failure) = admit::count(&endpoint, form.caller).await {
+                return failed(&endpoint, &id, failure, form);
+            }
             return self.initialize(&endpoint, &body, envelope, &id, form);
         }
         let session = match self.legacy_session(headers, heads, form.caller) {
@@ -141,8 +144,14 @@ impl Http {
         body: &Bytes,
         envelope: &Envelope,
         method: Method,
-        caller: &Caller,
+        caller: &Arc<Caller>,
     ) -> Response<Answer> {
+        // An answer was asked for, and those who wait for it are bounded.
+        if kind == Message::Notification
+            && let Some(refused) = self.count(caller).await
+        {
+            return refused;
+        }
         let is_modern = heads.version.once().is_some_and(revision::is_modern_date);
         let Some(id) = heads.session.filter(|_| !is_modern) else { return empty(StatusCode::ACCEPTED) };
         let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
@@ -175,7 +184,7 @@ impl Http {
             Ok(parts) => parts,
             Err(refused) => return refused_message(body, &refused, form),
         };
-        let answers = parts.into_iter().map(|part| self.batch_part(&session, part));
+        let answers = parts.into_iter().map(|part| self.batch_part(&session, form.caller, part));
         let answers: Vec<Vec<u8>> =
             futures_util::future::join_all(answers).await.into_iter().flatten().collect();
         match batch::join(&answers) {
@@ -184,11 +193,14 @@ impl Http {
         }
     }
 
-    async fn batch_part(&self, session: &Session, part: Part) -> Option<Vec<u8>> {
+    async fn batch_part(&self, session: &Session, caller: &Arc<Caller>, part: Part) -> Option<Vec<u8>> {
         let shared = self.live.shared();
         match part {
             Part::Nothing => None,
             Part::Cancel(id) => {
+                if self.count(caller).await.is_some() {
+                    return None;
+                }
                 self.calls.cancel(shared, session.number, &id);
                 None
             }
@@ -239,6 +251,9 @@ impl Http {
     ) -> Response<Answer> {
         if heads.version.once().is_some_and(revision::is_modern_date) {
             return method_not_allowed(self.methods());
+        }
+        if let Some(refused) = self.count(caller).await {
+            return refused;
         }
         let session = match self.legacy_session(headers, heads, caller) {
             Ok(session) => session,
@@ -330,7 +345,10 @@ fn replayed(
 
 impl Http {
     /// Ends a legacy session.
-    pub(super) async fn delete(&self, caller: &Caller, heads: &Heads<'_>) -> Response<Answer> {
+    pub(super) async fn delete(&self, caller: &Arc<Caller>, heads: &Heads<'_>) -> Response<Answer> {
+        if let Some(refused) = self.count(caller).await {
+            return refused;
+        }
         let Some(id) = heads.session else {
             return refusal(StatusCode::BAD_REQUEST, Code::INVALID_REQUEST, "`Mcp-Session-Id` is missing");
         };
@@ -343,6 +361,12 @@ impl Http {
             Ok(false) => unknown_session(None),
             Err(error) => busy(&error.to_string()),
         }
+    }
+
+    /// Counts what this edge answers by itself; returns the answer where it is too much.
+    async fn count(&self, caller: &Arc<Caller>) -> Option<Response<Answer>> {
+        let endpoint = self.live.load_full();
+        admit::count(&endpoint, caller).await.map(|failure| answer::refused(&failure))
     }
 
     /// Opens a session id and makes sure that nobody ended the session.

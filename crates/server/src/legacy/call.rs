@@ -93,6 +93,17 @@ impl Call {
     /// # Cancel safety
     /// Dropping it stops the work behind it, and closes the questions that were put to the client.
     pub(crate) async fn run(&self) -> (Outcome, Mark) {
+        if matches!(
+            self.method,
+            Method::Ping
+                | Method::LoggingSetLevel
+                | Method::ResourcesSubscribe
+                | Method::ResourcesUnsubscribe
+                | Method::SubscriptionsListen
+        ) && let Some(failure) = admit::count(&self.endpoint, &self.caller).await
+        {
+            return (Err(failure), Mark::of(admit::next_log_id()));
+        }
         match self.method {
             Method::Ping => (Ok(Reply::from_members(Vec::new())), Mark::of(0)),
             Method::LoggingSetLevel | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {

@@ -178,6 +178,32 @@ fn a_tool_counts_by_itself_and_costs_what_the_file_says() {
 }
 
 #[test]
+fn a_call_that_costs_more_than_any_burst_passes_when_nothing_else_did_for_a_while() {
+    let budget = BudgetSpec { calls: Some(10), bytes: Some(30), per: Unit::Day };
+    let role = RoleSpec { limit: rate(3, Unit::Hour), budget: Some(budget), ..RoleSpec::default() };
+    let roles = vec![("r".into(), role)];
+    let spec = LimitsSpec {
+        caller: rate(10, Unit::Hour),
+        server: rate(1, Unit::Second),
+        roles,
+        ..LimitsSpec::default()
+    };
+    let limits = limits(&spec);
+    let tool = ThingSpec { cost: NonZeroU32::new(500), ..ThingSpec::default() };
+    let connector = ThingSpec { limit: rate(20, Unit::Hour), ..ThingSpec::default() };
+    let check = limits.check(Some(("report", &tool)), Some(("shop", &connector))).unwrap();
+    let service = Limited::new(Ran::default(), limits, Counted::Here);
+    let dear = |caller| {
+        // Its 37 bytes are the last of the budget, and no reason to refuse it.
+        passes(&service, Method::ToolsCall, caller)
+            && matches!(check.check(&mut request(Method::ToolsCall, caller)), Checked::Passed)
+    };
+    assert!(dear(&caller("a", &["r"])));
+    // And then all is used up.
+    assert!(!passes(&service, Method::ToolsCall, &caller("a", &["r"])));
+}
+
+#[test]
 fn li_01_an_address_is_counted_at_the_door() {
     let spec = LimitsSpec {
         address: rate(5, Unit::Minute),

@@ -143,7 +143,7 @@ async fn a_budget_is_one_for_all_nodes_with_what_results_weigh() {
     let ask = async |node: &Node, caller: &Caller| {
         let budget = budget(node);
         let mut stage = Stage::new(node.state.key(caller));
-        stage.uses.push(Use { budget: &budget, calls: 1, bytes: 10 });
+        stage.uses.push(Use { budget: &budget, calls: 1, bytes: Some(10) });
         node.ask(stage, caller).await
     };
     let (a, b) = (caller("a"), caller("b"));
@@ -158,6 +158,32 @@ async fn a_budget_is_one_for_all_nodes_with_what_results_weigh() {
     budget(&one).add_bytes(one.state.key(&b), 990, cell::now());
     assert!(ask(&one, &b).await.is_err());
     assert!(ask(&two, &b).await.is_err());
+}
+
+#[tokio::test]
+async fn a_time_that_begins_anew_owes_nothing_of_the_one_before() {
+    let server = Server::start().await;
+    let node = Node::new(&server, OnStoreFailure::Deny).await;
+    let spec = BudgetSpec { calls: Some(5), bytes: None, per: Unit::Hour };
+    let budget = node.state.budget("roles.r.budget", "role r", spec);
+    let ask = async |time: u64, known: Account| {
+        let mut question = Question::new(Some(time));
+        question.budget(&budget, b"", (1, Some(0)), known);
+        let answer = node.shared().run(&question).await.unwrap();
+        (answer[1], answer[3])
+    };
+    let (start, hour) = (1_800_000_000_000_000, 3_600_000_000);
+    for calls in 0..5 {
+        assert_eq!(ask(start, Account::default()).await, (0, calls));
+    }
+    assert_eq!(ask(start, Account::default()).await, (1, 5));
+    // Another node asked first and began the next hour; this one still knows of the last moment of the one before.
+    assert_eq!(ask(start + hour, Account::default()).await, (0, 0));
+    let late = Account { left: 5_000_000, calls: 5, bytes: 0, untold: 0 };
+    assert_eq!(ask(start + hour + 1, late).await, (0, 1));
+    // Of the same hour it counts.
+    let same = Account { left: 3_599_000_000_000, calls: 4, bytes: 0, untold: 0 };
+    assert_eq!(ask(start + hour + 1_000_000, same).await, (0, 4));
 }
 
 #[tokio::test]
