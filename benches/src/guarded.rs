@@ -30,7 +30,7 @@ use trunkline_guard::authenticate::file::AuthFile;
 use trunkline_guard::authenticate::keys::{Absent, Order, Ring, SqliteKeys, issue};
 use trunkline_guard::authenticate::{Assign, Identity, KeyCheck};
 use trunkline_guard::authorize::{Authorize, Policy, PolicyFile, RoleFile, Surroundings};
-use trunkline_guard::cache::{Cache, CacheFile, Subject};
+use trunkline_guard::cache::{Cache, CacheFile, Origin, Subject};
 use trunkline_guard::limit::{
     Counted, LimitFile, LimitState, Limited, Limits, LimitsFile, LimitsSpec, ThingSpec,
 };
@@ -222,7 +222,8 @@ fn around(catalog: &Catalog, limits: &Arc<Limits>, cached: bool) -> anyhow::Resu
             let (plan, problems) = file.resolve(&subject);
             anyhow::ensure!(problems.is_empty(), "{problems:?}");
             let plan = plan.context("a cache")?;
-            cache.keep_answers(entry, "bench", &plan, &[]);
+            let origin = Origin { connector: "bench", configuration: &[], lag: std::time::Duration::ZERO };
+            cache.keep_answers(entry, &origin, &plan);
         }
     }
     Ok(Arc::new(Catalog::of(parts, PAGE_SIZE, &Arc::new(Sealer::random()?))?))

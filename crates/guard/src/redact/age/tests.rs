@@ -1,3 +1,5 @@
+//! Proofs of the age format: known files, keys, and what is cut or changed.
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

@@ -1,3 +1,5 @@
+//! Proofs that a result over its bound is cut honestly.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Proofs of the detectors: what each finds, and what it leaves alone.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Proofs of the layer: what leaves with a result, by every way.
+
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
