@@ -136,7 +136,7 @@ impl Lasting {
     pub(crate) async fn end(&self) {
         self.cache.close().await;
         if let Some(sharing) = &self.sharing {
-            sharing.close().await;
+            sharing.end().await;
         }
         if let Some(store) = &self.store {
             store.close().await;

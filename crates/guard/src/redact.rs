@@ -21,4 +21,4 @@ mod table;
 
 pub use file::Shape;
 pub use rewrite::Rules;
-pub use shaped::{Shaped, Shaper};
+pub use shaped::{Shaped, ShapedReads, Shaper, ToolShapers};

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use trunkline_protocol::Code;
 
+use crate::reply::Fault;
+
 /// What kind of failure it is; the stable answer for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -125,6 +127,7 @@ struct Inner {
     retry_after: Option<Duration>,
     rate_limit: Option<RateLimit>,
     scopes: Vec<Box<str>>,
+    fault: Option<Fault>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -148,6 +151,7 @@ impl Failure {
             retry_after: None,
             rate_limit: None,
             scopes: Vec::new(),
+            fault: None,
             source: None,
         }))
     }
@@ -228,6 +232,19 @@ impl Failure {
     pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
         self.0.rate_limit = Some(limit);
         self
+    }
+
+    /// Says that a source behind us failed, and how.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.0.fault = Some(fault);
+        self
+    }
+
+    /// Returns how the source behind us failed, when that is why and it is known.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.0.fault
     }
 
     /// Adds the cause, for the operator's log only.

@@ -1,8 +1,9 @@
 //! What surrounds every request whatever it asks for: a bound on the work in flight, a deadline, and a wall against panics.
 
+mod subscriptions;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -16,18 +17,18 @@ use crate::reply::Reply;
 use crate::request::{Request, TimeAllowed};
 use crate::{Answer, Outcome, Service, ready};
 
+use subscriptions::{Listening, Subscriptions};
+pub use subscriptions::{MAX_SUBSCRIPTIONS, MAX_SUBSCRIPTIONS_OF_CALLER};
+
 /// How often a client that asked for progress hears of a call that has none to report.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// Most `subscriptions/listen` at a time. They cost memory, not work, so that they are counted apart from other requests.
-pub const MAX_SUBSCRIPTIONS: usize = 16_384;
 
 /// How many requests are in flight, and the line before them. One count lasts as long as the server, however often its endpoint
 /// is replaced.
 #[derive(Debug)]
 pub struct InFlight {
     requests: Places,
-    subscriptions: AtomicUsize,
+    subscriptions: Subscriptions,
 }
 
 /// What may wait for a place among the requests in flight: a hiccup passes in that time, and what does not pass is no hiccup.
@@ -36,7 +37,7 @@ const LINE: LineBounds = LineBounds { waiting: 256, longest: Duration::from_mill
 impl Default for InFlight {
     /// Without room; who bounds requests with it says how much there is.
     fn default() -> Self {
-        Self { requests: Places::new(0, LINE), subscriptions: AtomicUsize::new(0) }
+        Self { requests: Places::new(0, LINE), subscriptions: Subscriptions::default() }
     }
 }
 
@@ -48,8 +49,7 @@ impl Meter for InFlight {
         let help = "Requests that wait for a place among those in flight now.";
         page.gauge("trunkline_resilience_waiting", help, &[], number(requests.waiting()));
         let help = "Subscriptions open now.";
-        let subscriptions = self.subscriptions.load(Ordering::Relaxed);
-        page.gauge("trunkline_resilience_subscriptions", help, &[], number(subscriptions));
+        page.gauge("trunkline_resilience_subscriptions", help, &[], number(self.subscriptions.count()));
         let counts = requests.counts();
         let help = "Requests that had to wait for a place among those in flight.";
         page.counter("trunkline_resilience_waited_total", help, &[], counts.waited);
@@ -84,23 +84,12 @@ enum Held<'a> {
     Subscription(Listening<'a>),
 }
 
-struct Listening<'a>(&'a AtomicUsize);
-
-impl Drop for Listening<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl<S: Service> Service for Bounded<S> {
     fn call(&self, request: Request) -> Answer<'_> {
         if request.method() == Method::SubscriptionsListen {
-            let count = &self.in_flight.subscriptions;
-            let before = count.fetch_add(1, Ordering::Relaxed);
-            let listening = Listening(count);
-            return match before < MAX_SUBSCRIPTIONS {
-                true => self.run(request, Held::Subscription(listening)),
-                false => ready(Err(busy())),
+            return match self.in_flight.subscriptions.open(request.caller()) {
+                Ok(listening) => self.run(request, Held::Subscription(listening)),
+                Err(failure) => ready(Err(failure)),
             };
         }
         match self.in_flight.requests.try_take() {

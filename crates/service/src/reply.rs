@@ -40,6 +40,8 @@ pub struct Reply {
     has_links: bool,
     /// Something in it is sealed for the caller it was made for.
     is_bound: bool,
+    /// The tool whose result this goes on with.
+    origin: Option<Box<str>>,
     /// What of the source failed, when it is why the answer is an error.
     fault: Option<Fault>,
     /// Members of `_meta`, without braces.
@@ -128,6 +130,7 @@ impl Reply {
             rows: None,
             has_links: false,
             is_bound: false,
+            origin: None,
             fault: None,
             meta: Box::default(),
         }
@@ -205,6 +208,19 @@ impl Reply {
         self.is_bound
     }
 
+    /// Says of a resource that it goes on with the result of a tool, and must be shown as that is. Nobody may keep it for others.
+    #[must_use]
+    pub fn with_origin(mut self, tool: &str) -> Self {
+        self.origin = Some(tool.into());
+        self.with_bound()
+    }
+
+    /// Returns the tool whose result it goes on with.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
     /// Says that it is an error since the source failed, and how.
     #[must_use]
     pub fn with_fault(mut self, fault: Fault) -> Self {
@@ -260,7 +276,7 @@ impl Reply {
     #[must_use]
     pub fn without_members(&self) -> Self {
         let Self { kind, hints, is_error, rows, has_links, is_bound, fault, .. } = *self;
-        let (structured, meta) = (self.structured.clone(), self.meta.clone());
+        let (structured, origin, meta) = (self.structured.clone(), self.origin.clone(), self.meta.clone());
         Self {
             kind,
             members: Members::Owned(Vec::new()),
@@ -270,6 +286,7 @@ impl Reply {
             rows,
             has_links,
             is_bound,
+            origin,
             fault,
             meta,
         }

@@ -418,7 +418,12 @@ pub(crate) fn spawn_from_lasting_thread(mut command: Command) -> Result<u32, Str
     receiver.recv().unwrap_or_else(|error| Err(error.to_string()))
 }
 
-pub(crate) fn free_port() -> u16 {
+/// Returns a port of 127.0.0.1 that was free a moment ago.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map_or_else(|error| panic!("no free port: {error}"), |address| address.port())

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::postgres::{free_port, is_alive, signal, spawn_from_lasting_thread, wait_until_gone};
+use crate::postgres::{is_alive, signal, spawn_from_lasting_thread, wait_until_gone};
 
 mod sentinel;
 
+pub use crate::postgres::free_port;
 pub use sentinel::Watched;
 
 /// How long a start may take.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ impl Common {
     pub(crate) fn new(page_size: usize) -> Result<Self, Box<dyn Error>> {
         let mut key = [0; 32];
         seal::random(&mut key)?;
-        Ok(Self::with(Arc::new(InMemory::default()), key, page_size))
+        Ok(Self::with(Arc::new(InMemory::default()), Nodes::default(), key, page_size))
     }
 
     /// Has in common with other processes what nodes must know, in a store, sealed with a key that all of them have.
@@ -44,19 +45,12 @@ impl Common {
         let key = std::env::var("SEAL_KEY").ok().and_then(|text| read_key(&text));
         let key = key.ok_or("the variable `SEAL_KEY` must have 64 hexadecimal digits")?;
         let store = Store::open(StoreConfig::new(&StoreUrl::new(url))?.namespace("everything"))?;
-        let shared = InRedis::open(store, Arc::new(Sealer::new(&[key])?));
-        Ok(Self::with(Arc::new(shared), key, page_size))
+        let shared: Arc<dyn Shared> = Arc::new(InRedis::open(store, Arc::new(Sealer::new(&[key])?)));
+        Ok(Self::with(Arc::clone(&shared), Nodes::among(shared), key, page_size))
     }
 
-    fn with(shared: Arc<dyn Shared>, key: [u8; 32], page_size: usize) -> Self {
-        Self {
-            shared,
-            key,
-            page_size,
-            nodes: Nodes::default(),
-            touches: Touches::default(),
-            slow_calls: SlowCalls::default(),
-        }
+    fn with(shared: Arc<dyn Shared>, nodes: Nodes, key: [u8; 32], page_size: usize) -> Self {
+        Self { shared, key, page_size, nodes, touches: Touches::default(), slow_calls: SlowCalls::default() }
     }
 
     /// Makes one node.
@@ -167,8 +161,10 @@ pub(crate) async fn serve(common: &Common, first: SocketAddr, count: u16) -> Res
         nodes.spawn(common.node()?.serve_listener(listener, stop.clone()));
     }
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut others = pin!(common.nodes.clone().follow());
     loop {
         tokio::select! {
+            () = &mut others => {}
             _ = tokio::signal::ctrl_c() => stop.cancel(),
             _ = terminate.recv() => stop.cancel(),
             ended = nodes.join_next() => match ended {

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trunkline_guard::cache::{Cache, Reads, Warmable};
+use trunkline_guard::cache::{Cache, Origin, Reads, Warmable};
 use trunkline_guard::limit::{Concurrent, Limits, Running, ThingSpec};
-use trunkline_guard::redact::{Shaped, Shaper};
+use trunkline_guard::redact::{Shaped, ShapedReads, Shaper, ToolShapers};
 use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
 use trunkline_guard::validate::{
     Quarantined, ResultsChecked, ResultsMode, SchemaError, Validate, ValidatePrompt,
@@ -70,6 +70,11 @@ pub(super) struct Around<'a> {
     pub(super) meters: Vec<Arc<dyn Meter>>,
 }
 
+/// Says where the answers of a connector come from; what its file says is in the definitions of its tools.
+fn origin(served: &Served) -> Origin<'_> {
+    Origin { connector: &served.name, configuration: &[], lag: served.source.lag() }
+}
+
 impl Around<'_> {
     /// Puts the guards around all that a connector has. A tool whose schema cannot be used is left out, and the operator told.
     pub(super) fn wrap(&mut self, served: &Served, parts: &mut Parts) {
@@ -79,7 +84,8 @@ impl Around<'_> {
         let source = self.source(&served.name, connector);
         let all = OfConnector { served, connector, definition: &definition, source: &source };
         let quarantined = Quarantined::of(&served.name);
-        parts.tools.retain_mut(|entry| match self.wrap_tool(&all, entry) {
+        let mut shapers = ToolShapers::new();
+        parts.tools.retain_mut(|entry| match self.wrap_tool(&all, entry, &mut shapers) {
             Ok(()) => true,
             Err(error) => {
                 quarantined.add(entry.definition.name.as_str(), &error);
@@ -97,20 +103,29 @@ impl Around<'_> {
                 ValidatePrompt::of(&prompt.definition).ok().map(|check| Arc::new(check) as Arc<dyn Check>);
             prompt.checks = limit.iter().cloned().chain(validate).collect();
             prompt.service = resilient(&prompt.service, &source, Repeatable::Always);
-            shape(&mut prompt.service, shaper.as_ref());
+            if let Some(shaper) = &shaper {
+                prompt.service = Arc::new(Shaped::new(Arc::clone(&prompt.service), Arc::clone(shaper)));
+            }
         }
         let checks: Checks = limit.into_iter().collect();
+        let shapers = Arc::new(shapers);
+        let shaped = |service: &mut Arc<dyn Service>| {
+            if shaper.is_some() || shapers.values().any(Option::is_some) {
+                *service =
+                    Arc::new(ShapedReads::new(Arc::clone(service), shaper.clone(), Arc::clone(&shapers)));
+            }
+        };
         for resource in &mut parts.resources {
             let uri = resource.definition.uri.clone();
             self.wrap_reads(&all, &uri, resource);
             resource.checks = Arc::clone(&checks);
-            shape(&mut resource.service, shaper.as_ref());
+            shaped(&mut resource.service);
         }
         for template in &mut parts.templates {
             let uri = template.definition.uri_template.clone();
             self.wrap_reads(&all, &uri, template);
             template.checks = Arc::clone(&checks);
-            shape(&mut template.service, shaper.as_ref());
+            shaped(&mut template.service);
         }
     }
 
@@ -123,7 +138,12 @@ impl Around<'_> {
         source
     }
 
-    fn wrap_tool(&mut self, all: &OfConnector<'_>, entry: &mut Entry) -> Result<(), SchemaError> {
+    fn wrap_tool(
+        &mut self,
+        all: &OfConnector<'_>,
+        entry: &mut Entry,
+        shapers: &mut ToolShapers,
+    ) -> Result<(), SchemaError> {
         let name = entry.definition.name.as_str().to_owned();
         let nothing = Thing {
             cache: all.connector.cache.clone(),
@@ -132,6 +152,11 @@ impl Around<'_> {
             ..Thing::default()
         };
         let tool = self.things.tools.get(&name).unwrap_or(&nothing);
+        let schema = entry.definition.output_schema.as_ref();
+        let shaper =
+            (!tool.shape.is_nothing()).then(|| Arc::new(Shaper::of_tool(&tool.shape, &name, schema)));
+        // First, so that the rest of a result stays hidden when its tool is left out for its schema.
+        shapers.insert(name.as_str().into(), shaper.clone());
         if !entry.facts.definition.is_empty() {
             entry.facts.definition = fingerprint([all.definition, &entry.facts.definition]).into();
         }
@@ -152,14 +177,12 @@ impl Around<'_> {
             entry.service = Arc::new(Concurrent::new(Arc::clone(&entry.service), running));
         }
         if let Some(plan) = &tool.cache {
-            let kept = self.cache.keep_answers(entry, &all.served.name, plan, &[]);
+            let kept = self.cache.keep_answers(entry, &origin(all.served), plan);
             self.warm.extend(kept.filter(Warmable::has_calls));
         }
         entry.service = self.cache.invalidate(Arc::clone(&entry.service), &tool.invalidates);
-        if !tool.shape.is_nothing() {
-            let schema = &mut entry.definition.output_schema;
-            let shaper = Arc::new(Shaper::of_tool(&tool.shape, &name, schema.as_ref()));
-            shaper.widen(schema);
+        if let Some(shaper) = shaper {
+            shaper.widen(&mut entry.definition.output_schema);
             self.meters.push(Arc::clone(&shaper) as _);
             entry.service = Arc::new(Shaped::new(Arc::clone(&entry.service), shaper));
         }
@@ -179,7 +202,7 @@ impl Around<'_> {
         let definition = fingerprint([all.definition, &entered.facts.definition]);
         let binding = entered.facts.binding.clone();
         let reads = Reads { definition: &definition, binding, open: self.open };
-        self.cache.keep_reads(entered, uri, &all.served.name, plan, &[], &reads);
+        self.cache.keep_reads(entered, uri, &origin(all.served), plan, &reads);
     }
 }
 
@@ -193,10 +216,4 @@ struct OfConnector<'a> {
 
 fn resilient(service: &Arc<dyn Service>, source: &Arc<Source>, repeatable: Repeatable) -> Arc<dyn Service> {
     Arc::new(Resilient::new(Arc::clone(service), Arc::clone(source), repeatable))
-}
-
-fn shape(service: &mut Arc<dyn Service>, shaper: Option<&Arc<Shaper>>) {
-    if let Some(shaper) = shaper {
-        *service = Arc::new(Shaped::new(Arc::clone(service), Arc::clone(shaper)));
-    }
 }

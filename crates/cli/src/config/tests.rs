@@ -300,6 +300,8 @@ fn the_reference_file_names_every_key() {
         "IntrospectionFile",
         "KeysFile",
         "RoleFile",
+        "LimitsFile",
+        "StoreFile",
         "AuditFile",
     ];
     for section in sections {

@@ -9,6 +9,7 @@ use trunkline_guard::redact::Shape;
 use trunkline_guard::resilience::{self, SourceConfig};
 use trunkline_guard::thing::{ConnectorGuardsFile, ToolGuardsFile};
 use trunkline_guard::validate::ResultsMode;
+use trunkline_sql::options::AdHoc;
 use trunkline_sql::{Access, Problem, Tool};
 
 use super::Reader;
@@ -98,6 +99,7 @@ impl Reader<'_> {
             }
         }
         self.tell_unknown_tags(&things);
+        self.tell_renamable(&things, connectors);
         things
     }
 
@@ -196,6 +198,21 @@ impl Reader<'_> {
         let (plan, problems) = file?.resolve(subject);
         self.tell(problems);
         plan
+    }
+
+    /// Tells of fields that are hidden by their names where callers write their own SQL, and so name the columns.
+    fn tell_renamable(&mut self, things: &Things, connectors: &[Connector]) {
+        for connector in connectors.iter().filter(|connector| connector.options.ad_hoc != AdHoc::Off) {
+            let name = connector.name.as_str();
+            let names = |thing: Option<&Thing>| thing.is_some_and(|thing| thing.shape.names_fields());
+            let of_tools = connector.tools.iter().any(|tool| names(things.tools.get(tool.name().as_str())));
+            if names(things.connectors.get(name)) || of_tools {
+                let message = "callers write SQL of their own here, and a field that is hidden or sealed by its name is seen under another (`select ssn as x`)";
+                let help = "take the column from the rights of the login, or set `ad-hoc-sql = \"off\"`; kinds like `email` are found under any name";
+                let problem = Problem::new(&["connectors", name, "ad-hoc-sql"], message).help(help).warning();
+                self.tell(vec![problem]);
+            }
+        }
     }
 
     fn shape(&mut self, shape: Result<Shape, Vec<Problem>>) -> Shape {

@@ -334,7 +334,7 @@ fn plant(world: &mut World) {
     for _ in 0..5 {
         let unknown = next("name of an argument");
         world.call(&[&unknown], "person", json!({ "name": "x", unknown.as_str(): 1 }));
-        let (password, token) = (next("password in an address"), next("token in an address"));
+        let (password, token) = (next("password of an address"), next("token of an address"));
         let uri = format!("x://ann:{password}@h/p?access_token={token}");
         world.ask(&[&password, &token], "resources/read", json!({ "uri": uri }));
         let sql = next("statement of a caller");

@@ -133,3 +133,40 @@ fn what_is_wrong_with_the_keys_is_told_at_their_place() {
         );
     }
 }
+
+#[test]
+fn the_rest_of_a_result_is_shaped_as_its_tool_is() {
+    let folder = folder("max-rows = 2");
+    let file = fs::read_to_string(folder.config()).unwrap();
+    let hidden = file.replacen("text = \"csv\"", "text = \"csv\"\nredact = [\"ssn\", \"email\"]", 1);
+    folder.write(&hidden);
+    let database = rusqlite::Connection::open(folder.path().join("shop.db")).unwrap();
+    database
+        .execute_batch("insert into people (name, ssn, mail, card, pay) values ('Cy', '555-44-3333', 'cy@example.com', 1, 1.0), ('Di', '222-11-0000', 'di@example.com', 2, 2.0)")
+        .unwrap();
+    let server = Server::start(&folder);
+    let read = |tool: &str| {
+        let answer = server.call(tool, &json!({}));
+        let blocks = answer["result"]["content"].as_array().unwrap();
+        let uri = blocks
+            .iter()
+            .find_map(|block| block["uri"].as_str())
+            .unwrap_or_else(|| panic!("no link: {answer}"))
+            .to_owned();
+        let rest = crate::support::ask(server.address, "resources/read", Some(&uri), json!({ "uri": uri }));
+        rest["result"]["contents"][0]["text"].as_str().unwrap_or_else(|| panic!("{rest}")).to_owned()
+    };
+    let rest = read("people_csv");
+    assert!(rest.contains("Cy,[redacted],[email]") && !rest.contains("555-44"), "{rest}");
+    // Another tool of the connector hides nothing.
+    assert!(read("people_json").contains("Cy,555-44-3333,cy@example.com"));
+}
+
+#[test]
+fn check_warns_of_names_that_callers_can_change() {
+    let folder = folder("ad-hoc-sql = \"read-only\"\nredact = [\"ssn\"]");
+    let checked = folder.run(&["check"]);
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{told}");
+    assert!(told.contains("is seen under another") && told.contains("ad-hoc-sql"), "{told}");
+}

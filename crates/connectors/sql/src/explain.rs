@@ -64,7 +64,17 @@ impl Refusal {
     /// Makes the error of a request of it.
     #[must_use]
     pub fn failure(self) -> Failure {
-        Failure::new(self.kind, self.text)
+        match self.fault {
+            // Nothing of it was begun: whoever has more room may do it.
+            Some(Fault::Busy) => {
+                let wait = std::time::Duration::from_secs(1);
+                Failure::new(FailureKind::Overloaded, self.text)
+                    .with_fault(Fault::Busy)
+                    .with_retry_after(wait)
+            }
+            Some(fault) => Failure::new(self.kind, self.text).with_fault(fault),
+            None => Failure::new(self.kind, self.text),
+        }
     }
 }
 

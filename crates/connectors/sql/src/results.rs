@@ -166,7 +166,7 @@ impl<D: Database> SqlConnector<D> {
             let place = Place { sent, last, kept, ..*place };
             pager.uri(*format, &place, tool, arguments, request.caller())
         });
-        Ok(Ok(reply(request, *format, json, shape, next.as_deref())))
+        Ok(Ok(reply(request, *format, json, shape, next.as_deref()).with_origin(tool)))
     }
 }
 

@@ -99,8 +99,10 @@ impl Rewriter<'_> {
         for (name, token) in &members {
             if Part::of(name) == Part::Structured {
                 let was = token.span.of_str(&object).to_owned();
-                let is = self.json(&was, self.rules.paths.top(), 0)?;
-                twin = Some(Twin { was, is });
+                self.keeps_cursor = reply.is_bound();
+                let is = self.json(&was, self.rules.paths.top(), 0);
+                self.keeps_cursor = false;
+                twin = Some(Twin { was, is: is? });
             }
         }
         let mut changed = twin.as_ref().is_some_and(|twin| twin.is.is_some());

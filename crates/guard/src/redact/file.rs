@@ -124,6 +124,12 @@ impl Shape {
         self.max_result.is_none() && self.rules().is_empty()
     }
 
+    /// Tells whether anything is hidden or sealed by the name of its field, which whoever writes the statement can change.
+    #[must_use]
+    pub fn names_fields(&self) -> bool {
+        self.seals() || self.redact.as_ref().is_some_and(|(_, fields)| !fields.is_empty())
+    }
+
     /// Tells whether fields are sealed, which makes them longer.
     #[must_use]
     pub fn seals(&self) -> bool {

@@ -108,7 +108,14 @@ fn name_before(bytes: &[u8], sign: usize) -> &[u8] {
     }
     let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let length = head.iter().rev().take_while(is_part).count();
-    head.get(head.len() - length..).unwrap_or_default()
+    let (before, name) = head.split_at_checked(head.len() - length).unwrap_or_default();
+    // The end of a colour looks like the beginning of the name: `ESC[3m`.
+    match before.ends_with(b"\x1b[") {
+        true => {
+            name.iter().position(|byte| *byte == b'm').and_then(|at| name.get(at + 1..)).unwrap_or_default()
+        }
+        false => name,
+    }
 }
 
 /// Headers whose value has more than one word.

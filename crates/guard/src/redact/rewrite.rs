@@ -55,6 +55,8 @@ pub(super) struct Rewriter<'r> {
     pub(super) tally: Tally,
     /// Values of fields that were hidden, as text, to be taken out of prose.
     pub(super) values: Vec<String>,
+    /// The cursor of the reply, in its structured content, is sealed: whoever changes it ends the result.
+    pub(super) keeps_cursor: bool,
     /// Made for the first field that is sealed; `None` inside when the system gave no randomness.
     sealing: Option<Option<Sealing>>,
 }
@@ -77,7 +79,7 @@ const MOST_NESTING: usize = 3;
 
 impl<'r> Rewriter<'r> {
     pub(super) fn new(rules: &'r Rules) -> Self {
-        Self { rules, tally: Tally::default(), values: Vec::new(), sealing: None }
+        Self { rules, tally: Tally::default(), values: Vec::new(), keeps_cursor: false, sealing: None }
     }
 
     /// Walks a JSON text from that place on; `None` when nothing changes.
@@ -147,11 +149,11 @@ impl<'r> Rewriter<'r> {
         walk.depth += 1;
         scanner.members(|scanner, key| {
             let name = scanner.key(key);
-            // It is sealed, and whoever changes it ends the result.
-            if walk.depth == 1 && name == "nextCursor" {
+            let next = self.rules.paths.member(reach, name);
+            let is_cursor = walk.depth == 1 && walk.nesting == 0 && self.keeps_cursor && name == "nextCursor";
+            if is_cursor && scanner.ahead() == b'"' && self.rules.paths.mark(next).is_none() {
                 return Ok(false);
             }
-            let next = self.rules.paths.member(reach, name);
             if let Some(other) = self.name(name, &mut renamed) {
                 let span = scanner.key_span(key);
                 walk.edits.push((span.start as usize..span.end as usize, escaped(&other)));

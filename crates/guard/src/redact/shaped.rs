@@ -1,6 +1,7 @@
 //! The layer that shapes what leaves: around one tool, resource or prompt, outside of what keeps its answers, so that a kept answer
 //! is shaped as a new one is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -183,6 +184,59 @@ impl<S: Service> Service for Shaped<S> {
         }
         let answer = self.inner.call(request);
         Box::pin(async move { self.shaper.shape(answer.await, method, log_id) })
+    }
+}
+
+/// How the results of the tools of one connector are shaped; `None` for those that leave as they are.
+pub type ToolShapers = BTreeMap<Box<str>, Option<Arc<Shaper>>>;
+
+/// Shapes what is read of a connector: what goes on with the result of a tool as that tool's results, everything else as the
+/// connector says.
+#[derive(Debug)]
+pub struct ShapedReads<S> {
+    inner: S,
+    shaper: Option<Arc<Shaper>>,
+    tools: Arc<ToolShapers>,
+}
+
+impl<S> ShapedReads<S> {
+    /// Wraps the service of a resource or a template. A tool that is not among `tools` is shaped as the connector is.
+    #[must_use]
+    pub const fn new(inner: S, shaper: Option<Arc<Shaper>>, tools: Arc<ToolShapers>) -> Self {
+        Self { inner, shaper, tools }
+    }
+
+    fn shape(&self, outcome: Outcome, method: Method, log_id: u64) -> Outcome {
+        match outcome {
+            Ok(reply) => {
+                let of_tool = reply.origin().and_then(|tool| self.tools.get(tool));
+                match of_tool.unwrap_or(&self.shaper) {
+                    Some(shaper) => shaper.shape(Ok(reply), method, log_id),
+                    None => Ok(reply),
+                }
+            }
+            // Which tool it was is not known: nothing that any of them hides is told.
+            failed => {
+                let all = self.shaper.iter().chain(self.tools.values().flatten());
+                all.fold(failed, |failed, shaper| shaper.shape(failed, method, log_id))
+            }
+        }
+    }
+}
+
+impl<S: Service> Service for ShapedReads<S> {
+    fn call(&self, mut request: Request) -> Answer<'_> {
+        let (method, log_id) = (request.method(), request.log_id());
+        if request.outlet().is_some() {
+            for shaper in self.shaper.iter().chain(self.tools.values().flatten()) {
+                if !shaper.rules.is_empty() {
+                    let veil: Arc<dyn Veil> = Arc::<Shaper>::clone(shaper);
+                    request.veil(&veil);
+                }
+            }
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move { self.shape(answer.await, method, log_id) })
     }
 }
 

@@ -1,8 +1,8 @@
 //! The breaker: leaves a source alone that fails, and lets one call at a time look whether it works again.
 //!
 //! While the source works a call costs one look at a number and one addition; only failures take the lock. What is counted are
-//! failures of the source, never mistakes of callers. Calls that were late count only when nothing else came to an end: one tool
-//! whose statement is too slow says nothing of the others.
+//! failures of the source, never mistakes of callers. Calls that were late count for nothing: how long a statement takes is its
+//! caller's choice, and a source that stopped it works. What hangs is held by its places.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ impl Default for BreakerConfig {
 }
 
 /// A look that takes longer than this is not waited for: another call looks.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a breaker does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,6 @@ struct Half {
     /// How many calls had worked when it began.
     worked: u64,
     failed: u64,
-    late: u64,
 }
 
 /// Leave to ask the source. A look that is dropped without a verdict is left to the next call.
@@ -114,7 +113,7 @@ pub(super) struct Admission<'a> {
 
 impl Half {
     fn new(began: Instant, worked: u64) -> Self {
-        Self { began, worked, failed: 0, late: 0 }
+        Self { began, worked, failed: 0 }
     }
 }
 
@@ -169,7 +168,7 @@ impl Breaker {
     }
 
     /// Counts a failure of a call like any other.
-    fn failed(&self, fault: Fault, worked: u64, now: Instant) -> Turned {
+    fn failed(&self, worked: u64, now: Instant) -> Turned {
         let mut state = self.state();
         let State::Closed { halves } = &mut *state else { return Turned::Not };
         let [before, current] = halves;
@@ -181,21 +180,15 @@ impl Breaker {
             *before = *current;
             *current = Half::new(now, worked);
         }
-        match fault {
-            Fault::Late => current.late += 1,
-            _ => current.failed += 1,
-        }
-        let (failed, late) = (before.failed + current.failed, before.late + current.late);
-        let worked = worked.saturating_sub(before.worked);
-        let of = failed + late + worked;
-        let are_many = failed * 100 >= u64::from(self.config.share) * of;
-        let counted = if worked == 0 { failed + late } else { failed };
-        if counted < u64::from(self.config.calls) || !(are_many || worked == 0) {
+        current.failed += 1;
+        let failed = before.failed + current.failed;
+        let of = failed + worked.saturating_sub(before.worked);
+        if failed < u64::from(self.config.calls) || failed * 100 < u64::from(self.config.share) * of {
             return Turned::Not;
         }
         *state = State::Open { until: now + self.pause(1, random()), looks: 1 };
         self.is_closed.store(NOT_CLOSED, Ordering::Release);
-        Turned::Opened { failed: counted, of }
+        Turned::Opened { failed, of }
     }
 
     /// Ends a look.
@@ -212,7 +205,7 @@ impl Breaker {
                 self.is_closed.store(CLOSED, Ordering::Release);
                 return Turned::Closed;
             }
-            Verdict::Nothing | Verdict::Failed(Fault::Busy) => {
+            Verdict::Nothing | Verdict::Failed(Fault::Busy | Fault::Late) => {
                 *state = State::Open { until: now, looks: *looks };
             }
             Verdict::Failed(_) => {
@@ -238,8 +231,10 @@ impl Admission<'_> {
         }
         match (self.probe.take(), verdict) {
             (Some(probe), verdict) => self.breaker.looked(probe, verdict, worked.sum(), now()),
-            (None, Verdict::Works | Verdict::Nothing | Verdict::Failed(Fault::Busy)) => Turned::Not,
-            (None, Verdict::Failed(fault)) => self.breaker.failed(fault, worked.sum(), now()),
+            (None, Verdict::Works | Verdict::Nothing | Verdict::Failed(Fault::Busy | Fault::Late)) => {
+                Turned::Not
+            }
+            (None, Verdict::Failed(_)) => self.breaker.failed(worked.sum(), now()),
         }
     }
 }

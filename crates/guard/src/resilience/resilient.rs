@@ -72,8 +72,8 @@ impl Resilient {
             Some(retry) => self.try_often(request, admission, retry).await,
             None => self.try_once(request, admission).await.0,
         };
-        match &outcome {
-            Ok(reply) if reply.fault() == Some(Fault::Busy) => Err(self.busy()),
+        match Verdict::of(&outcome) {
+            Verdict::Failed(Fault::Busy) => Err(self.busy()),
             _ => outcome,
         }
     }
@@ -134,7 +134,9 @@ impl Resilient {
         let text = format!(
             "`{name}` has more calls than it can answer, so this one was not begun; try again in a second"
         );
-        Failure::new(FailureKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
+        Failure::new(FailureKind::Overloaded, text)
+            .with_fault(Fault::Busy)
+            .with_retry_after(Duration::from_secs(1))
     }
 
     /// The answer while the source is left alone.
@@ -149,7 +151,8 @@ impl Resilient {
         if request.method() == Method::ToolsCall {
             return Ok(Reply::tool_error(&text).with_fault(Fault::NotDone));
         }
-        Err(Failure::new(FailureKind::UpstreamUnavailable, text).with_retry_after(wait))
+        let failure = Failure::new(FailureKind::UpstreamUnavailable, text);
+        Err(failure.with_fault(Fault::NotDone).with_retry_after(wait))
     }
 }
 

@@ -22,10 +22,11 @@ impl Verdict {
                 None if reply.is_error() => Self::Nothing,
                 None => Self::Works,
             },
-            Err(failure) => match failure.kind() {
-                FailureKind::UpstreamUnavailable => Self::Failed(Fault::Unknown),
-                FailureKind::DeadlinePassed => Self::Failed(Fault::Late),
-                _ => Self::Nothing,
+            Err(failure) => match (failure.fault(), failure.kind()) {
+                (Some(fault), _) => Self::Failed(fault),
+                (None, FailureKind::UpstreamUnavailable) => Self::Failed(Fault::Unknown),
+                (None, FailureKind::DeadlinePassed) => Self::Failed(Fault::Late),
+                (None, _) => Self::Nothing,
             },
         }
     }
@@ -45,6 +46,15 @@ mod tests {
             (Ok(Reply::tool_error("x").with_fault(Fault::Late)), Verdict::Failed(Fault::Late)),
             (failure(FailureKind::UpstreamUnavailable), Verdict::Failed(Fault::Unknown)),
             (failure(FailureKind::InvalidParams), Verdict::Nothing),
+            // What is read has no result that could be an error.
+            (
+                Err(Failure::new(FailureKind::Overloaded, "x").with_fault(Fault::Busy)),
+                Verdict::Failed(Fault::Busy),
+            ),
+            (
+                Err(Failure::new(FailureKind::UpstreamUnavailable, "x").with_fault(Fault::NotDone)),
+                Verdict::Failed(Fault::NotDone),
+            ),
         ] {
             assert_eq!(Verdict::of(&outcome), verdict);
         }

@@ -114,7 +114,6 @@ async fn readers_of_a_large_result() {
         readers.push(reader);
     }
     let grown = resident().saturating_sub(before);
-    eprintln!("50 answers of 10 MB under way: {} KiB", grown / 1024);
     assert!(grown < 32 << 20, "it grew by {grown} bytes");
     assert_eq!(post(http.address, &body, &[]).await.json()["result"]["content"][0]["text"], text);
 }

@@ -59,8 +59,8 @@ enum Standing {
 const LONG: usize = 2;
 
 /// How long a long line may be a mere burst, at least; longer where one may wait for longer than [`BURSTS`] of them.
-const BURST: Duration = Duration::from_millis(100);
-const BURSTS: u32 = 30;
+const BURST: Duration = Duration::from_millis(50);
+const BURSTS: u32 = 50;
 
 /// A line in which waits are shorter than this does no harm.
 const HARMLESS: Duration = Duration::from_millis(25);
@@ -135,7 +135,7 @@ impl Line {
         self.standing = match self.standing {
             Standing::Not => Standing::Since(now),
             Standing::Since(then) if now - then >= burst => Standing::Still(length),
-            Standing::Still(then) if length >= then + LONG * places && self.harms(now) => Standing::Growing,
+            Standing::Still(then) if length >= then + places && self.harms(now) => Standing::Growing,
             same => same,
         };
     }

@@ -102,12 +102,12 @@ mod tests {
 
     #[test]
     fn pieces_are_what_is_written_whole_for_every_revision_and_share_the_members() {
-        let members = br#""content":[],"structuredContent":{"a":1},"isError":false"#;
-        let replies = [
+        const MEMBERS: &[u8] = br#""content":[],"structuredContent":{"a":1},"isError":false"#;
+        let replies: [fn() -> Reply; 7] = [
             || Reply::from_members(Vec::new()),
-            || Reply::from_members(members.to_vec()).with_structured(12..40),
+            || Reply::from_members(MEMBERS.to_vec()).with_structured(12..40),
             || {
-                Reply::from_shared(Bytes::from_static(members))
+                Reply::from_shared(Bytes::from_static(MEMBERS))
                     .with_structured(12..40)
                     .with_meta(br#""a":1"#.to_vec())
             },

@@ -83,7 +83,7 @@ impl InRedis {
     ///
     /// # Cancel safety
     /// It stops all the same when the future is dropped.
-    pub async fn close(&self) {
+    pub async fn end(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
     }
@@ -138,7 +138,7 @@ impl Shared for InRedis {
     }
 
     fn vouches_for(&self, began: u64) -> bool {
-        now().saturating_sub(self.core.feed.heard().max(began)) <= VOUCHES
+        vouches(self.core.feed.heard(), began, now())
     }
 
     fn settings(&self, session: u128) -> Option<Arc<Settings>> {
@@ -213,5 +213,22 @@ impl Shared for InRedis {
     fn remove(&self, cell: &Cell) -> Later<'_, Result<(), Away>> {
         let name = cells::name(cell);
         Box::pin(async move { self.core.remove_cell(&name).await })
+    }
+}
+
+/// Tells whether who last heard then would know of the end of a session that began then, all in seconds since 1970.
+fn vouches(heard: u64, began: u64, now: u64) -> bool {
+    now.saturating_sub(heard.max(began)) <= VOUCHES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_cut_off_vouches_for_ten_minutes_and_for_new_sessions_as_long() {
+        assert!(vouches(1000, 0, 1600) && !vouches(1000, 0, 1601));
+        assert!(vouches(1000, 5000, 5600) && !vouches(1000, 5000, 5601));
+        assert!(vouches(1000, 5000, 900), "a clock that was set back shuts nobody out");
     }
 }

@@ -31,6 +31,9 @@ impl StoreError {
     }
 }
 
+/// The code of a server that follows another one.
+const READ_ONLY: &[u8] = b"READONLY";
+
 /// The word an error of the store begins with, such as `NOPERM`. What follows it is never kept: it may repeat what was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Code {
@@ -46,6 +49,9 @@ impl Code {
     #[must_use]
     pub fn read(line: &[u8]) -> Self {
         let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+        // Redis 6 has the code of what a script ran into somewhere inside; this one says that another server is the primary.
+        let is_read_only = line.windows(READ_ONLY.len()).any(|part| part == READ_ONLY);
+        let word = if is_read_only { READ_ONLY } else { word };
         let is_code = !word.is_empty()
             && word.len() <= Self::MAX
             && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
@@ -85,6 +91,10 @@ mod tests {
         assert_eq!(code("NOSCRIPT No matching script."), "NOSCRIPT");
         assert_eq!(code("ERR unknown command 'x', with args beginning with: 'secret'"), "ERR");
         assert_eq!(code("secret"), "ERR");
+        assert_eq!(
+            code("ERR Error running script (call to f_1): @user_script:1: -READONLY You can't"),
+            "READONLY"
+        );
         assert_eq!(code(&"A".repeat(25)), "ERR");
         assert_eq!(code(""), "ERR");
     }

@@ -1,6 +1,6 @@
 //! One connection on which this node hears what is published, for all who want to hear it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -227,16 +227,16 @@ impl Ears {
         tls: Option<&Arc<ClientConfig>>,
         patience: Duration,
     ) {
-        let mut asked: Vec<Bytes> = Vec::new();
+        let mut asked: HashSet<Bytes> = HashSet::new();
         let mut ask = interval(ASK);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         // What was asked before must have brought something until then.
-        let mut is_asked = false;
+        let (mut is_asked, mut is_due) = (false, true);
         loop {
-            if !self.follow_changes(&mut wire, &mut asked, patience).await {
+            if std::mem::take(&mut is_due) && !self.follow_changes(&mut wire, &mut asked, patience).await {
                 return;
             }
             wire.input.reserve(READ);
@@ -247,7 +247,7 @@ impl Ears {
                     }
                     (heard, is_asked) = (Instant::now(), false);
                 }
-                () = self.changed.notified() => {}
+                () = self.changed.notified() => is_due = true,
                 _ = ask.tick() => {
                     if is_asked && heard.elapsed() >= ASK + patience {
                         return;
@@ -268,17 +268,17 @@ impl Ears {
     }
 
     /// Tells the server which channels came and went; `false` when it does not take it.
-    async fn follow_changes(&self, wire: &mut Wire, asked: &mut Vec<Bytes>, patience: Duration) -> bool {
+    async fn follow_changes(&self, wire: &mut Wire, asked: &mut HashSet<Bytes>, patience: Duration) -> bool {
         let (mut came, mut went) = (Vec::new(), Vec::new());
         {
             let mut channels = self.channels();
             channels.retain(|_, channel| !channel.inboxes.is_empty());
             went.extend(asked.iter().filter(|channel| !channels.contains_key(*channel)).cloned());
             came.extend(
-                channels.iter().filter(|(name, _)| !asked.contains(name)).map(|(name, _)| name.clone()),
+                channels.iter().filter(|(name, _)| !asked.contains(*name)).map(|(name, _)| name.clone()),
             );
         }
-        asked.retain(|channel| !went.contains(channel));
+        went.iter().for_each(|channel| drop(asked.take(channel)));
         asked.extend(came.iter().cloned());
         for (word, names) in [(&b"UNSUBSCRIBE"[..], went), (b"SUBSCRIBE", came)] {
             for name in names {

@@ -1,11 +1,17 @@
 //! What the store does while nothing goes wrong.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use trunkline_service::Change;
 use trunkline_service::meter::{Meter as _, Page};
-use trunkline_service::store::{Event, Script, StoreError, Value};
-use trunkline_testkit::redis::Server;
+use trunkline_service::seal::{Sealer, now};
+use trunkline_service::shared::{Cell, Followed, InRedis, Keep, SettingsChange, Shared as _, Space, Topic};
+use trunkline_service::store::{Event, Script, Store, StoreConfig, StoreError, StoreUrl, Value};
+use trunkline_testkit::postgres::Certificates;
+use trunkline_testkit::redis::{Server, free_port};
 
 use crate::support::{open, until};
 
@@ -108,4 +114,75 @@ async fn a_password_a_user_and_a_database_are_used_and_a_wrong_password_is_down(
         assert!(matches!(error, StoreError::Down(_)), "{error}");
         assert!(!format!("{error} {error:?} {store:?}").contains("wrong"));
     }
+}
+
+#[tokio::test]
+async fn over_tls_only_a_certificate_that_a_trusted_authority_signed_is_taken() {
+    let certificates = Certificates::make();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let (certificate, key, authority) =
+        (path(&certificates.server), path(&certificates.server_key), path(&certificates.authority));
+    let tls = free_port().to_string();
+    let redis = Server::start_with(&[
+        "--tls-port",
+        &tls,
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &authority,
+        "--tls-auth-clients",
+        "no",
+    ])
+    .await;
+    let config = |host: &str| StoreConfig::new(&StoreUrl::new(format!("rediss://{host}:{tls}"))).unwrap();
+    let pem = std::fs::read(&certificates.authority).unwrap();
+    let trusting = Store::open(config("localhost").namespace("test").trust(&pem).unwrap()).unwrap();
+    let mut news = trusting.subscribe("news");
+    until("it is reached", async || trusting.set(b"a", &[7; 300_000], Duration::from_secs(60)).await.is_ok())
+        .await;
+    assert_eq!(trusting.get(b"a").await.unwrap().unwrap().len(), 300_000);
+    assert_eq!(news.next().await, Event::Gap);
+    assert!(redis.ask(&["EXISTS", "trunkline:{test}:a"]).starts_with(":1"));
+    let other = Certificates::make();
+    let wrong = std::fs::read(&other.authority).unwrap();
+    for strange in [config("localhost").trust(&wrong).unwrap(), config("127.0.0.1").trust(&pem).unwrap()] {
+        let store = Store::open(strange.timeout(Duration::from_secs(2))).unwrap();
+        assert!(matches!(store.get(b"a").await, Err(StoreError::Down(_))));
+    }
+    assert!(config("localhost").trust(b"nothing").is_err());
+}
+
+/// As docs/store.md has them.
+#[tokio::test]
+async fn the_rights_that_the_manual_names_are_enough() {
+    let redis = Server::start().await;
+    let manual = include_str!("../../../../docs/store.md");
+    let line = manual.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    let rule: Vec<_> = line.split(' ').map(|word| if word == ">PASSWORD" { ">x" } else { word }).collect();
+    assert_eq!(redis.ask(&rule), "+OK\r\n");
+    let store = open(&format!("redis://trunkline:x@127.0.0.1:{}", redis.port()));
+    store.set(b"a", b"x", Duration::from_secs(60)).await.unwrap();
+    assert!(store.get(b"a").await.unwrap().is_some());
+    store.delete(&[b"a"]).await.unwrap();
+    let node = InRedis::open(store, Arc::new(Sealer::random().unwrap()));
+    node.until_current().await;
+    let mut changes = node.changes(None);
+    node.announce(Change::Tools);
+    assert!(matches!(changes.next().await, Followed::Message(..)));
+    assert_eq!(node.end_session(1, now() + 60).await, Ok(true));
+    node.change_settings(2, now() + 60, SettingsChange::Subscribe("a".into())).await.unwrap();
+    let topic = Topic::Answer(1, 1);
+    let second = Duration::from_secs(1);
+    node.open(topic, Keep { messages: 1, bytes: 1, closed_for: second, at_most: second }).await.unwrap();
+    assert_eq!(node.append(topic, Bytes::from_static(b"x")).await, Ok(Some(1)));
+    assert!(node.follow(topic, Some(0)).await.unwrap().is_some());
+    node.close(topic);
+    until("it is closed", async || node.append(topic, Bytes::new()).await == Ok(None)).await;
+    let cell = Cell { space: Space::Task, id: [1].into() };
+    assert!(node.put(&cell, 0, Bytes::new(), u64::MAX).await.is_ok());
+    assert!(node.get(&cell).await.unwrap().is_some());
+    node.remove(&cell).await.unwrap();
+    assert!(redis.ask(&["ACL", "LOG"]).starts_with("*0"), "{}", redis.ask(&["ACL", "LOG"]));
 }

@@ -124,7 +124,7 @@ fn detectors_find_in_every_part_of_a_result() {
     assert_eq!(*block(6), whole["content"][6]);
     assert_eq!(
         out["structuredContent"],
-        json!({ "card": "[card]", "id": 4111111111111112_u64, "phone": "[phone]", "[email]": { "[email]": 1, "[email] 2": 2 }, "nextCursor": "ann@example.com" })
+        json!({ "card": "[card]", "id": 4111111111111112_u64, "phone": "[phone]", "[email]": { "[email]": 1, "[email] 2": 2 }, "nextCursor": "[email]" })
     );
     assert_eq!(out["extra"], "[email]");
 }
@@ -244,4 +244,23 @@ async fn progress_and_log_messages_are_looked_through() {
             json!({ "level": "error", "logger": "db", "data": { "to": "[email]" } }),
         ]
     );
+}
+
+#[test]
+fn only_the_sealed_cursor_of_the_reply_itself_stays() {
+    let shaper = shaper(&["email", "ssn"]);
+    let inner = json!({ "nextCursor": { "ssn": 1234567 } }).to_string();
+    let text = json!({ "nextCursor": "ann@example.com" }).to_string();
+    let content = json!({ "a": inner, "b": text, "c": { "nextCursor": "ann@example.com" }, "nextCursor": "YW5u@sealed.example" });
+    let whole = json!({ "content": [{ "type": "text", "text": content.to_string() }, { "type": "text", "text": text }], "structuredContent": content });
+    let bound = shaper.shape(Ok(reply(&whole).with_bound()), Method::ToolsCall, 1).unwrap();
+    let bound = String::from_utf8(bound.members().to_vec()).unwrap();
+    assert_eq!(bound.matches("ann@example.com").count() + bound.matches("1234567").count(), 0, "{bound}");
+    // In the content and in its twin.
+    assert_eq!(bound.matches("YW5u@sealed.example").count(), 2, "{bound}");
+    let free = shaped(&shaper, &whole, Method::ToolsCall).to_string();
+    assert!(!free.contains("YW5u"), "{free}");
+    let named = Shaper::of_tool(&shape(&["nextCursor"], &[], None), "t", None);
+    let hidden = named.shape(Ok(reply(&whole).with_bound()), Method::ToolsCall, 1).unwrap();
+    assert!(!String::from_utf8(hidden.members().to_vec()).unwrap().contains("YW5u"));
 }
