@@ -115,7 +115,7 @@ fn li_02_what_is_too_much_of_one_caller_is_told_in_both_eras_and_another_is_serv
     assert!((1..=1000).contains(&wait), "{wait}");
     assert_eq!(call(&server, &keys[1], "", 1).status, 200);
     // The era of sessions is told in the same way, and so is whoever asks for what does not exist.
-    let bearer = format!("Authorization: Bearer {}\r\n", keys[0]);
+    let bearer = format!("Authorization: Bearer {}\r\n", keys[1]);
     let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } } });
     let session = send(&server, &bearer, &initialize);
