@@ -149,3 +149,41 @@ proptest! {
         prop_assert!(open(&[start, &bytes].concat(), &[one]).is_err());
     }
 }
+
+/// The vectors of the community's test kit (C2SP CCTV, `age/testdata`, which may be copied without attribution): those for keys of type
+/// X25519 that are small.
+#[test]
+fn the_vectors_of_the_test_kit_open_or_fail_as_they_say() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redact/age/testkit");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let end = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap();
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let identities: Vec<Identity> =
+            head.lines().filter_map(|line| line.strip_prefix("identity: ")?.parse().ok()).collect();
+        let opened = open(&bytes[end + 2..], &identities);
+        let fits = match value("expect").unwrap() {
+            "success" => opened.as_ref().is_ok_and(|text| {
+                let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text);
+                let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                value("payload") == Some(hex.as_str())
+            }),
+            "no match" => opened == Err(OpenError::NoMatch),
+            _ => opened == Err(OpenError::Malformed),
+        };
+        seen += 1;
+        if !fits {
+            wrong.push(format!(
+                "{}: {} {opened:?}",
+                path.file_name().unwrap().display(),
+                value("expect").unwrap()
+            ));
+        }
+    }
+    assert!(seen > 60, "{seen}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
