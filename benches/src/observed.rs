@@ -4,6 +4,8 @@
 //! `bench-observed`: prints one line for each, beside what the same calls cost uncounted. `bench-observed CALLS bare|observed`:
 //! makes so many calls on one thread and nothing else, to count instructions (`valgrind --tool=callgrind`).
 
+#![expect(clippy::print_stdout, reason = "what it prints is what it is run for")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};

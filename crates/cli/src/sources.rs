@@ -39,6 +39,8 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     /// Makes a connection for what the program itself keeps in the database, each run of which takes at most `within`; `None`
     /// where nothing can be kept.
     fn writer(&self, within: Duration) -> Option<Writer>;
+    /// Returns how far behind a server may be that is read from; zero where there is one server.
+    fn lag(&self) -> Duration;
     /// Returns how the database tells of its changes, where the file says that it does.
     fn notices(&self) -> Option<Arc<dyn Notices>>;
     /// Returns the tools as known now.
@@ -114,6 +116,10 @@ trait Reach: Database {
         None
     }
 
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Makes the tools for whoever looks after the database, if there are any.
     fn assistant(self: &Arc<Self>, _name: &str, _options: &Options) -> Option<Arc<Assistant>> {
         None
@@ -164,6 +170,10 @@ impl Reach for Postgres {
 
     fn writer(&self, within: Duration) -> Option<Writer> {
         Some(Self::writer(self, within))
+    }
+
+    fn lag(&self) -> Duration {
+        Self::lag(self)
     }
 
     fn notices(&self) -> Option<Arc<dyn Notices>> {
@@ -256,6 +266,10 @@ impl<D: Reach> Source for SqlSource<D> {
 
     fn writer(&self, within: Duration) -> Option<Writer> {
         Reach::writer(&*self.database, within)
+    }
+
+    fn lag(&self) -> Duration {
+        self.database.lag()
     }
 
     fn notices(&self) -> Option<Arc<dyn Notices>> {

@@ -75,6 +75,17 @@ pub struct Cache {
     ending: CancellationToken,
 }
 
+/// Where answers come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The name of the connector.
+    pub connector: &'a str,
+    /// Whatever of the file answers depend on beside what the service says.
+    pub configuration: &'a [u8],
+    /// How far behind a replica may be that is read from; zero where there is none. For so long after a change nothing is kept.
+    pub lag: Duration,
+}
+
 /// What has to be known of a resource, or of a family of them, whose reads are kept.
 #[derive(Debug, Clone)]
 pub struct Reads<'a> {
@@ -132,32 +143,30 @@ impl Cache {
         self.local.resize(size);
     }
 
-    /// Puts a layer around a tool that keeps its answers as `plan` says; `configuration` is whatever else of the file its answers
-    /// depend on. `false` when nothing can be kept, since the tool's service does not say what its answers depend on.
+    /// Puts a layer around a tool that keeps its answers as `plan` says. `None` when nothing can be kept, since the tool's service does not say what its answers depend on.
     pub fn keep_answers(
         self: &Arc<Self>,
         entry: &mut Entry,
-        connector: &str,
+        origin: &Origin<'_>,
         plan: &Plan,
-        configuration: &[u8],
     ) -> Option<Warmable> {
         let (facts, definition) = (&entry.facts, &entry.definition);
         if facts.definition.is_empty() || !definition.annotations.read_only {
             return None;
         }
         let name = definition.name.as_str();
-        let tags = tag_names(&[Named::Tool(name), Named::Connector(connector)], plan);
+        let tags = tag_names(&[Named::Tool(name), Named::Connector(origin.connector)], plan);
         let defined = Defined {
             method: Method::ToolsCall,
             name,
             definition: &facts.definition,
-            configuration,
+            configuration: origin.configuration,
             input_schema: facts.schema.as_ref().unwrap_or(&definition.input_schema),
             output_schema: definition.output_schema.as_ref(),
             tags: &tags,
         };
         let keys = KeyMaker::new(&defined, plan.scope, facts.binding.clone());
-        let core = self.core(Arc::clone(&entry.service), keys, plan, &tags, name, None);
+        let core = self.core(Arc::clone(&entry.service), keys, (plan, origin.lag), &tags, name, None);
         entry.service = Arc::new(Cached(Arc::clone(&core)));
         Some(Warmable { core, name: name.into(), target: entry.target, warm: plan.warm.clone() })
     }
@@ -168,20 +177,19 @@ impl Cache {
         self: &Arc<Self>,
         served: &mut Served<D>,
         name: &str,
-        connector: &str,
+        origin: &Origin<'_>,
         plan: &Plan,
-        configuration: &[u8],
         reads: &Reads<'_>,
     ) -> bool {
         if reads.definition.is_empty() {
             return false;
         }
-        let tags = tag_names(&[Named::Connector(connector)], plan);
+        let tags = tag_names(&[Named::Connector(origin.connector)], plan);
         let defined = Defined {
             method: Method::ResourcesRead,
             name,
             definition: reads.definition,
-            configuration,
+            configuration: origin.configuration,
             input_schema: &Value::Null,
             output_schema: None,
             tags: &tags,
@@ -189,8 +197,9 @@ impl Cache {
         let keys = KeyMaker::new(&defined, plan.scope, reads.binding.clone());
         let public = plan.scope == Scope::Public && reads.open && reads.binding.is_none();
         let sent = if public { CacheScope::Public } else { CacheScope::Private };
-        let label = format!("{connector} resources");
-        let core = self.core(Arc::clone(&served.service), keys, plan, &tags, &label, Some(sent));
+        let label = format!("{} resources", origin.connector);
+        let core =
+            self.core(Arc::clone(&served.service), keys, (plan, origin.lag), &tags, &label, Some(sent));
         served.service = Arc::new(Cached(core));
         true
     }
@@ -199,7 +208,7 @@ impl Cache {
         self: &Arc<Self>,
         inner: Arc<dyn Service>,
         keys: KeyMaker,
-        plan: &Plan,
+        (plan, lag): (&Plan, Duration),
         tags: &[Box<str>],
         label: &str,
         sent_scope: Option<CacheScope>,
@@ -210,6 +219,7 @@ impl Cache {
             keys,
             ttl: plan.ttl,
             stale: plan.stale,
+            lag,
             tags: tags.iter().map(|name| self.tags.intern_whole(name)).collect(),
             is_tagged: !plan.tags.is_empty(),
             sent_scope,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
 use http::header::CONTENT_TYPE;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 use trunkline_guard::cache::{Purge, PurgeError};
 
-use super::{Admin, bears};
+use super::{Admin, PATIENCE, bears};
 
 /// Most bytes of what is asked.
 const MAX_BODY: usize = 4096;
@@ -40,17 +40,21 @@ impl Asked {
 }
 
 pub(super) fn route() -> MethodRouter<Arc<Admin>> {
-    post(purge).layer(DefaultBodyLimit::max(MAX_BODY))
+    post(purge)
 }
 
-async fn purge(State(admin): State<Arc<Admin>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn purge(State(admin): State<Arc<Admin>>, headers: HeaderMap, body: Body) -> Response {
     // It changes what is served: from this machine too, only who has the token may.
     match &admin.own_token {
         Some(token) if bears(&headers, token) => {}
         Some(_) => return answer(StatusCode::UNAUTHORIZED, "`[admin] token` is needed here"),
         None => return answer(StatusCode::FORBIDDEN, "set `[admin] token` to throw away what is kept"),
     }
-    let asked: Option<Asked> = serde_json::from_slice(&body).ok();
+    // Only now, and not for ever: whoever has no token holds no place with a body that does not come.
+    let Ok(body) = tokio::time::timeout(PATIENCE, to_bytes(body, MAX_BODY)).await else {
+        return answer(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    };
+    let asked: Option<Asked> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
     let Some(what) = asked.and_then(Asked::purge) else {
         let text =
             "send one of {\"all\":true}, {\"tool\":\"...\"}, {\"connector\":\"...\"} and {\"tag\":\"...\"}";

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trunkline_guard::cache::{Cache, Reads, Warmable};
+use trunkline_guard::cache::{Cache, Origin, Reads, Warmable};
 use trunkline_guard::limit::{Concurrent, Limits, Running, ThingSpec};
 use trunkline_guard::redact::{Shaped, ShapedReads, Shaper, ToolShapers};
 use trunkline_guard::resilience::{Repeatable, Resilient, Source, SourceConfig};
@@ -68,6 +68,11 @@ pub(super) struct Around<'a> {
     pub(super) warm: Vec<Warmable>,
     /// Who counts for what is put together.
     pub(super) meters: Vec<Arc<dyn Meter>>,
+}
+
+/// Says where the answers of a connector come from; what its file says is in the definitions of its tools.
+fn origin(served: &Served) -> Origin<'_> {
+    Origin { connector: &served.name, configuration: &[], lag: served.source.lag() }
 }
 
 impl Around<'_> {
@@ -172,7 +177,7 @@ impl Around<'_> {
             entry.service = Arc::new(Concurrent::new(Arc::clone(&entry.service), running));
         }
         if let Some(plan) = &tool.cache {
-            let kept = self.cache.keep_answers(entry, &all.served.name, plan, &[]);
+            let kept = self.cache.keep_answers(entry, &origin(all.served), plan);
             self.warm.extend(kept.filter(Warmable::has_calls));
         }
         entry.service = self.cache.invalidate(Arc::clone(&entry.service), &tool.invalidates);
@@ -197,7 +202,7 @@ impl Around<'_> {
         let definition = fingerprint([all.definition, &entered.facts.definition]);
         let binding = entered.facts.binding.clone();
         let reads = Reads { definition: &definition, binding, open: self.open };
-        self.cache.keep_reads(entered, uri, &all.served.name, plan, &[], &reads);
+        self.cache.keep_reads(entered, uri, &origin(all.served), plan, &reads);
     }
 }
 

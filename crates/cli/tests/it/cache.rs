@@ -1,8 +1,12 @@
 //! `trunkline cache purge`, against a server that keeps answers.
 
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use crate::support::{COUNT, Folder, Server, call, config};
+use crate::support::{COUNT, Folder, Server, call, config, http};
 
 const KEPT: &str = "cache = { ttl = \"10m\", tags = [\"customers\"] }\n";
 
@@ -76,4 +80,27 @@ fn check_tells_what_cannot_be_kept() {
         assert_eq!(checked.status.code(), Some(78), "{said}");
         assert!(said.contains(told), "{said}");
     }
+}
+
+#[test]
+fn bodies_that_never_come_keep_nobody_from_the_admin_pages() {
+    let folder = Folder::new();
+    let text = file("token = \"only-for-tests\"\n");
+    folder.write(&text);
+    let _server = Server::start(&folder);
+    let admin = text.split_once("[admin]").and_then(|(_, rest)| rest.split('"').nth(3)).unwrap();
+    let admin: SocketAddr = admin.parse().unwrap();
+    let head = format!("POST /cache/purge HTTP/1.1\r\nHost: {admin}\r\nContent-Length: 100\r\n\r\n");
+    let held: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = TcpStream::connect(admin).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    let (status, body) = http(admin, "GET /livez", "", "");
+    assert_eq!((status, body.as_str()), (200, "ok\n"));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    drop(held);
 }

@@ -133,6 +133,41 @@ fn li_02_what_is_too_much_of_one_caller_is_told_in_both_eras_and_another_is_serv
 }
 
 #[test]
+fn what_the_edge_answers_by_itself_counts_for_its_caller_too() {
+    let (folder, keys) = folder("[limits]\ncaller = \"4/hour\"\n", &["a", "b"]);
+    let server = Server::start(&folder);
+    let bearer = |key: &str| format!("Authorization: Bearer {key}\r\n");
+    let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } } });
+    let session = send(&server, &bearer(&keys[0]), &initialize);
+    let head =
+        format!("{}Mcp-Session-Id: {}\r\n", bearer(&keys[0]), session.header("Mcp-Session-Id").unwrap());
+    let ping = json!({ "jsonrpc": "2.0", "id": 5, "method": "ping" });
+    assert_eq!([(); 5].map(|()| send(&server, &head, &ping).status), [200, 200, 200, 429, 429]);
+    let refused = send(&server, &bearer(&keys[0]), &initialize);
+    assert_eq!(
+        (refused.status, &refused.body["id"], refused.header("Mcp-Session-Id")),
+        (429, &json!(0), None)
+    );
+    let notification = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    assert_eq!(send(&server, &head, &notification).status, 429);
+    let delete = raw(server.address, "DELETE /mcp", &head, "");
+    assert!(delete.starts_with("HTTP/1.1 429 "), "{delete}");
+    assert_eq!(call(&server, &keys[1], "", 1).status, 200);
+}
+
+#[test]
+fn a_page_of_another_site_uses_up_no_limit() {
+    let folder = Folder::new();
+    folder.write(&config(&format!("{COUNT}[limits]\nserver = \"2/hour\"\naddress = \"2/hour\"\n")));
+    let server = Server::start(&folder);
+    for head in ["Origin: https://evil.example\r\n", "Host: evil.example\r\n"] {
+        assert!((0..5).all(|_| send(&server, head, &json!({})).status == 403));
+    }
+    assert_eq!([(); 3].map(|()| call(&server, "", "", 1).status), [200, 200, 429]);
+}
+
+#[test]
 fn li_02_on_stdio_the_error_alone_is_told_and_a_refused_call_did_not_run() {
     const ADD: &str = "[tools.add]\nconnector = \"shop\"\nsql = \"insert into customers (name) values ('x')\"\naccess = \"read-write\"\ncost = 2\n";
     let folder = Folder::new();

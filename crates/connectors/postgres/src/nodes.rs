@@ -57,6 +57,11 @@ pub(crate) enum Leaving {
 }
 
 impl Nodes {
+    /// Returns how far behind the newest change a read may be; zero without replicas.
+    pub(crate) fn lag(&self) -> Duration {
+        if self.replicas.is_empty() { Duration::ZERO } else { self.watch.lag() }
+    }
+
     /// Puts the nodes together. `max_lag` is how far a replica may be behind.
     pub(crate) fn new(primary: Node, replicas: Vec<Node>, max_lag: Duration) -> Self {
         let cancel = CancellationToken::new();

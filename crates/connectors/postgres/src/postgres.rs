@@ -94,6 +94,13 @@ impl Postgres {
         self
     }
 
+    /// Returns how far behind the newest change a read may be, since it may be a replica's; zero without replicas. What is known of
+    /// a replica may itself be a moment old.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        self.nodes.lag()
+    }
+
     /// Returns the channel on which the database tells of its changes, where the file names one.
     #[must_use]
     pub fn channel(&self) -> Option<Arc<Channel>> {

@@ -53,6 +53,11 @@ impl Watch {
         }
     }
 
+    /// Returns how far behind a replica may be that is read from: so far when it was looked at, and that is some time ago.
+    pub(crate) fn lag(&self) -> Duration {
+        self.max_lag + FRESH
+    }
+
     /// Returns a number that is another each time.
     pub(crate) fn turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)

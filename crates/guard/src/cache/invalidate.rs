@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trunkline_service::{Answer, Fault, Outcome, Request, Service};
+use trunkline_service::{Answer, FailureKind, Fault, Outcome, Request, Service};
 
 use super::Cache;
 use super::meter::Teller;
@@ -50,7 +50,13 @@ impl Service for Invalidating {
     }
 }
 
-/// Tells whether it is certain that nothing was done.
+/// Tells whether it is certain that nothing was done: the source says so, or the call did not come to it.
 fn wrote_nothing(outcome: &Outcome) -> bool {
-    matches!(outcome, Ok(reply) if matches!(reply.fault(), Some(Fault::NotDone | Fault::Busy)))
+    match outcome {
+        Ok(reply) => matches!(reply.fault(), Some(Fault::NotDone | Fault::Busy)),
+        Err(failure) => !matches!(
+            failure.kind(),
+            FailureKind::UpstreamUnavailable | FailureKind::DeadlinePassed | FailureKind::Internal
+        ),
+    }
 }

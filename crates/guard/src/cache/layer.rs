@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) keys: KeyMaker,
     pub(crate) ttl: Duration,
     pub(crate) stale: Duration,
+    /// How far behind the source's replicas may be: what is read so soon after a change may be from before it.
+    pub(crate) lag: Duration,
     /// In the order of the stamps.
     pub(crate) tags: Arc<[Arc<Tag>]>,
     /// Whether some of them are changed by other nodes.
@@ -85,6 +87,11 @@ impl Service for Cached {
                 }
                 ready(Ok(core.give(&held, Status::Stale, now)))
             }
+            // A replica may not have heard of the change, and whoever made it is read to from where it is: not so others.
+            Found::Nothing if core.shares() && tags::changed_within(&core.tags, core.lag, now) => {
+                core.meter.bypassed.add_one();
+                core.inner.call(request)
+            }
             Found::Alone => {
                 core.meter.bypassed.add_one();
                 core.inner.call(request)
@@ -110,6 +117,11 @@ impl Core {
         !(self.is_tagged && self.cache.is_deaf())
     }
 
+    /// Tells whether callers get answers to the questions of others.
+    fn shares(&self) -> bool {
+        self.keys.scope() != super::Scope::Caller
+    }
+
     fn give(&self, held: &Held, status: Status, now: Instant) -> Reply {
         self.meter.ages.observe(held.age(now));
         held.reply(status, now)
@@ -118,7 +130,7 @@ impl Core {
     /// Fetches an answer, or waits for one that is being fetched.
     async fn fetch(&self, made: Made, request: Request) -> Outcome {
         let stamps = tags::stamps(&self.tags);
-        let passenger = self.cache.flights.join(made.key, stamps, |stamps| tags::hold(&self.tags, stamps));
+        let passenger = self.cache.flights.join(made.key, stamps, |stamps| tags::same(&self.tags, stamps));
         match passenger.board().await {
             Some(Boarded::Leads(lead)) => self.lead(lead, &made, request).await,
             Some(Boarded::Landed(Landing::Kept(held))) => {
@@ -240,7 +252,7 @@ impl Core {
     fn lasts(&self, reply: &Reply) -> Option<Lasts> {
         let is_of_one =
             reply.is_bound() || reply.hints().is_some_and(|hints| hints.scope == CacheScope::Private);
-        if reply.kind() != ReplyKind::Complete || (is_of_one && self.keys.scope() != super::Scope::Caller) {
+        if reply.kind() != ReplyKind::Complete || (is_of_one && self.shares()) {
             return None;
         }
         let most = if reply.is_bound() { LONGEST_BOUND } else { Duration::MAX };
@@ -255,7 +267,7 @@ impl Core {
 
     /// Keeps an answer, unless what it tells of changed while it was fetched: then `false`.
     fn keep(&self, made: &Made, held: &Arc<Held>) -> bool {
-        if !held.holds() {
+        if !held.holds() || tags::changed_within(&self.tags, self.lag, held.born) {
             self.meter.overtaken.add_one();
             return false;
         }
@@ -295,7 +307,7 @@ impl Core {
     /// Whoever waits for the same answer fetches it.
     async fn renew(&self, made: Made, request: Request) -> bool {
         let stamps = tags::stamps(&self.tags);
-        let passenger = self.cache.flights.join(made.key, stamps, |stamps| tags::hold(&self.tags, stamps));
+        let passenger = self.cache.flights.join(made.key, stamps, |stamps| tags::same(&self.tags, stamps));
         if passenger.joined {
             return true;
         }

@@ -5,15 +5,24 @@
 //! late, be it an old answer or an old number, makes an answer good again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use super::held::millis;
+
+/// From when times are counted.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A tag.
 #[derive(Debug)]
 pub(crate) struct Tag {
     name: Box<str>,
     current: AtomicU64,
+    /// When the generation was last seen to rise, in milliseconds from [`EPOCH`] and one; 0 for never.
+    changed: AtomicU64,
     /// How many of those who would tell of a change cannot: while there is one, nothing that has the tag is given out or kept.
     suspects: AtomicU64,
     /// How many changes other nodes have not heard of.
@@ -22,8 +31,8 @@ pub(crate) struct Tag {
 
 impl Tag {
     fn new(name: &str) -> Self {
-        let (current, suspects, owed) = Default::default();
-        Self { name: name.into(), current, suspects, owed }
+        let (current, changed, suspects, owed) = Default::default();
+        Self { name: name.into(), current, changed, suspects, owed }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -37,12 +46,26 @@ impl Tag {
 
     /// Takes note of a generation that was read or heard of.
     pub(crate) fn observe(&self, generation: u64) {
-        self.current.fetch_max(generation, Ordering::AcqRel);
+        if self.current.fetch_max(generation, Ordering::AcqRel) < generation {
+            self.note_change();
+        }
     }
 
     /// Makes what has the tag hold no longer, on this node.
     pub(crate) fn bump(&self) {
         self.current.fetch_add(1, Ordering::AcqRel);
+        self.note_change();
+    }
+
+    fn note_change(&self) {
+        self.changed.store(millis(EPOCH.elapsed()).saturating_add(1), Ordering::Release);
+    }
+
+    /// Tells whether it was changed less than `span` before `at`.
+    fn changed_within(&self, span: Duration, at: Instant) -> bool {
+        let changed = self.changed.load(Ordering::Acquire);
+        let at = millis(at.saturating_duration_since(*EPOCH)).saturating_add(1);
+        changed > 0 && changed.saturating_add(millis(span)) >= at
     }
 
     pub(crate) fn is_suspect(&self) -> bool {
@@ -139,10 +162,19 @@ pub(crate) fn stamps(tags: &[Arc<Tag>]) -> Stamps {
     tags.iter().map(|tag| tag.current()).collect()
 }
 
+/// Tells whether the generations are those.
+pub(crate) fn same(tags: &[Arc<Tag>], stamps: &[u64]) -> bool {
+    tags.len() == stamps.len() && tags.iter().zip(stamps).all(|(tag, stamp)| tag.current() == *stamp)
+}
+
+/// Tells whether some tag was changed less than `span` before `at`.
+pub(crate) fn changed_within(tags: &[Arc<Tag>], span: Duration, at: Instant) -> bool {
+    !span.is_zero() && tags.iter().any(|tag| tag.changed_within(span, at))
+}
+
 /// Tells whether what was fetched under those generations holds.
 pub(crate) fn hold(tags: &[Arc<Tag>], stamps: &[u64]) -> bool {
-    tags.len() == stamps.len()
-        && tags.iter().zip(stamps).all(|(tag, stamp)| tag.current() == *stamp && !tag.is_suspect())
+    same(tags, stamps) && !tags.iter().any(|tag| tag.is_suspect())
 }
 
 #[cfg(test)]

@@ -17,9 +17,11 @@ use trunkline_service::{Fault, Outcome, Service};
 use super::*;
 use source::{Answers, Source, call, caller, local, plan, status, text};
 
+const SHOP: Origin<'_> = Origin { connector: "shop", configuration: b"configuration", lag: Duration::ZERO };
+
 fn kept(cache: &Arc<Cache>, source: &Arc<Source>, plan: &Plan) -> Arc<dyn Service> {
     let mut entry = source.entry("search");
-    cache.keep_answers(&mut entry, "shop", plan, b"configuration").unwrap();
+    cache.keep_answers(&mut entry, &SHOP, plan).unwrap();
     entry.service
 }
 
@@ -251,14 +253,51 @@ async fn a_write_is_seen_by_the_next_read_however_the_write_ends() {
 }
 
 #[tokio::test]
+async fn a_call_that_never_came_to_the_source_changes_nothing() {
+    let (cache, source) = (Cache::new(DEFAULT_SIZE), Source::new(Answers::Counted));
+    let service = kept(&cache, &source, &Plan { tags: vec!["customers".into()], ..plan("1h") });
+    service.call(call(&local(), "{}")).await.unwrap();
+    let crowded = cache.invalidate(Source::new(Answers::Crowded), &["customers".into()]);
+    assert!(crowded.call(call(&local(), "{}")).await.is_err());
+    assert_eq!(text(&service.call(call(&local(), "{}")).await.unwrap()), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replica_may_not_have_heard_of_is_not_kept() {
+    let (cache, source) = (Cache::new(DEFAULT_SIZE), Source::new(Answers::Counted));
+    let mut entry = source.entry("search");
+    let plan = Plan { scope: Scope::Public, tags: vec!["customers".into()], ..plan("1h") };
+    cache.keep_answers(&mut entry, &Origin { lag: Duration::from_secs(4), ..SHOP }, &plan).unwrap();
+    let writer = cache.invalidate(Source::new(Answers::Counted), &["customers".into()]);
+    let read = async || text(&entry.service.call(call(&local(), "{}")).await.unwrap());
+    assert_eq!((read().await, read().await), ("1".into(), "1".into()));
+    writer.call(call(&local(), "{}")).await.unwrap();
+    assert_eq!((read().await, read().await), ("2".into(), "3".into()));
+    advance(Duration::from_secs(5)).await;
+    assert_eq!((read().await, read().await), ("4".into(), "4".into()));
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_heard_is_still_asked_once_by_many() {
+    let (cache, source) = (Cache::new(DEFAULT_SIZE), Source::new(Answers::Held));
+    let service = kept(&cache, &source, &plan("10s"));
+    cache.tags.find(Named::Connector("shop")).unwrap().suspect();
+    let mut calls: Vec<_> = (0..100).map(|_| service.call(call(&local(), "{}"))).collect();
+    assert!(calls.iter_mut().all(|call| call.now_or_never().is_none()));
+    source.release();
+    join_all(calls).await;
+    assert_eq!(source.count(), 1);
+}
+
+#[tokio::test]
 async fn a_tool_that_does_not_say_what_its_answers_depend_on_keeps_none() {
     let (cache, source) = (Cache::new(DEFAULT_SIZE), Source::new(Answers::Counted));
     let mut entry = source.entry("search");
     entry.facts.definition = Box::default();
-    assert!(cache.keep_answers(&mut entry, "shop", &plan("1h"), b"").is_none());
+    assert!(cache.keep_answers(&mut entry, &SHOP, &plan("1h")).is_none());
     let mut entry = source.entry("search");
     entry.definition.annotations = trunkline_service::Annotations::WRITES;
-    assert!(cache.keep_answers(&mut entry, "shop", &plan("1h"), b"").is_none());
+    assert!(cache.keep_answers(&mut entry, &SHOP, &plan("1h")).is_none());
 }
 
 #[tokio::test]

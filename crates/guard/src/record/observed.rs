@@ -124,7 +124,6 @@ struct Open<'a> {
 
 /// The answer to a request, and what is to be known of it.
 struct Watched<'a> {
-    // Dropped first: what it drops is still of this request.
     answer: Answer<'a>,
     open: Open<'a>,
 }
@@ -145,6 +144,16 @@ impl Future for Watched<'_> {
         };
         this.open.end(ended, Some(&outcome));
         Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if !self.open.has_ended {
+            // What is given up says its last words as this request. The future in its place takes no memory.
+            let _entered = self.open.mark.enter();
+            self.answer = Box::pin(std::future::pending());
+        }
     }
 }
 

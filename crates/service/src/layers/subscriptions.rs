@@ -31,7 +31,7 @@ pub(super) struct Listening<'a> {
 
 impl Subscriptions {
     pub(super) fn open(&self, caller: &Caller) -> Result<Listening<'_>, Failure> {
-        let listening = Listening { subscriptions: self, who: None };
+        let mut listening = Listening { subscriptions: self, who: None };
         if self.all.fetch_add(1, Ordering::Relaxed) >= MAX_SUBSCRIPTIONS {
             return Err(super::busy());
         }
@@ -51,7 +51,8 @@ impl Subscriptions {
         }
         *open += 1;
         drop(callers);
-        Ok(Listening { who: Some(who), ..listening })
+        listening.who = Some(who);
+        Ok(listening)
     }
 
     pub(super) fn count(&self) -> usize {

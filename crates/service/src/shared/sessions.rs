@@ -147,6 +147,23 @@ impl Sessions {
         })
     }
 
+    /// Returns the sessions that were ended and when their ids expire, as far as they are not among `known`.
+    #[cfg(feature = "redis")]
+    pub(super) fn ended_beside(&self, known: &std::collections::HashSet<u128>) -> Vec<(u128, u64)> {
+        let now = now();
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let notes = shard.notes();
+            let ended = notes.by_session.iter().filter(|(_, note)| note.ended && note.expires > now);
+            found.extend(
+                ended
+                    .filter(|(session, _)| !known.contains(*session))
+                    .map(|(session, note)| (*session, note.expires)),
+            );
+        }
+        found
+    }
+
     /// Takes over what another node knows of a session, unless something newer is known.
     #[cfg(feature = "redis")]
     pub(super) fn learn(

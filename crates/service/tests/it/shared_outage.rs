@@ -52,6 +52,7 @@ async fn without_the_store_nothing_is_promised_and_what_is_known_goes_on_to_coun
     redis.restart().await;
     until("it is current", async || other.is_current() && one.is_current()).await;
     assert!(other.is_ended(1), "what a node knows outlives the store");
+    assert!(node(&redis).await.is_ended(1), "and the store learns it again, for who begins after that");
     assert_eq!(other.end_session(3, now() + 600).await, Ok(true));
     until("the other heard", async || one.is_ended(3)).await;
 }

@@ -198,7 +198,7 @@ fn spelt(arguments: &[(String, Json)], choices: &[u8]) -> String {
         {
             match choices.below(3) {
                 0 => digits.push_str(".0"),
-                1 => digits.push_str("00e-2"),
+                1 if digits != "0" => digits.push_str("00e-2"),
                 _ => {}
             }
         }

@@ -93,7 +93,7 @@ async fn what_is_to_be_warm_is_there_before_somebody_asks_and_stays() {
     let mut entry = source.entry("search");
     let warm = vec![serde_json::from_str(r#"{"q":"smith"}"#).unwrap()];
     let plan = Plan { scope: Scope::Role, warm, ..plan("100s") };
-    let warmable = cache.keep_answers(&mut entry, "shop", &plan, b"").unwrap();
+    let warmable = cache.keep_answers(&mut entry, &SHOP, &plan).unwrap();
     let schema = entry.definition.input_schema.clone();
     assert_eq!(warm_problems(&["tools", "search"], &plan, &schema), []);
     let warming = cache.warm(vec![warmable], &[caller("", &["a"]), caller("", &["a", "b"])]);

@@ -28,6 +28,8 @@ pub(super) enum Answers {
     Bound,
     InputRequired,
     Failure,
+    /// There is no room for the call.
+    Crowded,
     Error,
 }
 
@@ -108,6 +110,7 @@ impl Source {
             Answers::Bound => Ok(counted.with_bound()),
             Answers::InputRequired => Ok(Reply::input_required(b"{}", Some("state"))),
             Answers::Failure => Err(Failure::new(FailureKind::Internal, "internal error")),
+            Answers::Crowded => Err(Failure::new(FailureKind::Overloaded, "the server is busy")),
             Answers::Error => Ok(Reply::tool_error("no")),
         }
     }

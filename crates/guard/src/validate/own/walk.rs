@@ -1,8 +1,10 @@
 //! One pass over raw bytes by the compiled form: what does not fit, and what an object has to be given by default.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashSet;
 use trunkline_protocol::decimal::Decimal;
-use trunkline_protocol::json::{Kind, Scanner, SyntaxError};
+use trunkline_protocol::json::{Kind, Scanner, SyntaxError, unescape};
 use trunkline_protocol::{Span, Token};
 
 use super::{Faults, ListRules, Node, Number, ObjectRules, Others, Path, Scalar, Types};
@@ -114,7 +116,10 @@ impl<'n, 'f> Walk<'n, 'f> {
         if node.text.is_none() && node.allowed.is_none() {
             return true;
         }
-        let Some(text) = token.text(self.text.as_bytes()) else { return false };
+        let raw = token.span.of_str(self.text);
+        let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+        let text =
+            if token.kind == Kind::String { Cow::Borrowed(inner) } else { Cow::Owned(unescape(inner)) };
         node.text.as_ref().is_none_or(|rules| rules.fits(&text))
             && node.allowed.as_ref().is_none_or(|allowed| {
                 allowed.iter().any(|known| matches!(known, Scalar::Text(known) if **known == *text))
@@ -398,7 +403,7 @@ fn canonical(text: &str) -> String {
     match text.as_bytes().first() {
         Some(b'"') => {
             let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
-            format!("\"{}", trunkline_protocol::json::unescape(inner))
+            format!("\"{}", unescape(inner))
         }
         Some(b'-' | b'0'..=b'9') => Decimal::parse(text).map_or_else(|| text.to_owned(), Decimal::canonical),
         _ => text.to_owned(),

@@ -16,6 +16,16 @@ use trunkline_testkit::metrics::Metrics;
 
 use super::support::{catalog, request, search};
 
+/// Is dropped while its thread works for the request.
+struct Dropped(Mark);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        // A failure while another panic unwinds would end the process.
+        assert!(trace::current() == Some(self.0) || std::thread::panicking(), "when it is dropped");
+    }
+}
+
 /// Answers as the test says, and says whose request it works for.
 struct Says<F>(F);
 
@@ -24,7 +34,13 @@ impl<F: Fn(Request) -> Option<Outcome> + Send + Sync + 'static> Service for Says
         assert_eq!(trace::current(), Some(request.mark()), "in the call");
         let mark = request.mark();
         match (self.0)(request) {
-            None => Box::pin(std::future::pending()),
+            None => {
+                let dropped = Dropped(mark);
+                Box::pin(async move {
+                    let _dropped = dropped;
+                    std::future::pending().await
+                })
+            }
             Some(outcome) => Box::pin(async move {
                 assert_eq!(trace::current(), Some(mark), "in the first poll");
                 tokio::task::yield_now().await;

@@ -1,5 +1,6 @@
 //! What this node knows of what the others did: fed by what they publish, and read anew whenever something may be missing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const NOTE: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_millis(100);
 /// Sessions read at a time.
 const PAGE: &[u8] = b"256";
+/// Most sessions whose end the store is told again at one gap.
+const MAX_TOLD: usize = 10_000;
 /// Most pages that are read at one gap.
 const MAX_PAGES: usize = 10_000;
 /// What news are sealed with.
@@ -173,12 +176,16 @@ impl Core {
         let last = last.as_int().and_then(|last| u64::try_from(last).ok()).ok_or(Away)?;
         let messages = messages.as_array().unwrap_or_default().iter().filter_map(Value::as_bytes);
         self.feed.changes.renew(last, messages.map(|sealed| self.change(sealed)).collect());
-        let mut cursor = Bytes::from_static(b"0");
+        let (mut cursor, mut ended) = (Bytes::from_static(b"0"), HashSet::new());
         for _ in 0..MAX_PAGES {
-            cursor = self.read_sessions(&cursor).await?;
+            cursor = self.read_sessions(&cursor, &mut ended).await?;
             if *cursor == *b"0" {
                 break;
             }
+        }
+        // A store that lost what it had learns it again from who remembers.
+        for (session, expires) in self.feed.sessions.ended_beside(&ended).into_iter().take(MAX_TOLD) {
+            self.end_session(session, expires).await.map_err(|_| Away)?;
         }
         // What was only told meanwhile is lost: who waits for it looks again.
         self.feed.tasks.lag();
@@ -186,7 +193,8 @@ impl Core {
         Ok(())
     }
 
-    async fn read_sessions(&self, cursor: &[u8]) -> Result<Bytes, Away> {
+    /// Reads some sessions, and adds those that were ended to `ended`.
+    async fn read_sessions(&self, cursor: &[u8], ended: &mut HashSet<u128>) -> Result<Bytes, Away> {
         let keys: [&[u8]; 2] = [b"sessions:value", b"sessions"];
         let answer = self.store.run(&scripts::SESSIONS, &keys, &[cursor, PAGE]).await?;
         let Some([next, found]) = answer.as_array() else { return Err(Away) };
@@ -195,6 +203,7 @@ impl Core {
             let (Ok(id), Some(expires)) = (<[u8; 16]>::try_from(&**id), expires.as_int()) else { continue };
             let (session, expires) = (u128::from_be_bytes(id), u64::try_from(expires).unwrap_or(0));
             if **value == *ENDED {
+                ended.insert(session);
                 self.feed.learn(session, expires, None);
             } else if let Some(kept) = self.kept(session, value) {
                 self.feed.learn(session, expires, Some(kept));
