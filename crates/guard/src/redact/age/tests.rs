@@ -1,3 +1,5 @@
+//! What is sealed opens, with keys of ours and of the official tool, and nothing that was changed does.
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

@@ -1,3 +1,5 @@
+//! Results that are too large: what is left out of each form, and what is said of it.
+
 use serde_json::{Value, json};
 
 use super::*;

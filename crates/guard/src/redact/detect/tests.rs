@@ -1,3 +1,5 @@
+//! Tables of what each detector finds and leaves, and how long it takes at worst.
+
 use proptest::prelude::*;
 
 use super::*;

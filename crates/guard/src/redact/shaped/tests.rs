@@ -1,3 +1,5 @@
+//! Whole replies through the layer: fields and kinds in every part of them, and what is told beside.
+
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
