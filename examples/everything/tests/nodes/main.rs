@@ -1,6 +1,6 @@
 //! Two processes that share a Redis are one server: whatever begins at one goes on at the other.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first fault")]
+#![expect(clippy::panic, reason = "a test ends at its first fault")]
 
 use std::time::Duration;
 
