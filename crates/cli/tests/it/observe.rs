@@ -240,10 +240,11 @@ fn logging(folder: &Folder, level: &str) -> Server {
 #[test]
 fn every_line_of_a_request_has_its_number_and_the_trace_it_came_with() {
     let folder = Folder::new();
-    folder.write(&config(&format!(
+    let text = config(&format!(
         "{COUNT}[log]\nformat = \"json\"\n[audit]\nsink = \"file:./audit.log\"\nkey = \"{}\"\n",
         "ab".repeat(32)
-    )));
+    ));
+    folder.write(&text);
     let server = logging(&folder, "debug");
     let call = json!({ "name": "count_customers" });
     let header = format!("traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\ntracestate: a=1\r\n");
@@ -280,6 +281,10 @@ fn every_line_of_a_request_has_its_number_and_the_trace_it_came_with() {
     // The edge's own line of the refusal belongs to the same request and trace.
     let refusal = lines().into_iter().find(|line| line["kind"] == "InvalidParams").unwrap();
     assert_eq!((&refusal["request"], &refusal["trace_id"]), (&access[3]["request"], &json!(TRACE)));
+    // The head of the record is one series, however many lines there are.
+    let head = |page: &Metrics| page.value("trunkline_audit_head_seq");
+    let page = scrape(admin_of(&text));
+    assert!(head(&page).is_some_and(|number| number >= 4.0), "{:?}", page.series.keys());
     // The record has the trace that came, from wherever it came.
     let record = std::fs::read_to_string(folder.path().join("audit.log")).unwrap();
     let traces: Vec<Option<String>> = record
