@@ -51,7 +51,7 @@ fn a_wrong_file_exits_78_with_an_empty_stdout_on_both_edges() {
         "",
         "[connectors.shop]\ntype = \"sqlite\"\npath = \"shop.db\"\nlimitt = 1\n",
         "[connectors.shop]\ntype = \"postgres\"\nurl = \"not an address\"\n",
-        "[limits]\ncaller = \"100/min\"\n",
+        "[limits]\ncaller = \"many\"\n",
     ] {
         folder.write(text);
         for args in [&["serve"][..], &["serve", "--stdio"]] {
