@@ -416,7 +416,7 @@ async fn stopping_lets_calls_finish_and_refuses_new_ones() {
 async fn too_much_in_flight_is_refused_at_once() {
     let http = serve_http().await;
     let slow: Vec<_> = (0..200)
-        .map(|_| async { post(http.address, &call("1", "slow", r#"{"ms":1000}"#), &[]).await.status })
+        .map(|_| async { post(http.address, &call("1", "slow", r#"{"ms":2500}"#), &[]).await.status })
         .collect();
     let over = async {
         wait_for(|| http.seen.running.load(Ordering::SeqCst) == 200).await;
