@@ -2,7 +2,7 @@
 //! pass each. No kind is a guess by length alone: a card number has a known prefix and passes Luhn, an IBAN has the length of its
 //! country and passes mod 97, and so on.
 //!
-//! All scanners read a [`View`]: the text itself where it is ASCII, else a copy in which other digits, dashes and spaces are
+//! All scanners read a `View`: the text itself where it is ASCII, else a copy in which other digits, dashes and spaces are
 //! written in ASCII and what has no width is left out, so that `４１１１…` and a number with zero-width spaces in it are found too.
 //! What is encoded (base64, percent signs but for `%40`) is not taken apart.
 
