@@ -194,6 +194,7 @@ fn gather(
         let mut more = served.source.parts();
         wrap(served, &mut more);
         parts.tools.extend(more.tools);
+        parts.prompts.extend(more.prompts);
         parts.resources.extend(more.resources);
         parts.templates.extend(more.templates);
     }

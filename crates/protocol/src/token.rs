@@ -58,6 +58,22 @@ pub enum Kind {
     Object,
 }
 
+impl Kind {
+    /// Returns the kind in the words of a sentence about what was found: `a string`.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Absent => "nothing",
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Integer | Self::Float => "a number",
+            Self::String | Self::EscapedString => "a string",
+            Self::Array => "a list",
+            Self::Object => "an object",
+        }
+    }
+}
+
 /// A value: where it stands (quotes and brackets included) and of which kind it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Token {

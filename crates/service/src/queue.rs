@@ -32,6 +32,15 @@ pub struct LineBounds {
     pub longest: Duration,
 }
 
+impl LineBounds {
+    /// Returns the bounds of a line before something that works on `places` calls at a time: twice as many wait, 16 to 256, for at
+    /// most a second. What cannot be begun by then is better tried elsewhere or later.
+    #[must_use]
+    pub fn of_calls(places: usize) -> Self {
+        Self { waiting: places.saturating_mul(2).clamp(16, 256), longest: Duration::from_secs(1) }
+    }
+}
+
 /// So many places with a line before them.
 #[derive(Debug)]
 pub struct Places {

@@ -144,7 +144,7 @@ impl Router {
             return ready(Err(unknown("tool", "tools/list", &request)));
         };
         let admission = self.catalog.tool_admission(number);
-        if let Some(refusal) = admission.gate().and_then(|gate| gate.admit(&request)) {
+        if let Some(refusal) = admission.admit(&request) {
             return ready(refusal);
         }
         if let Err(failure) = self.check_param_headers(number, &request) {
@@ -205,7 +205,7 @@ impl Router {
             return ready(Err(failure));
         };
         drop(uri);
-        if let Some(refusal) = found.admission.gate().and_then(|gate| gate.admit(&request)) {
+        if let Some(refusal) = found.admission.admit(&request) {
             return ready(refusal);
         }
         if let Some(spelling) = &found.spelling {
@@ -297,7 +297,7 @@ fn admit<'a>(
     service: &'a Arc<dyn Service>,
     request: Request,
 ) -> Answer<'a> {
-    match admission.gate().and_then(|gate| gate.admit(&request)) {
+    match admission.admit(&request) {
         Some(refusal) => ready(refusal),
         None => pass(admission, checks, service, request),
     }
@@ -326,7 +326,7 @@ fn pass<'a>(
             }
         }
     }
-    match admission.gate().and_then(|gate| gate.refuse(&request)) {
+    match admission.refuse(&request) {
         Some(refusal) => ready(refusal),
         None => service.call(request),
     }

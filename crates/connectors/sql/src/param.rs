@@ -358,7 +358,7 @@ impl Arg {
             );
         }
         let tell = |token: Token, source: &str| {
-            if self.secret { kind_of(token.kind).to_owned() } else { found(token, source) }
+            if self.secret { token.kind.in_words().to_owned() } else { found(token, source) }
         };
         let found = match self.accept.unfit_element(token, source, tell) {
             Some((number, found)) => format!("{found} as element {number} of the list"),
@@ -468,19 +468,7 @@ fn found(token: Token, source: &str) -> String {
         }
         Kind::Integer | Kind::Float if raw.len() <= SHORT => format!("the number {raw}"),
         Kind::Bool => format!("`{raw}`"),
-        kind => kind_of(kind).to_owned(),
-    }
-}
-
-fn kind_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Absent => "nothing",
-        Kind::Null => "null",
-        Kind::Bool => "a boolean",
-        Kind::Integer | Kind::Float => "a number",
-        Kind::String | Kind::EscapedString => "a string",
-        Kind::Array => "a list",
-        Kind::Object => "an object",
+        kind => kind.in_words().to_owned(),
     }
 }
 

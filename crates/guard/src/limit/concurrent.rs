@@ -2,15 +2,10 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use trunkline_service::meter::{Meter, Page};
 use trunkline_service::queue::{self, Crowded, LineBounds, Places};
 use trunkline_service::{Answer, Failure, FailureKind, Request, Service};
-
-/// For how long a call waits at most, and how many do.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-const MOST_WAITING: usize = 256;
 
 /// One tool of which only so many calls run at a time.
 #[derive(Debug)]
@@ -32,8 +27,7 @@ impl Running {
     #[must_use]
     pub fn new(tool: &str, most: NonZeroU32) -> Arc<Self> {
         let places = most.get() as usize;
-        let waiting = places.saturating_mul(2).clamp(16, MOST_WAITING);
-        let places = Places::new(places, LineBounds { waiting, longest: LONGEST_WAIT });
+        let places = Places::new(places, LineBounds::of_calls(places));
         Arc::new(Self { path: format!("tools.{tool}.concurrent").into(), places, most })
     }
 

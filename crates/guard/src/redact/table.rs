@@ -33,6 +33,13 @@ fn columns(rewriter: &Rewriter<'_>, names: Vec<String>) -> Option<Vec<Column>> {
     (columns.len() > 1 || columns.iter().any(is_named)).then_some(columns)
 }
 
+/// Returns what stands in the place of each cell of a row, where that is another; `None` for a row that stays as it is.
+fn others(rewriter: &mut Rewriter<'_>, columns: &[Column], cells: &[String]) -> Option<Vec<Option<String>>> {
+    let others: Vec<Option<String>> =
+        columns.iter().zip(cells).map(|(column, cell)| rewriter.cell(column, cell)).collect();
+    others.iter().any(Option::is_some).then_some(others)
+}
+
 impl Rewriter<'_> {
     /// Returns what comes in the place of a cell; `None` for the same.
     fn cell(&mut self, column: &Column, cell: &str) -> Option<String> {
@@ -81,12 +88,10 @@ fn csv(rewriter: &mut Rewriter<'_>, text: &str) -> Option<String> {
         if cells.len() != columns.len() {
             return None;
         }
-        let others: Vec<Option<String>> =
-            columns.iter().zip(&cells).map(|(column, cell)| rewriter.cell(column, cell)).collect();
-        if others.iter().all(Option::is_none) {
+        let Some(others) = others(rewriter, &columns, &cells) else {
             out.push_str(line);
             continue;
-        }
+        };
         changed = true;
         let raw = raw_cells(line);
         for (at, other) in others.iter().enumerate() {
@@ -178,12 +183,10 @@ fn markdown(rewriter: &mut Rewriter<'_>, text: &str) -> Option<String> {
         if cells.len() != columns.len() {
             return None;
         }
-        let others: Vec<Option<String>> =
-            columns.iter().zip(&cells).map(|(column, cell)| rewriter.cell(column, cell)).collect();
-        if others.iter().all(Option::is_none) {
+        let Some(others) = others(rewriter, &columns, &cells) else {
             out.push_str(line);
             continue;
-        }
+        };
         changed = true;
         out.push('|');
         for (other, cell) in others.iter().zip(&cells) {

@@ -68,20 +68,15 @@ pub struct Source {
 const FAULTS: [(Fault, &str); 4] =
     [(Fault::NotDone, "not-done"), (Fault::Unknown, "unknown"), (Fault::Busy, "busy"), (Fault::Late, "late")];
 
-/// Most that wait for a place, and for how long: what cannot be begun by then is better tried elsewhere or later.
-const MOST_WAITING: usize = 256;
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
 impl Source {
     /// Makes a source that is taken to work.
     #[must_use]
     pub fn new(config: SourceConfig) -> Arc<Self> {
         let concurrent = config.concurrent.max(1);
-        let waiting = concurrent.saturating_mul(2).clamp(16, MOST_WAITING);
         Arc::new(Self {
             breaker: config.breaker.map(|config| Breaker::new(config, Instant::now())),
             budget: Budget::new(),
-            places: Places::new(concurrent, LineBounds { waiting, longest: LONGEST_WAIT }),
+            places: Places::new(concurrent, LineBounds::of_calls(concurrent)),
             worked: Counter::default(),
             faults: Default::default(),
             opened: Counter::default(),

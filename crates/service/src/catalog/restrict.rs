@@ -42,6 +42,18 @@ impl Admission {
         !matches!(self, Self::Absent)
     }
 
+    /// Returns what a gate answers to a request by the name of the thing alone; `None` when it goes on.
+    #[must_use]
+    pub fn admit(&self, request: &Request) -> Option<Outcome> {
+        self.gate()?.admit(request)
+    }
+
+    /// Returns what a gate answers to a request for its arguments; `None` when it passes.
+    #[must_use]
+    pub fn refuse(&self, request: &Request) -> Option<Outcome> {
+        self.gate()?.refuse(request)
+    }
+
     /// Returns the gate, if there is one.
     #[must_use]
     pub fn gate(&self) -> Option<&dyn Gate> {

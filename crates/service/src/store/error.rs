@@ -23,14 +23,6 @@ pub enum StoreError {
     Unexpected,
 }
 
-impl StoreError {
-    /// Tells whether the command may have been done all the same.
-    #[must_use]
-    pub fn may_have_been_done(&self) -> bool {
-        matches!(self, Self::Late | Self::Unknown | Self::Unexpected)
-    }
-}
-
 /// The code of a server that follows another one.
 const READ_ONLY: &[u8] = b"READONLY";
 

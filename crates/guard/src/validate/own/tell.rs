@@ -127,7 +127,7 @@ impl Faults {
             });
             let labels: Vec<&str> = labels.collect();
             let found =
-                if path.secret { kind_of(token.kind).to_owned() } else { found(token, source, &labels) };
+                if path.secret { token.kind.in_words().to_owned() } else { found(token, source, &labels) };
             let meant = token
                 .text(source.as_bytes())
                 .filter(|_| !path.secret)
@@ -236,7 +236,7 @@ fn found(token: Token, source: &str, labels: &[&str]) -> String {
             });
             if counted.is_ok() { list_of(count) } else { "a list".to_owned() }
         }
-        kind => kind_of(kind).to_owned(),
+        kind => kind.in_words().to_owned(),
     }
 }
 
@@ -246,18 +246,6 @@ pub(in crate::validate) fn list_of(count: usize) -> String {
         0 => "an empty list".to_owned(),
         1 => "a list of 1 element".to_owned(),
         count => format!("a list of {count} elements"),
-    }
-}
-
-pub(in crate::validate) fn kind_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Absent => "nothing",
-        Kind::Null => "null",
-        Kind::Bool => "a boolean",
-        Kind::Integer | Kind::Float => "a number",
-        Kind::String | Kind::EscapedString => "a string",
-        Kind::Array => "a list",
-        Kind::Object => "an object",
     }
 }
 
