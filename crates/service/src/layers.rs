@@ -94,7 +94,7 @@ impl<S: Service> Service for Bounded<S> {
         }
         match self.in_flight.requests.try_take() {
             Some(place) => self.run(request, Held::Request(place)),
-            None => Box::pin(self.wait_for_place(request)),
+            None => Answer::later(self.wait_for_place(request)),
         }
     }
 }
@@ -114,22 +114,19 @@ impl<S: Service> Bounded<S> {
         let time = if is_listening { TimeAllowed::Unlimited } else { request.time() };
         // Nor has it progress: what it tells is all there is to tell.
         let progress = request.progress().filter(|_| !is_listening).cloned();
-        // A handler may panic before there is a future, and in it.
-        let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) else {
-            return ready(panicked(method, log_id));
+        // A handler may panic before there is a future, and in it. Polled once before memory is asked for and a timer armed: many
+        // calls are ready at once.
+        let answer = match catch_unwind(AssertUnwindSafe(|| self.inner.call(request).now())) {
+            Ok(Ok(outcome)) => return ready(outcome),
+            Ok(Err(answer)) => AssertUnwindSafe(answer).catch_unwind(),
+            Err(_) => return ready(panicked(method, log_id)),
         };
-        let mut answer = AssertUnwindSafe(answer).catch_unwind();
-        Box::pin(async move {
+        Answer::later(async move {
             let _held = held;
-            // Polled once before any timer is armed: most calls are ready at once.
-            let outcome = match (&mut answer).now_or_never() {
-                Some(outcome) => outcome,
-                None => match wait(answer, time.end(), progress).await {
-                    Some(outcome) => outcome,
-                    None => return late(method, log_id),
-                },
-            };
-            outcome.unwrap_or_else(|_| panicked(method, log_id))
+            match wait(answer, time.end(), progress).await {
+                Some(outcome) => outcome.unwrap_or_else(|_| panicked(method, log_id)),
+                None => late(method, log_id),
+            }
         })
     }
 }
@@ -194,7 +191,7 @@ mod tests {
 
     impl Service for Never {
         fn call(&self, _: Request) -> Answer<'_> {
-            Box::pin(std::future::pending())
+            Answer::later(std::future::pending())
         }
     }
 

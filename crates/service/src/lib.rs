@@ -3,6 +3,7 @@
 //! A [`Request`] is always in the terms of 2026-07-28: stateless, with its own caller and deadline. Edges translate older
 //! revisions before they get here. Payloads stay raw bytes.
 
+mod answer;
 pub mod authenticate;
 pub mod caller;
 pub mod catalog;
@@ -31,9 +32,7 @@ pub mod shared;
 pub mod store;
 pub mod trace;
 
-use std::future::Future;
-use std::pin::Pin;
-
+pub use answer::{Answer, ready};
 pub use authenticate::{Access, Authenticator, Credentials, Denied, DeniedKind};
 pub use caller::{Caller, Proof};
 pub use catalog::{
@@ -58,9 +57,6 @@ pub use shared::{Change, Shared};
 /// A tool that could not do what was asked is a [`Reply`] with `isError`, not a [`Failure`].
 pub type Outcome = Result<Reply, Failure>;
 
-/// A boxed future of an outcome. Dropping it stops the work behind it.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
-
 /// Something that answers MCP requests: a connector, a router over them, a guard around either.
 pub trait Service: Send + Sync + 'static {
     /// Answers one request.
@@ -74,10 +70,4 @@ impl<S: Service + ?Sized> Service for std::sync::Arc<S> {
     fn call(&self, request: Request) -> Answer<'_> {
         (**self).call(request)
     }
-}
-
-/// Returns an answer that is ready at once.
-#[must_use]
-pub fn ready<'a>(outcome: Outcome) -> Answer<'a> {
-    Box::pin(std::future::ready(outcome))
 }

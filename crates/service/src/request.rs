@@ -15,9 +15,9 @@ use crate::trace::{Mark, TraceContext, TraceParent, TraceState};
 
 /// A request on its way to the tool that answers it. It owns the body once; parts of it are spans.
 ///
-/// One pointer: a request passes through every layer by value.
+/// One pointer: a request passes through every layer by value. What may be sent a second time is shared until one of the two is changed.
 #[derive(Debug)]
-pub struct Request(Box<Inner>);
+pub struct Request(Arc<Inner>);
 
 #[derive(Debug, Clone)]
 struct Inner {
@@ -137,7 +137,7 @@ impl Request {
             capabilities: envelope.capabilities,
             traceparent: envelope.traceparent,
         };
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             body,
             parts,
             method,
@@ -155,38 +155,43 @@ impl Request {
         }))
     }
 
+    /// Nobody shares a request while it is made and judged, so that nothing is copied.
+    fn inner_mut(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+
     /// Says what the session knows of the client, for requests of a legacy revision.
     #[must_use]
     pub fn with_legacy_client(mut self, client: Arc<LegacyClient>) -> Self {
-        self.0.client = Some(client);
+        self.inner_mut().client = Some(client);
         self
     }
 
     /// Says how long an answer is of use.
     #[must_use]
     pub fn with_time(mut self, time: TimeAllowed) -> Self {
-        self.0.time = time;
+        self.inner_mut().time = time;
         self
     }
 
     /// Says where news of the request go; `None` when the client takes no stream.
     #[must_use]
     pub fn with_attached(mut self, attached: Option<Box<Attached>>) -> Self {
-        self.0.attached = attached;
+        self.inner_mut().attached = attached;
         self
     }
 
     /// Says what the client answered to an earlier `input_required`.
     #[must_use]
     pub fn with_input(mut self, input: Option<Box<Input>>) -> Self {
-        self.0.input = input;
+        self.inner_mut().input = input;
         self
     }
 
     /// Says which `Mcp-Param-*` headers came.
     #[must_use]
     pub fn with_param_headers(mut self, headers: ParamHeaders) -> Self {
-        self.0.headers = headers;
+        self.inner_mut().headers = headers;
         self
     }
 
@@ -194,7 +199,7 @@ impl Request {
     /// request, and headers may be those of a proxy on its way.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<Box<SentTrace>>) -> Self {
-        self.0.trace = trace;
+        self.inner_mut().trace = trace;
         self
     }
 
@@ -203,7 +208,7 @@ impl Request {
     #[must_use]
     pub fn detached(&self, time: TimeAllowed) -> Self {
         let Inner { body, parts, method, revision, caller, client, target, log_id, .. } = &*self.0;
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             body: body.clone(),
             parts: *parts,
             method: *method,
@@ -221,15 +226,16 @@ impl Request {
         }))
     }
 
-    /// Returns the same request, to be sent a second time should the first come to nothing. Both tell their news on one stream.
+    /// Returns the same request, to be sent a second time should the first come to nothing. Both tell their news on one stream. Costs
+    /// a reference.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 
     /// Asks the guards to note what they decide.
     pub fn note_on(&mut self, notes: Arc<Notes>) {
-        self.0.notes = Some(notes);
+        self.inner_mut().notes = Some(notes);
     }
 
     /// Returns where the guards note what they decide; `None` when nobody keeps a record.
@@ -241,14 +247,14 @@ impl Request {
     /// Lets the stream of this request end before its edge does: when `closing`, which should be a child of
     /// [`Outlet::closing`], is cancelled.
     pub fn end_stream_on(&mut self, closing: CancellationToken) {
-        if let Some(attached) = &mut self.0.attached {
+        if let Some(attached) = &mut self.inner_mut().attached {
             attached.outlet = attached.outlet.closing_on(closing);
         }
     }
 
     /// Lets all that is told of this request beside its answer pass through a veil.
     pub fn veil(&mut self, veil: &Arc<dyn Veil>) {
-        if let Some(attached) = &mut self.0.attached {
+        if let Some(attached) = &mut self.inner_mut().attached {
             attached.veil(veil);
         }
     }
@@ -267,7 +273,7 @@ impl Request {
 
     /// Says who asks, for a guard that knows more of the caller than the edge did.
     pub fn set_caller(&mut self, caller: Arc<Caller>) {
-        self.0.caller = caller;
+        self.inner_mut().caller = caller;
     }
 
     /// Returns who asks.
@@ -294,6 +300,12 @@ impl Request {
         self.0.parts.uri.text(&self.0.body)
     }
 
+    /// Returns where `params.uri` stands, of whatever kind it is.
+    #[must_use]
+    pub fn uri_token(&self) -> Token {
+        self.0.parts.uri
+    }
+
     /// Puts another spelling of the URI in the place of `params.uri`, for everybody who reads it from here on.
     pub fn set_uri(&mut self, uri: &str) {
         let mut written = Vec::with_capacity(uri.len() + 2);
@@ -301,7 +313,7 @@ impl Request {
         let kind = if written.contains(&b'\\') { Kind::EscapedString } else { Kind::String };
         let old = self.0.parts.uri.span;
         if let Some(span) = self.splice(old, &written) {
-            self.0.parts.uri = Token { span, kind };
+            self.inner_mut().parts.uri = Token { span, kind };
         }
     }
 
@@ -315,7 +327,7 @@ impl Request {
             _ => None,
         };
         if let Some(span) = span {
-            self.0.parts.arguments = Token { span, kind: Kind::Object };
+            self.inner_mut().parts.arguments = Token { span, kind: Kind::Object };
         }
         span.is_some()
     }
@@ -333,7 +345,7 @@ impl Request {
 
     /// Puts other bytes in the place of a span of the body, and moves what stands behind.
     fn splice(&mut self, old: Span, written: &[u8]) -> Option<Span> {
-        let Inner { body, parts, .. } = &mut *self.0;
+        let Inner { body, parts, .. } = self.inner_mut();
         let (before, after) = (body.get(..old.start as usize)?, body.get(old.end as usize..)?);
         let length = u32::try_from(written.len()).ok()?;
         *body = [before, written, after].concat().into();
@@ -446,7 +458,7 @@ impl Request {
 
     /// Sets the number of the tool within the service that answers it.
     pub fn set_target(&mut self, target: u32) {
-        self.0.target = target;
+        self.inner_mut().target = target;
     }
 
     /// Returns the number under which log and caller know this request.

@@ -317,7 +317,7 @@ fn pass<'a>(
             Checked::Answered(outcome) => return ready(outcome),
             Checked::Waiting(waiting) => {
                 let (admission, left) = (admission.clone(), left.as_slice());
-                return Box::pin(async move {
+                return Answer::later(async move {
                     match waiting.await {
                         Some(outcome) => outcome,
                         None => pass(&admission, left, service, request).await,
@@ -361,7 +361,7 @@ impl Service for Router {
             Method::ResourcesRead => self.read_resource(request),
             Method::PromptsGet => self.get_prompt(request),
             Method::CompletionComplete => self.complete(request),
-            Method::SubscriptionsListen => Box::pin(self.listen(request)),
+            Method::SubscriptionsListen => Answer::later(self.listen(request)),
             method if method.is_of_an_extension() => self.extra(request),
             _ => ready(Err(no_method(&request))),
         }

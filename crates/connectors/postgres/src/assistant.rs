@@ -234,7 +234,7 @@ impl Asked<'_> {
 
 impl Service for Assistant {
     fn call(&self, request: Request) -> Answer<'_> {
-        Box::pin(async move {
+        Answer::later(async move {
             if request.target() == RESOURCES {
                 return self.resource(&request).await;
             }

@@ -471,12 +471,14 @@ fn same(left: &ToolDefinition, right: &ToolDefinition) -> bool {
 impl<D: Database> Service for SqlConnector<D> {
     fn call(&self, request: Request) -> Answer<'_> {
         if request.method() == Method::ResourcesRead {
-            return Box::pin(self.read_rest(request));
+            return Answer::later(self.read_rest(request));
         }
         let target = usize::try_from(request.target()).unwrap_or(usize::MAX);
         match (self.tools.get(target), &self.ad_hoc) {
-            (Some(slot), _) => Box::pin(self.call_tool(slot, request)),
-            (None, Some(Ok(tool))) if target == self.tools.len() => Box::pin(self.call_ad_hoc(tool, request)),
+            (Some(slot), _) => Answer::later(self.call_tool(slot, request)),
+            (None, Some(Ok(tool))) if target == self.tools.len() => {
+                Answer::later(self.call_ad_hoc(tool, request))
+            }
             // Only a router with another list than ours can ask for it.
             _ => trunkline_service::ready(Ok(Reply::tool_error("this tool is gone; list the tools again"))),
         }

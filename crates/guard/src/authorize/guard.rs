@@ -233,7 +233,7 @@ impl Service for Authorize {
         }
         match self.view_of(request.caller()) {
             View::Kept(view) if request.method() == Method::SubscriptionsListen => {
-                Box::pin(self.listen(view, request))
+                Answer::later(self.listen(view, request))
             }
             View::Kept(view) => {
                 if self.open.is_none() {
@@ -241,7 +241,7 @@ impl Service for Authorize {
                 }
                 view.call(request)
             }
-            View::Made(view) => Box::pin(async move {
+            View::Made(view) => Answer::later(async move {
                 match request.method() {
                     Method::SubscriptionsListen => self.listen(&view, request).await,
                     _ => {

@@ -36,7 +36,7 @@ impl Drop for Armed<'_> {
 
 impl Service for Invalidating {
     fn call(&self, request: Request) -> Answer<'_> {
-        Box::pin(async move {
+        Answer::later(async move {
             let mut armed = Armed { layer: self, is_armed: true };
             let outcome = self.inner.call(request).await;
             if wrote_nothing(&outcome) {

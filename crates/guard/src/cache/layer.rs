@@ -96,7 +96,7 @@ impl Service for Cached {
                 core.meter.bypassed.add_one();
                 core.inner.call(request)
             }
-            Found::Nothing => Box::pin(core.fetch(made, request)),
+            Found::Nothing => Answer::later(core.fetch(made, request)),
         }
     }
 }

@@ -58,13 +58,12 @@ impl<S: Service> Service for Concurrent<S> {
     fn call(&self, request: Request) -> Answer<'_> {
         let Running { places, .. } = &*self.running;
         if let Some(place) = places.try_take() {
-            let answer = self.inner.call(request);
-            return Box::pin(async move {
-                let _place = place;
-                answer.await
+            return self.inner.call(request).map_outcome(move |outcome| {
+                drop(place);
+                outcome
             });
         }
-        Box::pin(async move {
+        Answer::later(async move {
             match places.take(queue::who(request.caller())).await {
                 Ok(_place) => self.inner.call(request).await,
                 Err(crowded) => Err(self.running.refused(&crowded)),
@@ -110,7 +109,7 @@ mod tests {
 
     impl Service for Never {
         fn call(&self, _: Request) -> Answer<'_> {
-            Box::pin(std::future::pending())
+            Answer::later(std::future::pending())
         }
     }
 

@@ -39,10 +39,10 @@ impl<S> Limited<S> {
 
     fn stage(&self, key: u64, caller: &Caller, bytes: usize) -> Stage<'_> {
         let mut stage = Stage::new(key);
+        self.limits.add_caller(&mut stage, caller, bytes as u64);
         if self.counted == Counted::Here {
             stage.take(self.limits.server.as_ref(), 1);
         }
-        self.limits.add_caller(&mut stage, caller, bytes as u64);
         stage
     }
 }
@@ -72,9 +72,7 @@ impl<S: Service> Limited<S> {
         if held.is_empty() {
             return self.inner.call(request);
         }
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let outcome = answer.await;
+        self.inner.call(request).map_outcome(move |outcome| {
             held.weigh(key, &outcome);
             outcome
         })
@@ -118,7 +116,7 @@ impl<S: Service> Service for Limited<S> {
         match self.limits.state.settle(stage, Subject::Caller(caller)) {
             Settled::Passed => self.go_on(key, request),
             Settled::Refused(refused) => refuse(&request, &refused),
-            Settled::Waiting(waiting) => Box::pin(async move {
+            Settled::Waiting(waiting) => Answer::later(async move {
                 match waiting.await {
                     None => self.go_on(key, request).await,
                     Some(refused) => refuse(&request, &refused).await,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use trunkline_protocol::Method;
 use trunkline_service::trace::Mark;
-use trunkline_service::{Answer, Catalog, Outcome, Proof, Request, Service, TimeAllowed};
+use trunkline_service::{Answer, Catalog, Outcome, Proof, Request, Service, TimeAllowed, ready};
 
 use super::ended::Ended;
 use super::observations::{Observations, Resolved, Series};
@@ -81,7 +82,7 @@ impl<S: Service> Service for Observed<S> {
         let Some(series) = self.series(&request) else { return self.inner.call(request) };
         series.begin(request.body().len());
         let is_listening = request.method() == Method::SubscriptionsListen;
-        let open = Open {
+        let mut open = Open {
             series,
             access: self.access(&request),
             mark: request.mark(),
@@ -94,9 +95,15 @@ impl<S: Service> Service for Observed<S> {
         // From here on it is counted whatever happens, a panic in there included.
         let answer = {
             let _entered = open.mark.enter();
-            self.inner.call(request)
+            self.inner.call(request).if_ready()
         };
-        Box::pin(Watched { open, answer })
+        match answer {
+            Ok(outcome) => {
+                open.close(&outcome);
+                ready(outcome)
+            }
+            Err(answer) => Answer::later(Watched { open, answer }),
+        }
     }
 }
 
@@ -134,15 +141,11 @@ impl Future for Watched<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let this = &mut *self;
         let _entered = this.open.mark.enter();
-        let Poll::Ready(outcome) = this.answer.as_mut().poll(context) else {
+        let Poll::Ready(outcome) = this.answer.poll_unpin(context) else {
             this.open.was_open = true;
             return Poll::Pending;
         };
-        let ended = match Ended::of(&outcome, this.open.is_listening && this.open.was_open) {
-            Ended::ToolError if this.open.is_late() => Ended::DeadlinePassed,
-            ended => ended,
-        };
-        this.open.end(ended, Some(&outcome));
+        this.open.close(&outcome);
         Poll::Ready(outcome)
     }
 }
@@ -150,9 +153,9 @@ impl Future for Watched<'_> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         if !self.open.has_ended {
-            // What is given up says its last words as this request. The future in its place takes no memory.
+            // What is given up says its last words as this request.
             let _entered = self.open.mark.enter();
-            self.answer = Box::pin(std::future::pending());
+            self.answer = Answer::given();
         }
     }
 }
@@ -165,6 +168,14 @@ impl Open<'_> {
             TimeAllowed::Within(span) => self.started.elapsed() >= span,
             TimeAllowed::Until(end) => Instant::now() >= end,
         }
+    }
+
+    fn close(&mut self, outcome: &Outcome) {
+        let ended = match Ended::of(outcome, self.is_listening && self.was_open) {
+            Ended::ToolError if self.is_late() => Ended::DeadlinePassed,
+            ended => ended,
+        };
+        self.end(ended, Some(outcome));
     }
 
     fn end(&mut self, ended: Ended, outcome: Option<&Outcome>) {

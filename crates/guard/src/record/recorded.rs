@@ -47,8 +47,8 @@ impl<S: Service> Service for Recorded<S> {
         // From here on a line is written whatever happens, a panic in there included.
         let answer = self.inner.call(request);
         match is_listening {
-            true => Box::pin(open.listened(answer)),
-            false => Box::pin(open.answered(answer)),
+            true => Answer::later(open.listened(answer)),
+            false => Answer::later(open.answered(answer)),
         }
     }
 }

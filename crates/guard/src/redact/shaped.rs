@@ -182,8 +182,7 @@ impl<S: Service> Service for Shaped<S> {
             let veil: Arc<dyn Veil> = Arc::<Shaper>::clone(&self.shaper);
             request.veil(&veil);
         }
-        let answer = self.inner.call(request);
-        Box::pin(async move { self.shaper.shape(answer.await, method, log_id) })
+        self.inner.call(request).map_outcome(move |outcome| self.shaper.shape(outcome, method, log_id))
     }
 }
 
@@ -235,8 +234,7 @@ impl<S: Service> Service for ShapedReads<S> {
                 }
             }
         }
-        let answer = self.inner.call(request);
-        Box::pin(async move { self.shape(answer.await, method, log_id) })
+        self.inner.call(request).map_outcome(move |outcome| self.shape(outcome, method, log_id))
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use trunkline_protocol::Method;
 use trunkline_service::queue::{self, Place};
 use trunkline_service::{
-    Annotations, Answer, Failure, FailureKind, Fault, Outcome, Reply, Request, Service, TimeAllowed, ready,
+    Annotations, Answer, Failure, FailureKind, Fault, Outcome, Progress, Reply, Request, Service,
+    TimeAllowed, ready,
 };
 
 use super::breaker::Admission;
@@ -53,69 +54,67 @@ impl Resilient {
         Self { inner, source, repeatable }
     }
 
-    async fn run(
-        &self,
-        request: Request,
-        admission: Option<Admission<'_>>,
-        place: Option<Place<'_>>,
-    ) -> Outcome {
-        let _place = match place {
-            Some(place) => place,
-            None => match self.source.places.take(queue::who(request.caller())).await {
-                Ok(place) => place,
-                Err(crowded) => {
-                    return Err(self.busy().with_retry_after(crowded.retry_after));
-                }
-            },
-        };
-        let outcome = match self.source.config().retry {
-            Some(retry) => self.try_often(request, admission, retry).await,
-            None => self.try_once(request, admission).await.0,
-        };
-        match Verdict::of(&outcome) {
-            Verdict::Failed(Fault::Busy) => Err(self.busy()),
-            _ => outcome,
+    async fn wait_for_place(&self, request: Request, admission: Option<Admission<'_>>) -> Outcome {
+        match self.source.places.take(queue::who(request.caller())).await {
+            Ok(place) => self.begin(request, admission, place).await,
+            Err(crowded) => Err(self.busy().with_retry_after(crowded.retry_after)),
         }
     }
 
-    async fn try_once(&self, request: Request, admission: Option<Admission<'_>>) -> (Outcome, Verdict) {
-        let outcome = self.inner.call(request).await;
-        let verdict = Verdict::of(&outcome);
-        self.source.settle(admission, verdict);
-        (outcome, verdict)
+    /// Asks the source, and once more if that came to nothing.
+    fn begin<'s>(
+        &'s self,
+        request: Request,
+        admission: Option<Admission<'s>>,
+        place: Place<'s>,
+    ) -> Answer<'s> {
+        let again = self.source.config().retry.map(|retry| Again::of(&request, retry));
+        match self.inner.call(request).if_ready() {
+            Ok(outcome) => match self.judge(outcome, admission, again) {
+                Next::Ends(outcome) => ready(outcome),
+                Next::Waits(failed, again) => Answer::later(self.try_again(failed, again.begun(), place)),
+            },
+            Err(answer) => Answer::later(async move {
+                let again = again.map(Again::begun);
+                match self.judge(answer.await, admission, again) {
+                    Next::Ends(outcome) => outcome,
+                    Next::Waits(failed, again) => self.try_again(failed, again, place).await,
+                }
+            }),
+        }
     }
 
-    async fn try_often(
-        &self,
-        mut request: Request,
-        mut admission: Option<Admission<'_>>,
-        retry: RetryConfig,
-    ) -> Outcome {
-        let end = request.time().end();
-        let told = request.progress().map(trunkline_service::Progress::mark);
-        let mut tries = 1;
+    /// Notes what an outcome says of the source, and whether it is asked once more.
+    fn judge(&self, outcome: Outcome, admission: Option<Admission<'_>>, again: Option<Again>) -> Next {
+        let verdict = Verdict::of(&outcome);
+        self.source.settle(admission, verdict);
+        match again.filter(|again| self.may_repeat(verdict) && again.may_follow()) {
+            Some(again) => Next::Waits(outcome, again),
+            None if verdict == Verdict::Failed(Fault::Busy) => Next::Ends(Err(self.busy())),
+            None => Next::Ends(outcome),
+        }
+    }
+
+    /// Asks until something comes of it, or there are no tries left.
+    async fn try_again(&self, mut failed: Outcome, mut again: Again, _place: Place<'_>) -> Outcome {
         loop {
-            let again = request.again();
-            let (outcome, verdict) = self.try_once(request, admission).await;
-            let has_told = again.progress().map(trunkline_service::Progress::mark) != told;
-            if tries >= retry.attempts || has_told || !self.may_repeat(verdict) {
-                return outcome;
+            let wait = again.retry.wait_after(again.tries, random());
+            if again.end.is_some_and(|end| Instant::now() + wait >= end) {
+                return failed;
             }
-            let wait = retry.wait_after(tries, random());
-            if end.is_some_and(|end| Instant::now() + wait >= end) {
-                return outcome;
-            }
-            if !self.source.budget.take(self.source.calls(), retry.budget) {
+            if !self.source.budget.take(self.source.calls(), again.retry.budget) {
                 self.source.not_retried.add_one();
-                return outcome;
+                return failed;
             }
             tokio::time::sleep(wait).await;
             // Others found it failing meanwhile.
-            let Ok(admitted) = self.source.admit() else { return outcome };
+            let Ok(admission) = self.source.admit() else { return failed };
             self.source.retries.add_one();
-            admission = admitted;
-            request = again.with_time(end.map_or(TimeAllowed::Unlimited, TimeAllowed::Until));
-            tries += 1;
+            let outcome = self.inner.call(again.next()).await;
+            match self.judge(outcome, admission, Some(again)) {
+                Next::Ends(outcome) => return outcome,
+                Next::Waits(outcome, next) => (failed, again) = (outcome, next),
+            }
         }
     }
 
@@ -159,9 +158,54 @@ impl Resilient {
 impl Service for Resilient {
     fn call(&self, request: Request) -> Answer<'_> {
         match self.source.admit() {
-            Ok(admission) => Box::pin(self.run(request, admission, self.source.places.try_take())),
+            Ok(admission) => match self.source.places.try_take() {
+                Some(place) => self.begin(request, admission, place),
+                None => Answer::later(self.wait_for_place(request, admission)),
+            },
             Err(wait) => ready(self.left_alone(&request, wait)),
         }
+    }
+}
+
+/// What an outcome is followed by.
+enum Next {
+    /// Nothing: it is the answer.
+    Ends(Outcome),
+    /// Another try, after a while.
+    Waits(Outcome, Again),
+}
+
+/// What is kept of a request for the next try.
+struct Again {
+    request: Request,
+    retry: RetryConfig,
+    /// How often it was tried.
+    tries: u32,
+    /// How much progress had been told before the first try: who was told of more is not told it a second time.
+    told: Option<u64>,
+    /// When the time of the call is over; every try has the same.
+    end: Option<Instant>,
+}
+
+impl Again {
+    fn of(request: &Request, retry: RetryConfig) -> Self {
+        let told = request.progress().map(Progress::mark);
+        Self { request: request.again(), retry, tries: 1, told, end: None }
+    }
+
+    /// Begins to count the time of the call. Not before it is waited for, so that a call which is ready at once asks no clock.
+    fn begun(mut self) -> Self {
+        self.end = self.request.time().end();
+        self
+    }
+
+    fn may_follow(&self) -> bool {
+        self.tries < self.retry.attempts && self.request.progress().map(Progress::mark) == self.told
+    }
+
+    fn next(&mut self) -> Request {
+        self.tries += 1;
+        self.request.again().with_time(self.end.map_or(TimeAllowed::Unlimited, TimeAllowed::Until))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trunkline_protocol::member;
 use trunkline_service::meter::{Counter, Meter, Page};
-use trunkline_service::{Answer, Outcome, Reply, ReplyKind, Request, Service, ToolDefinition};
+use trunkline_service::{Answer, Reply, ReplyKind, Request, Service, ToolDefinition};
 
 use super::own::{Path, Wording};
 use super::{Options, ResultsMode, Schema, SchemaError};
@@ -104,11 +104,7 @@ impl<S> ResultsChecked<S> {
 
 impl<S: Service> Service for ResultsChecked<S> {
     fn call(&self, request: Request) -> Answer<'_> {
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let outcome: Outcome = answer.await;
-            outcome.map(|reply| self.look(reply))
-        })
+        self.inner.call(request).map_outcome(|outcome| outcome.map(|reply| self.look(reply)))
     }
 }
 

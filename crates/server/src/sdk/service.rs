@@ -130,7 +130,7 @@ fn complete(ctx: &Context, ask: impl FnOnce(&str, CompletionContext) -> Completi
     match asking {
         Ok(future) => {
             let future: ToolFuture = Box::pin(async move { future.await.map(Completion::into_reply) });
-            Box::pin(Caught { ctx, future })
+            Answer::later(Caught { ctx, future })
         }
         Err(_) => ready(panicked(&ctx)),
     }

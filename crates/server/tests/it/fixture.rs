@@ -50,7 +50,7 @@ impl Service for Tools {
             0 => {
                 let text = argument(&request, "text");
                 let delay = argument(&request, "delay").and_then(|delay| delay.as_u64()).unwrap_or(0);
-                Box::pin(async move {
+                Answer::later(async move {
                     if delay > 0 {
                         tokio::time::sleep(Duration::from_millis(delay)).await;
                     }
@@ -64,7 +64,7 @@ impl Service for Tools {
                 let ms = argument(&request, "ms").and_then(|ms| ms.as_u64()).unwrap_or(0);
                 self.0.running.fetch_add(1, Ordering::SeqCst);
                 let running = Running(Arc::clone(&self.0));
-                Box::pin(async move {
+                Answer::later(async move {
                     let _running = running;
                     for step in 0..ms / 20 {
                         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -27,7 +27,7 @@ impl Service for Big {
     fn call(&self, request: Request) -> Answer<'_> {
         let at = MEMBERS.len() - br#","structuredContent":[1],"isError":false"#.len();
         let reply = Reply::from_shared(MEMBERS.clone()).with_structured(at..at + 24);
-        Box::pin(async move {
+        Answer::later(async move {
             if let Some(progress) = request.progress() {
                 progress.report(1.0, None, None);
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -94,7 +94,7 @@ impl Service for Rich {
                 }
                 ready(Ok(Reply::text("logged")))
             }
-            "close" => Box::pin(async move {
+            "close" => Answer::later(async move {
                 let taken = request.outlet().is_some_and(|outlet| outlet.try_send(Event::CloseStream));
                 tokio::time::sleep(Duration::from_millis(number(&request, "ms"))).await;
                 if let Some(progress) = request.progress() {
@@ -102,7 +102,7 @@ impl Service for Rich {
                 }
                 Ok(Reply::text(&format!("closed {taken}")))
             }),
-            "steps" => Box::pin(async move {
+            "steps" => Answer::later(async move {
                 let (steps, ms) = (number(&request, "steps"), number(&request, "ms"));
                 for step in 1..=steps {
                     tokio::time::sleep(Duration::from_millis(ms)).await;

@@ -118,7 +118,7 @@ impl Source {
 
 impl Service for Source {
     fn call(&self, request: Request) -> Answer<'_> {
-        Box::pin(self.answer(request))
+        Answer::later(self.answer(request))
     }
 }
 

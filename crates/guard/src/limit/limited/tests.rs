@@ -30,7 +30,7 @@ struct Slow(Semaphore);
 
 impl Service for Slow {
     fn call(&self, _: Request) -> Answer<'_> {
-        Box::pin(async {
+        Answer::later(async {
             self.0.acquire().await.unwrap().forget();
             Ok(Reply::text("done"))
         })

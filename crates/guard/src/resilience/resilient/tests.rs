@@ -34,7 +34,7 @@ impl Service for Script {
                 request.progress().unwrap().report(1.0, None, None);
                 failed(fault)
             }
-            Some(Said::Hangs) => Box::pin(std::future::pending()),
+            Some(Said::Hangs) => Answer::later(std::future::pending()),
         }
     }
 }

@@ -36,12 +36,12 @@ impl<F: Fn(Request) -> Option<Outcome> + Send + Sync + 'static> Service for Says
         match (self.0)(request) {
             None => {
                 let dropped = Dropped(mark);
-                Box::pin(async move {
+                Answer::later(async move {
                     let _dropped = dropped;
                     std::future::pending().await
                 })
             }
-            Some(outcome) => Box::pin(async move {
+            Some(outcome) => Answer::later(async move {
                 assert_eq!(trace::current(), Some(mark), "in the first poll");
                 tokio::task::yield_now().await;
                 assert_eq!(trace::current(), Some(mark), "in the next one");

@@ -83,7 +83,7 @@ impl Service for Tool {
         request.notes().unwrap().decide(decided);
         match (self.outcome)(&request) {
             Some(outcome) => trunkline_service::ready(outcome),
-            None => Box::pin(std::future::pending()),
+            None => Answer::later(std::future::pending()),
         }
     }
 }

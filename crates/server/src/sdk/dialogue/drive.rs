@@ -38,7 +38,7 @@ pub(crate) fn drive(ctx: Context, mode: TaskMode, future: ToolFuture) -> Answer<
             })
         }
     };
-    Box::pin(Drive { ctx, future: Some(future) })
+    Answer::later(Drive { ctx, future: Some(future) })
 }
 
 /// A call that is being answered.

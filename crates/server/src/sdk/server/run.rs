@@ -258,6 +258,6 @@ impl Service for Living {
             TimeAllowed::Unlimited => request.with_time(endpoint.time),
             _ => request,
         };
-        Box::pin(async move { endpoint.service.call(request).await })
+        Answer::later(async move { endpoint.service.call(request).await })
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct TaskService(pub(super) Arc<Tasks>);
 
 impl Service for TaskService {
     fn call(&self, request: Request) -> Answer<'_> {
-        Box::pin(async move {
+        Answer::later(async move {
             // Before any id is looked at: who cannot follow tasks learns of none.
             Capabilities::of(&request).demand(Need::Tasks)?;
             match request.method() {
