@@ -11,6 +11,7 @@ mod held;
 mod invalidate;
 mod key;
 mod landing;
+mod lately;
 mod layer;
 mod local;
 mod meter;
@@ -42,6 +43,7 @@ use held::Held;
 use invalidate::Invalidating;
 use key::{Defined, Key, KeyMaker};
 use landing::Landing;
+use lately::Lately;
 use layer::{Cached, Core};
 use local::Local;
 use meter::{NodeMeter, Teller};
@@ -66,6 +68,7 @@ const SWEEP: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Cache {
     local: Local,
+    lately: Arc<Lately>,
     flights: Flights<Landing>,
     tags: Tags,
     meter: NodeMeter,
@@ -114,6 +117,7 @@ impl Cache {
     fn of(size: usize, remote: Option<Remote>) -> Arc<Self> {
         let cache = Arc::new(Self {
             local: Local::new(size),
+            lately: Arc::default(),
             flights: Flights::default(),
             tags: Tags::default(),
             meter: NodeMeter::default(),
@@ -165,7 +169,7 @@ impl Cache {
             output_schema: definition.output_schema.as_ref(),
             tags: &tags,
         };
-        let keys = KeyMaker::new(&defined, plan.scope, facts.binding.clone());
+        let keys = KeyMaker::new(&defined, plan.scope, facts.binding.clone(), Arc::clone(&self.lately));
         let core = self.core(Arc::clone(&entry.service), keys, (plan, origin.lag), &tags, name, None);
         entry.service = Arc::new(Cached(Arc::clone(&core)));
         Some(Warmable { core, name: name.into(), target: entry.target, warm: plan.warm.clone() })
@@ -194,7 +198,7 @@ impl Cache {
             output_schema: None,
             tags: &tags,
         };
-        let keys = KeyMaker::new(&defined, plan.scope, reads.binding.clone());
+        let keys = KeyMaker::new(&defined, plan.scope, reads.binding.clone(), Arc::clone(&self.lately));
         let public = plan.scope == Scope::Public && reads.open && reads.binding.is_none();
         let sent = if public { CacheScope::Public } else { CacheScope::Private };
         let label = format!("{} resources", origin.connector);

@@ -1,6 +1,5 @@
 //! An answer that is kept, and the replies that are made of it.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -132,9 +131,11 @@ pub(crate) fn with_status(meta: &[u8], status: Status, age: Duration) -> Vec<u8>
         members.extend_from_slice(meta);
         members.push(b',');
     }
-    // Writing to memory does not fail.
-    let _ =
-        write!(members, r#""io.trunkline/cache":{{"status":"{}","ageMs":{}}}"#, status.word(), millis(age));
+    members.extend_from_slice(br#""io.trunkline/cache":{"status":""#);
+    members.extend_from_slice(status.word().as_bytes());
+    members.extend_from_slice(br#"","ageMs":"#);
+    members.extend_from_slice(itoa::Buffer::new().format(millis(age)).as_bytes());
+    members.push(b'}');
     members
 }
 

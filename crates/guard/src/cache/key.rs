@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -17,6 +16,7 @@ use trunkline_service::seal::fingerprint;
 
 use super::canonical::Canonical;
 use super::file::Scope;
+use super::lately::{Lately, Table};
 use crate::digest::sha256;
 
 /// A key.
@@ -57,6 +57,7 @@ pub(crate) struct KeyMaker {
     scope: Scope,
     binding: Option<Arc<dyn Binding>>,
     canonical: Canonical,
+    lately: Arc<Lately>,
 }
 
 /// What of a tool decides its answers beside caller and arguments.
@@ -75,28 +76,25 @@ pub(crate) struct Defined<'a> {
     pub(crate) tags: &'a [Box<str>],
 }
 
-/// A key, and the text it was made from.
-#[derive(Debug)]
+/// The key of a request.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Made {
     pub(crate) key: Key,
-    text: Vec<u8>,
-    arguments: Range<usize>,
-    /// Whether the request has them spelled so already.
+    /// Whether the request has its arguments in the spelling that the key was made from.
     pub(crate) as_it_was: bool,
-}
-
-impl Made {
-    /// Returns the arguments, or the URI, in the spelling that the key was made from.
-    pub(crate) fn arguments(&self) -> &[u8] {
-        self.text.get(self.arguments.clone()).unwrap_or_default()
-    }
 }
 
 /// Changes whenever keys are made from something else, or what is kept has another form.
 const VERSION: &[u8] = b"trunkline cache 1";
 
 impl KeyMaker {
-    pub(crate) fn new(defined: &Defined<'_>, scope: Scope, binding: Option<Arc<dyn Binding>>) -> Self {
+    /// Keys of questions that were asked lately are looked for in `lately`, which may be that of all things.
+    pub(crate) fn new(
+        defined: &Defined<'_>,
+        scope: Scope,
+        binding: Option<Arc<dyn Binding>>,
+        lately: Arc<Lately>,
+    ) -> Self {
         let schemas = [
             defined.input_schema.to_string(),
             defined.output_schema.map(Value::to_string).unwrap_or_default(),
@@ -113,7 +111,8 @@ impl KeyMaker {
             &tags,
             &[scope as u8],
         ];
-        Self { base: fingerprint(parts), scope, binding, canonical: Canonical::of(defined.input_schema) }
+        let canonical = Canonical::of(defined.input_schema);
+        Self { base: fingerprint(parts), scope, binding, canonical, lately }
     }
 
     /// Returns whose questions share an answer.
@@ -123,15 +122,32 @@ impl KeyMaker {
 
     /// Makes the key of a request; `None` when its answer must be nobody else's.
     pub(crate) fn make(&self, request: &Request) -> Option<Made> {
-        let mut text = Vec::with_capacity(192 + request.arguments().len());
+        let mut lately = self.lately.mine();
+        let Table { text, questions } = &mut *lately;
+        text.clear();
         text.extend_from_slice(&self.base);
-        part(&mut text, |text| self.write_scope(request, text))?;
-        part(&mut text, |text| self.binding.as_ref().is_none_or(|binding| binding.write(request, text)))?;
+        part(text, |text| self.write_scope(request, text))?;
+        part(text, |text| self.binding.as_ref().is_none_or(|binding| binding.write(request, text)))?;
         let start = text.len();
-        let as_it_was = self.write_asked(request, &mut text)?;
-        let key = Key(sha256(&text));
-        let arguments = start..text.len();
-        Some(Made { key, text, arguments, as_it_was })
+        // Whatever a key is made from is in the text now, as it was sent.
+        text.extend_from_slice(asked(request));
+        if let Some(made) = questions.find(text) {
+            return Some(made);
+        }
+        let mut whole = Vec::with_capacity(text.len() + 64);
+        whole.extend_from_slice(text.get(..start)?);
+        let as_it_was = self.write_asked(request, &mut whole)?;
+        let made = Made { key: Key(sha256(&whole)), as_it_was };
+        questions.keep(text, made);
+        Some(made)
+    }
+
+    /// Puts the arguments in the spelling that the key was made from into a request.
+    pub(crate) fn spell(&self, request: &mut Request) {
+        let mut arguments = Vec::with_capacity(request.arguments().len());
+        if self.write_asked(request, &mut arguments).is_some() {
+            request.set_arguments(&arguments);
+        }
     }
 
     /// What two callers must have in common to share answers, beside all that the answer is bound to. No scopes of theirs: what they
@@ -142,13 +158,13 @@ impl KeyMaker {
             Scope::Public => {}
             Scope::Role => {
                 text.push(u8::from(caller.is_local));
-                let mut roles: Vec<&str> = caller.roles.iter().map(|role| &**role).collect();
-                roles.sort_unstable();
-                roles.dedup();
-                for role in roles {
-                    // Names of roles hold no zero.
-                    text.extend_from_slice(role.as_bytes());
-                    text.push(0);
+                if caller.roles.is_sorted_by(|left, right| left < right) {
+                    caller.roles.iter().for_each(|role| write_role(text, role));
+                } else {
+                    let mut roles: Vec<&str> = caller.roles.iter().map(|role| &**role).collect();
+                    roles.sort_unstable();
+                    roles.dedup();
+                    roles.iter().for_each(|role| write_role(text, role));
                 }
             }
             Scope::Caller => text.extend_from_slice(&caller.identity()),
@@ -169,6 +185,20 @@ impl KeyMaker {
             return None;
         }
         Some(written.as_it_was)
+    }
+}
+
+/// Names of roles hold no zero.
+fn write_role(text: &mut Vec<u8>, role: &str) {
+    text.extend_from_slice(role.as_bytes());
+    text.push(0);
+}
+
+/// Returns what is asked for, as it was sent; a URI comes in the one spelling that the router put in.
+fn asked(request: &Request) -> &[u8] {
+    match request.method() {
+        Method::ResourcesRead => request.uri_token().raw(request.body()),
+        _ => request.arguments(),
     }
 }
 

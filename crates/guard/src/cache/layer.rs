@@ -216,7 +216,7 @@ impl Core {
         mut request: Request,
     ) -> Outcome {
         if !made.as_it_was {
-            request.set_arguments(made.arguments());
+            self.keys.spell(&mut request);
         }
         let born = Instant::now();
         let mut reply = match self.inner.call(request).await {

@@ -1,6 +1,7 @@
 //! Keys: what has to make them equal, and what has to make them differ.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -48,7 +49,10 @@ fn maker(scope: Scope, is_bound: bool) -> KeyMaker {
         output_schema: None,
         tags: &[],
     };
-    KeyMaker::new(&defined, scope, is_bound.then(|| Arc::new(Region) as Arc<dyn Binding>))
+    // All of a test program share what was asked lately, as all things of a cache do.
+    static LATELY: LazyLock<Arc<Lately>> = LazyLock::new(Arc::default);
+    let binding = is_bound.then(|| Arc::new(Region) as Arc<dyn Binding>);
+    KeyMaker::new(&defined, scope, binding, Arc::clone(&LATELY))
 }
 
 fn request(caller: &Arc<Caller>, arguments: &str) -> Request {
@@ -300,7 +304,7 @@ fn answer(maker: &KeyMaker, is_bound: bool, caller: &Arc<Caller>, arguments: &st
     let mut asked = request(caller, arguments);
     let made = maker.make(&asked)?;
     if !made.as_it_was {
-        asked.set_arguments(made.arguments());
+        maker.spell(&mut asked);
     }
     let given = String::from_utf8(asked.arguments().to_vec()).unwrap();
     Some((made.key, format!("{} {given}", sees(maker.scope(), is_bound, caller))))
@@ -350,15 +354,17 @@ proptest! {
         prop_assume!(is_sure(&arguments));
         let caller = Caller::local();
         let text = spelt(&arguments, &choices);
-        let made = maker(Scope::Public, false).make(&request(&caller, &text)).unwrap();
+        let (maker, mut asked) = (maker(Scope::Public, false), request(&caller, &text));
+        let made = maker.make(&asked).unwrap();
+        maker.spell(&mut asked);
+        let given = asked.arguments();
         let mut plain = String::new();
         // In order, without white space, escaped only where JSON wants it.
         Choices([0].iter().cycle()).object(&meant(&arguments), &mut plain);
         let read = |text: &[u8]| serde_json::from_slice::<Value>(text).unwrap();
-        prop_assert_eq!(read(made.arguments()), read(plain.as_bytes()));
-        let again = maker(Scope::Public, false);
-        let spelt_again = String::from_utf8(made.arguments().to_vec()).unwrap();
-        let again = again.make(&request(&caller, &spelt_again)).unwrap();
+        prop_assert_eq!(read(given), read(plain.as_bytes()));
+        let spelt_again = String::from_utf8(given.to_vec()).unwrap();
+        let again = maker.make(&request(&caller, &spelt_again)).unwrap();
         prop_assert!(again.as_it_was && again.key == made.key);
     }
 }
@@ -388,8 +394,10 @@ fn everything_that_defines_a_tool_is_in_its_keys() {
     ];
     let scopes = [Scope::Caller, Scope::Role, Scope::Public];
     let mut bases: Vec<[u8; 32]> =
-        all.iter().map(|one| KeyMaker::new(one, Scope::Public, None).base).collect();
-    bases.extend(scopes.map(|scope| KeyMaker::new(&defined, scope, None).base).into_iter().take(2));
+        all.iter().map(|one| KeyMaker::new(one, Scope::Public, None, Arc::default()).base).collect();
+    bases.extend(
+        scopes.map(|scope| KeyMaker::new(&defined, scope, None, Arc::default()).base).into_iter().take(2),
+    );
     let count = bases.len();
     bases.sort_unstable();
     bases.dedup();
