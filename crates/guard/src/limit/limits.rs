@@ -121,7 +121,6 @@ impl Limits {
 
     /// Adds what a request of a caller costs beyond that.
     pub(super) fn add_cost<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, more: u32) {
-        stage.take_more(self.server.as_ref(), more);
         stage.take_more(self.caller.as_ref(), more);
         for role in self.roles_of(caller) {
             stage.take_more(role.limit.as_ref(), more);
@@ -132,6 +131,7 @@ impl Limits {
                 stage.uses.push(Use { budget, calls, bytes: None });
             }
         }
+        stage.take_more(self.server.as_ref(), more);
     }
 }
 
@@ -139,10 +139,10 @@ impl Door for Limits {
     fn arrive(&self, address: Option<IpAddr>) -> Arrival<'_> {
         let address = address.filter(|_| self.address.is_some());
         let mut stage = Stage::new(address.map_or(0, |address| self.state.key_of_address(address)));
-        stage.take(self.server.as_ref(), 1);
         if address.is_some() {
             stage.take(self.address.as_ref(), 1);
         }
+        stage.take(self.server.as_ref(), 1);
         arrival(self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address)))
     }
 

@@ -82,13 +82,18 @@ impl<'a> Stage<'a> {
         self.takes.is_empty() && self.uses.is_empty()
     }
 
-    /// Takes all of it from what this node counts by itself.
+    /// Takes all of it from what this node counts by itself, in its order: those of the fewest requests come first, so that what is
+    /// taken for a moment by a request that another limit refuses is missed by those alone whom that limit refuses too.
     ///
     /// # Errors
-    /// What refuses it; then nothing is charged.
+    /// What refuses it, of several the one that makes it wait longest; then nothing is charged.
     pub(super) fn take_here(&self, now: u64) -> Result<(), Refused<'a>> {
-        // A look first: a request that is refused takes nothing from others even for a moment, or hardly ever.
+        let Err(first) = self.try_take(now) else { return Ok(()) };
         self.look_at(|_| true, |_| true, now)?;
+        Err(first)
+    }
+
+    fn try_take(&self, now: u64) -> Result<(), Refused<'a>> {
         for (taken, take) in self.takes.iter().enumerate() {
             if let Err(nanoseconds) = take.bucket.take(self.key, take.units, now) {
                 self.give_back(taken, 0, now);
