@@ -7,12 +7,14 @@ Each server is run twice under callgrind with one worker thread and one keep-ali
 calls; the difference divided by 2000 is what one call costs, start-up and warm-up taken out. The counts repeat within
 half a percent whatever else the machine does. Needs valgrind and binaries with symbols (cargo build --profile profiling).
 
-Knobs (environment): TOOL ARGS (JSON, `%d` is replaced by a running number) TWIN=1 prints one answer.
+Knobs (environment): TOOL ARGS (JSON, `%d` is replaced by a running number) TOKEN (a bearer token) TWIN=1 prints one answer
+KEEP (a folder for the files of callgrind).
 """
-import json, os, re, signal, socket, subprocess, sys, tempfile, time
+import json, os, re, shutil, signal, socket, subprocess, sys, tempfile, time
 
 TOOL = os.environ.get("TOOL", "echo")
 ARGS = os.environ.get("ARGS", '{"message":"hello world"}')
+BEARER = f"Authorization: Bearer {os.environ['TOKEN']}\r\n" if os.environ.get("TOKEN") else ""
 META = ('"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":'
         '{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}')
 # Entry points of an allocator; what they call among themselves is the same allocation.
@@ -29,7 +31,7 @@ def request(n):
     args = ARGS.replace("%d", str(n % 10000 + 1))
     body = f'{{"jsonrpc":"2.0","id":{n},"method":"tools/call","params":{{"name":"{TOOL}","arguments":{args},{META}}}}}'
     return (f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
-            f"MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: {TOOL}\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode()
+            f"MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: {TOOL}\r\n{BEARER}Content-Length: {len(body)}\r\n\r\n{body}").encode()
 
 
 def answer(s):
@@ -100,6 +102,8 @@ def main():
                 out = f"{folder}/{calls}"
                 run(command.split(), calls, out)
                 counts.append(totals(out))
+                if keep := os.environ.get("KEEP"):
+                    shutil.copy(out, f"{keep}/{name}.{calls}")
         (i0, a0), (i1, a1) = counts
         rows.append({"name": name, "instructions": round((i1 - i0) / 2000), "allocations": round((a1 - a0) / 2000, 1)})
     width = max(len(row["name"]) for row in rows)
