@@ -35,6 +35,7 @@ struct Inner {
     trace: Option<Box<SentTrace>>,
     target: u32,
     log_id: u64,
+    arrived: Instant,
 }
 
 /// The spans that are still of use once the envelope is classified.
@@ -152,6 +153,7 @@ impl Request {
             trace: None,
             target: 0,
             log_id,
+            arrived: Instant::now(),
         }))
     }
 
@@ -223,6 +225,7 @@ impl Request {
             target: *target,
             trace: None,
             log_id: *log_id,
+            arrived: Instant::now(),
         }))
     }
 
@@ -406,6 +409,12 @@ impl Request {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.0.body
+    }
+
+    /// Returns when the edge had read it: one look at the clock for all who count and time it.
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        self.0.arrived
     }
 
     /// Returns how long an answer is of use.

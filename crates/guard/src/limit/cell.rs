@@ -6,14 +6,23 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::rate::Pace;
 
 /// Nanoseconds since the process first asked. Never goes back, whatever becomes of the time of day.
 pub(super) fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    at(Instant::now())
+}
+
+/// The same of a moment that was looked at before: an older one lets no more through.
+pub(super) fn at(moment: Instant) -> u64 {
+    // An hour before, since a first request may have arrived before this is asked.
+    static START: LazyLock<Instant> = LazyLock::new(|| {
+        let now = Instant::now();
+        now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+    });
+    u64::try_from(moment.saturating_duration_since(*START).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What becomes of a bucket from which `cost` nanoseconds are taken; `Err`: how long until that fits.

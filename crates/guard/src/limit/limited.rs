@@ -50,6 +50,9 @@ impl<S> Limited<S> {
 impl<S: Service> Limited<S> {
     /// Takes a request on that was let through.
     fn go_on(&self, key: u64, request: Request) -> Answer<'_> {
+        if !self.limits.holds_some {
+            return self.inner.call(request);
+        }
         let caller = self.limits.known(request.caller());
         let mut held = Held::default();
         for role in self.limits.roles_of(caller) {
@@ -113,7 +116,7 @@ impl<S: Service> Service for Limited<S> {
         let caller = self.limits.known(request.caller());
         let key = self.limits.state.key(caller);
         let stage = self.stage(key, caller, request.body().len());
-        match self.limits.state.settle(stage, Subject::Caller(caller)) {
+        match self.limits.state.settle(stage, Subject::Caller(caller), request.arrived()) {
             Settled::Passed => self.go_on(key, request),
             Settled::Refused(refused) => refuse(&request, &refused),
             Settled::Waiting(waiting) => Answer::later(async move {

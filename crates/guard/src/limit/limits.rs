@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use trunkline_service::{Arrival, Caller, Check, Door};
@@ -24,6 +25,8 @@ pub struct Limits {
     address: Option<Arc<Bucket>>,
     caller: Option<Arc<Bucket>>,
     roles: FxHashMap<Box<str>, Role>,
+    /// Whether some role bounds what its callers hold until they are answered.
+    pub(super) holds_some: bool,
     /// Who the local user is here: edges that know no better bring one without roles.
     local: Arc<Caller>,
 }
@@ -34,6 +37,12 @@ pub(super) struct Role {
     limit: Option<Arc<Bucket>>,
     pub(super) budget: Option<Arc<Budget>>,
     pub(super) presence: Option<Arc<Presence>>,
+}
+
+impl Role {
+    fn holds(&self) -> bool {
+        self.presence.is_some() || self.budget.as_ref().is_some_and(|budget| budget.spec.bytes.is_some())
+    }
 }
 
 impl Limits {
@@ -53,8 +62,10 @@ impl Limits {
             let presence = role.concurrent.map(|most| state.presence(&path("concurrent"), &label, most));
             (name.clone(), Role { limit, budget, presence })
         });
+        let roles: FxHashMap<_, Role> = roles.collect();
         Self {
-            roles: roles.collect(),
+            holds_some: roles.values().any(Role::holds),
+            roles,
             server: bucket("server", spec.server, Whose::Everybodys),
             address: bucket("address", spec.address, Whose::Each),
             caller: bucket("caller", spec.caller, Whose::Each),
@@ -143,14 +154,14 @@ impl Door for Limits {
             stage.take(self.address.as_ref(), 1);
         }
         stage.take(self.server.as_ref(), 1);
-        arrival(self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address)))
+        arrival(self.state.settle(stage, address.map_or(Subject::Nobody, Subject::Address), Instant::now()))
     }
 
     fn count(&self, caller: &Arc<Caller>) -> Arrival<'_> {
         let caller = self.known(caller);
         let mut stage = Stage::new(self.state.key(caller));
         self.add_caller(&mut stage, caller, 0);
-        arrival(self.state.settle(stage, Subject::Caller(caller)))
+        arrival(self.state.settle(stage, Subject::Caller(caller), Instant::now()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use ahash::RandomState;
 use trunkline_service::Caller;
@@ -61,12 +62,12 @@ impl LimitState {
         self.0.shared.as_ref()
     }
 
-    /// Takes what a stage asks for.
-    pub(super) fn settle<'a>(&'a self, stage: Stage<'a>, subject: Subject<'_>) -> Settled<'a> {
+    /// Takes what a stage asks for, at a moment that may have been looked at before.
+    pub(super) fn settle<'a>(&'a self, stage: Stage<'a>, subject: Subject<'_>, now: Instant) -> Settled<'a> {
         match &self.0.shared {
             _ if stage.is_empty() => Settled::Passed,
             Some(shared) => shared.settle(stage, subject),
-            None => match stage.take_here(cell::now()) {
+            None => match stage.take_here(cell::at(now)) {
                 Ok(()) => {
                     stage.count();
                     Settled::Passed

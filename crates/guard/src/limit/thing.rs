@@ -46,7 +46,7 @@ impl ThingCheck {
 impl Check for ThingCheck {
     fn check<'s>(&'s self, request: &mut Request) -> Checked<'s> {
         let subject = Subject::Caller(self.limits.known(request.caller()));
-        match self.limits.state.settle(self.stage(request), subject) {
+        match self.limits.state.settle(self.stage(request), subject, request.arrived()) {
             Settled::Passed => Checked::Passed,
             Settled::Refused(refused) => Checked::Answered(refuse(refused, request.notes())),
             Settled::Waiting(waiting) => {

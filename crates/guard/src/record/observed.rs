@@ -19,7 +19,7 @@ const ACCESS: &str = "trunkline_access";
 
 /// Counts every request that passes. It stands outside of all other layers, so that what they refuse counts too.
 ///
-/// A usual call costs two looks at the clock, one at the names of the catalog, and some six additions to memory that no other
+/// A usual call costs one look at the clock, one at the names of the catalog, and some six additions to memory that no other
 /// core writes. Names that are not configured share one series, as do methods that no revision knows: no client makes a new one.
 #[derive(Debug)]
 pub struct Observed<S> {
@@ -86,7 +86,7 @@ impl<S: Service> Service for Observed<S> {
             series,
             access: self.access(&request),
             mark: request.mark(),
-            started: Instant::now(),
+            started: request.arrived(),
             time: if is_listening { TimeAllowed::Unlimited } else { request.time() },
             is_listening,
             was_open: false,

@@ -41,7 +41,7 @@ impl<S: Service> Service for Recorded<S> {
             recorder: &self.recorder,
             line: Some(Line::of_request(&request, &self.names, SystemTime::now())),
             notes,
-            started: Instant::now(),
+            started: request.arrived(),
             time: if is_listening { TimeAllowed::Unlimited } else { request.time() },
         };
         // From here on a line is written whatever happens, a panic in there included.

@@ -45,7 +45,7 @@ impl Node {
 
     /// Asks for one request of a caller; what refused it.
     async fn ask(&self, stage: Stage<'_>, caller: &Caller) -> Result<(), (String, Duration)> {
-        let refused = match self.state.settle(stage, Subject::Caller(caller)) {
+        let refused = match self.state.settle(stage, Subject::Caller(caller), Instant::now()) {
             Settled::Passed => None,
             Settled::Refused(refused) => Some(refused),
             Settled::Waiting(waiting) => waiting.await,
