@@ -272,8 +272,8 @@ async fn five_times(client: &Arc<Client>, server: &Server) -> Result<(), String>
         recovered.p99(),
     );
     assert_eq!((overloaded.failed, recovered.failed), (0, 0));
-    assert!(after < before + 16 * 1024, "from {before} to {after} KiB");
     assert!(recovered.busy.is_empty(), "{recovered:?}");
+    expect(after < before + 16 * 1024, || format!("from {before} to {after} KiB"))?;
     expect(overloaded.a_second > capacity * 0.8, || format!("{} of {capacity}", overloaded.a_second))?;
     expect(done < unloaded * 4, || format!("{done:?}, unloaded {unloaded:?}"))?;
     expect(busy < unloaded * 4, || format!("{busy:?} to be told to come again, unloaded {unloaded:?}"))?;
