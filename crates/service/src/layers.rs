@@ -154,9 +154,8 @@ async fn wait<F: Future + Unpin>(
             return None;
         }
         if let Some(progress) = &progress {
-            // Whatever the tool counts in, a value just above its last one is news.
-            let next = started.elapsed().as_secs_f64().floor().max(progress.last().next_up());
-            progress.report(next, None, Some("still running"));
+            // The seconds are told in words: as a number they would be above what a tool tells that counts in something else.
+            progress.go_on(&format!("still running after {} s", started.elapsed().as_secs()));
         }
     }
 }
@@ -230,6 +229,38 @@ mod tests {
             (last, seen) = (value, seen + 1);
         }
         assert_eq!(seen, 3);
+    }
+
+    /// A tool that tells of something every three seconds.
+    struct Slow;
+
+    impl Service for Slow {
+        fn call(&self, request: Request) -> Answer<'_> {
+            Box::pin(async move {
+                for part in 1..=4_u32 {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    request.progress().unwrap().report((f64::from(part)) / 4.0, Some(1.0), Some("own"));
+                }
+                Ok(Reply::text("done"))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_a_call_goes_on_hides_nothing_that_its_tool_tells() {
+        let (sender, mut events) = mpsc::channel(16);
+        let outlet = Outlet::new(sender, Default::default());
+        let progress = Progress::new(Bytes::from_static(b"0"), outlet.clone());
+        let attached = Attached { progress: Some(progress), ..Attached::new(outlet) };
+        let request = request(Method::ToolsCall).with_attached(Some(Box::new(attached)));
+        Bounded::new(Slow, 1, Arc::default()).call(request).await.unwrap();
+        let mut told = Vec::new();
+        while let Ok(Event::Message(event)) = events.try_recv() {
+            let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
+            told.push(event["params"]["message"].as_str().unwrap().to_owned());
+        }
+        let beats = ["still running after 5 s", "still running after 10 s"];
+        assert_eq!(told, ["own", beats[0], "own", "own", beats[1], "own"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -204,6 +204,12 @@ impl PrivatePostgres {
             && lines.nth(6).is_some_and(|status| status.trim() == "ready")
     }
 
+    /// The shared memory by which a server knows that another one has its data; `None` once it ended in order.
+    fn segment(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        text.lines().nth(6)?.split_whitespace().nth(1).map(str::to_owned)
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -218,6 +224,10 @@ impl PrivatePostgres {
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         self.kill();
+        // One that was killed leaves it behind, and a machine has 4096 of them.
+        if let Some(segment) = self.segment() {
+            drop(Command::new("ipcrm").args(["-m", &segment]).stderr(Stdio::null()).status());
+        }
     }
 }
 
@@ -504,6 +514,23 @@ mod tests {
         assert!(tokio_postgres::connect(&database.url, NoTls).await.is_err());
         server.restart().await;
         assert_eq!(database.client().await.value("select a from t").await.as_deref(), Some("7"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_leaves_no_shared_memory_behind() {
+        let has = |segment: &str| {
+            let all = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+            all.lines().any(|line| line.split_whitespace().nth(1) == Some(segment))
+        };
+        let mut server = PrivatePostgres::start().await;
+        let killed = server.segment().unwrap();
+        server.kill();
+        assert!(has(&killed), "killed, it can remove nothing");
+        server.restart().await;
+        let segment = server.segment().unwrap();
+        assert!(has(&segment));
+        drop(server);
+        assert!(!has(&killed) && !has(&segment), "{killed} {segment}");
     }
 
     #[tokio::test]

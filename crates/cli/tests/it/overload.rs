@@ -186,41 +186,99 @@ fn memory(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// How often is measured at most.
+const ROUNDS: u32 = 4;
+/// The share of the machine that a round takes which is neither the server's nor ours: PostgreSQL and the kernel.
+const USUAL: f64 = 0.25;
+
+/// Measures again what was not good while others used the machine: then it says as much of them as of the server. On a machine
+/// that has nothing else to do the first word counts, and so does the last one everywhere.
+async fn measure(server: &Server, mut round: impl AsyncFnMut() -> Result<(), String>) {
+    for left in (0..ROUNDS).rev() {
+        let before = Processor::now(server);
+        let Err(what) = round().await else { return };
+        let others = Processor::now(server).others_since(&before);
+        assert!(left > 0 && others > USUAL, "{what}; others took {:.0} % of the machine", others * 100.0);
+        eprintln!("once more, as others took {:.0} % of the machine: {what}", others * 100.0);
+    }
+}
+
+/// What the processors have done since the machine started, in ticks.
+struct Processor {
+    all: u64,
+    idle: u64,
+    /// For the server and this test.
+    ours: u64,
+}
+
+impl Processor {
+    fn now(server: &Server) -> Self {
+        let numbers = |text: &str| -> Vec<u64> {
+            text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+        };
+        let text = std::fs::read_to_string("/proc/stat").unwrap();
+        let all = numbers(text.lines().next().unwrap());
+        let ours = [server.id(), std::process::id()].map(|process| {
+            let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+            // Behind the name and the letter of the state: twelve numbers on are the times in user and kernel mode.
+            let times = numbers(text.rsplit_once(')').unwrap().1);
+            times[10] + times[11]
+        });
+        // The time of guests is in that of users already.
+        Self { all: all[..8].iter().sum(), idle: all[3] + all[4], ours: ours.iter().sum() }
+    }
+
+    /// The share of the time since that went to others.
+    fn others_since(&self, before: &Self) -> f64 {
+        let all = self.all - before.all;
+        let others = all.saturating_sub(self.idle - before.idle).saturating_sub(self.ours - before.ours);
+        others as f64 / all.max(1) as f64
+    }
+}
+
+/// Says what is wrong unless `is_so`.
+fn expect(is_so: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(what()) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_times_the_load_leaves_the_work_done_its_time_short_and_the_memory_flat() {
     let postgres = PrivatePostgres::start().await;
     let folder = Folder::new();
     let server = start(&folder, &[("db", &postgres)]);
     let client = Client::new(&server);
-    // Every connection is opened, and the machine shows what it can do.
+    // Every connection is opened, and the process grows by what it needs once it has seen such a load, which is not what is
+    // asked about.
     client.take_turns("db_nap", 8, Duration::from_millis(500)).await;
-    let unloaded = client.take_turns("db_nap", 1, Duration::from_millis(1500)).await;
+    client.offer("db_nap", OFFERED, Duration::from_millis(500)).await;
+    measure(&server, async || five_times(&client, &server).await).await;
+}
+
+async fn five_times(client: &Arc<Client>, server: &Server) -> Result<(), String> {
+    let unloaded = client.take_turns("db_nap", 1, Duration::from_millis(1500)).await.p99();
     let capacity = client.take_turns("db_nap", 8, Duration::from_secs(1)).await.a_second;
     assert!(capacity <= f64::from(CAPACITY) * 1.1, "{capacity}");
-    // What the process grows by until it has seen such a load once is not what is asked about.
-    client.offer("db_nap", OFFERED, Duration::from_millis(500)).await;
-    let before = memory(&server);
+    let before = memory(server);
     let overloaded = client.offer("db_nap", OFFERED, Duration::from_secs(seconds())).await;
-    let after = memory(&server);
+    let after = memory(server);
     let recovered = client.take_turns("db_nap", 1, Duration::from_millis(500)).await;
+    let (done, busy) = (overloaded.p99(), p99(&overloaded.busy));
     eprintln!(
-        "capacity {capacity:.0}/s; offered {OFFERED}/s for {} s: {:.0}/s done, p99 {:?} (unloaded {:?}), {} told to come again, \
-         p99 {:?}; memory {before} to {after} KiB; after it p99 {:?}",
+        "capacity {capacity:.0}/s; offered {OFFERED}/s for {} s: {:.0}/s done, p99 {done:?} (unloaded {unloaded:?}), {} told to \
+         come again, p99 {busy:?}; memory {before} to {after} KiB; after it p99 {:?}",
         seconds(),
         overloaded.a_second,
-        overloaded.p99(),
-        unloaded.p99(),
         overloaded.busy.len(),
-        p99(&overloaded.busy),
         recovered.p99(),
     );
     assert_eq!((overloaded.failed, recovered.failed), (0, 0));
-    assert!(overloaded.a_second > capacity * 0.8, "{} of {capacity}", overloaded.a_second);
-    assert!(overloaded.p99() < unloaded.p99() * 4, "{:?} {:?}", overloaded.p99(), unloaded.p99());
-    assert!(p99(&overloaded.busy) < unloaded.p99() * 4, "{:?}", p99(&overloaded.busy));
-    assert!(after < before + 16 * 1024, "from {before} to {after} KiB");
+    assert!(recovered.busy.is_empty(), "{recovered:?}");
+    expect(after < before + 16 * 1024, || format!("from {before} to {after} KiB"))?;
+    expect(overloaded.a_second > capacity * 0.8, || format!("{} of {capacity}", overloaded.a_second))?;
+    expect(done < unloaded * 4, || format!("{done:?}, unloaded {unloaded:?}"))?;
+    expect(busy < unloaded * 4, || format!("{busy:?} to be told to come again, unloaded {unloaded:?}"))?;
     // At once: the first call after the load is as quick as any.
-    assert!(recovered.busy.is_empty() && recovered.p99() < unloaded.p99() * 2, "{recovered:?}");
+    expect(recovered.p99() < unloaded * 2, || format!("unloaded {unloaded:?}, then {recovered:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,30 +287,37 @@ async fn a_database_that_hangs_leaves_the_other_one_its_pace() {
     let folder = Folder::new();
     let server = start(&folder, &[("bad", &hanging), ("good", &healthy)]);
     let (bad, good) = (Client::new(&server), Client::new(&server));
-    bad.take_turns("bad_nap", 8, Duration::from_millis(300)).await;
-    let unloaded = good.take_turns("good_nap", 4, Duration::from_millis(1500)).await;
-    hanging.stop_process();
-    let lasting = Duration::from_secs(3);
-    let (hung, beside) =
-        tokio::join!(bad.offer("bad_nap", 400, lasting), good.take_turns("good_nap", 4, lasting));
-    hanging.cont();
+    measure(&server, async || {
+        bad.take_turns("bad_nap", 8, Duration::from_millis(300)).await;
+        let unloaded = good.take_turns("good_nap", 4, Duration::from_millis(1500)).await;
+        hanging.stop_process();
+        let lasting = Duration::from_secs(3);
+        let (hung, beside) =
+            tokio::join!(bad.offer("bad_nap", 400, lasting), good.take_turns("good_nap", 4, lasting));
+        hanging.cont();
+        // And it is back as soon as it goes on.
+        let end = Instant::now() + Duration::from_secs(10);
+        while bad.call("bad_nap").await.0 != Ended::Done {
+            assert!(Instant::now() < end, "it does not come back; it said:\n{}", server.said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        keeps_its_pace(&unloaded, &beside, &hung)
+    })
+    .await;
+}
+
+fn keeps_its_pace(alone: &Load, beside: &Load, hung: &Load) -> Result<(), String> {
     eprintln!(
         "beside a database that hangs: {:.0}/s done, p99 {:?} (alone {:.0}/s, {:?}); of the hanging one {} done, {} told to come again, {} failed",
         beside.a_second,
         beside.p99(),
-        unloaded.a_second,
-        unloaded.p99(),
+        alone.a_second,
+        alone.p99(),
         hung.done.len(),
         hung.busy.len(),
         hung.failed,
     );
     assert_eq!((beside.busy.len(), beside.failed), (0, 0));
-    assert!(beside.a_second > unloaded.a_second * 0.8, "{} {}", beside.a_second, unloaded.a_second);
-    assert!(beside.p99() < unloaded.p99() * 2, "{:?} {:?}", beside.p99(), unloaded.p99());
-    // And it is back as soon as it goes on.
-    let end = Instant::now() + Duration::from_secs(10);
-    while bad.call("bad_nap").await.0 != Ended::Done {
-        assert!(Instant::now() < end, "it does not come back; it said:\n{}", server.said());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    expect(beside.a_second > alone.a_second * 0.8, || format!("{} of {}", beside.a_second, alone.a_second))?;
+    expect(beside.p99() < alone.p99() * 2, || format!("{:?}, alone {:?}", beside.p99(), alone.p99()))
 }

@@ -1,6 +1,7 @@
 //! Reload: a good file is applied while calls go on, a bad one changes nothing and says so.
 
 use std::fs;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -56,7 +57,8 @@ fn ci_01_saving_a_broken_configuration() {
     ];
     for (what, text, place) in bad {
         let before = server.said().len();
-        change_during_a_call(&mut server, STAYS, || drop(folder.write(&text)));
+        // In one step: what a server says of half of it, should it read that, is another thing.
+        change_during_a_call(&mut server, STAYS, || folder.replace(&text));
         // The file and the line follow the headline.
         let said = server.wait_for(|all| all[before..].contains(place).then(|| all[before..].to_owned()));
         assert_eq!(said.matches(STAYS).count(), 1, "{what}: {said}");
@@ -66,12 +68,33 @@ fn ci_01_saving_a_broken_configuration() {
     assert_eq!(server.tools(), tools, "the file is gone");
 
     let renamed = format!("{good}[tools.another]\nconnector = \"shop\"\nsql = \"select 1 as one\"\n");
-    change_during_a_call(&mut server, RELOADED, || {
-        fs::write(folder.path().join("next.toml"), &renamed).unwrap();
-        fs::rename(folder.path().join("next.toml"), folder.config()).unwrap();
-    });
+    change_during_a_call(&mut server, RELOADED, || folder.replace(&renamed));
     assert_eq!(server.tools(), ["slow", "count_customers", "another"]);
     assert_eq!(server.call("another", &json!({}))["result"]["structuredContent"]["rows"][0]["one"], 1);
+}
+
+#[test]
+fn a_file_that_is_written_bit_by_bit_takes_nothing_away_and_counts_once_it_is_whole() {
+    let folder = Folder::new();
+    let good = config(COUNT);
+    folder.write(&good);
+    let server = Server::start(&folder);
+    let tools = server.tools();
+    let better = format!("{good}[tools.another]\nconnector = \"shop\"\nsql = \"select 1 as one\"\n");
+    // As an editor does that has not much time: it empties the file, writes half of it, and later the rest.
+    let mut file = fs::File::create(folder.config()).unwrap();
+    let (mut said, mut rest) = (server.said(), better.as_str());
+    for at in [0, better.find("[tools").unwrap() + 4, better.find("[tools.another").unwrap() + 20] {
+        let (part, after) = rest.split_at(at - (better.len() - rest.len()));
+        rest = after;
+        file.write_all(part.as_bytes()).unwrap();
+        said = server.wait_for_more(&said, STAYS);
+        assert_eq!(server.tools(), tools, "after {at} bytes");
+    }
+    file.write_all(rest.as_bytes()).unwrap();
+    server.wait_for_more(&said, RELOADED);
+    assert_eq!(server.tools(), ["count_customers", "another"]);
+    assert_eq!(server.said().matches(RELOADED).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,9 +71,13 @@ impl Broken {
         self.bytes += length;
     }
 
-    /// Tells whether all of it is what crashes leave of that line: its beginnings.
+    /// Tells whether all of it is what crashes leave of that line: its beginnings. Without a name it may be of any node.
     fn begins(&self, node: &str, seq: u64) -> bool {
-        let head = format!(r#"{{"seq":{seq},"node":"{node}","kind":""#);
+        let mut head = format!(r#"{{"seq":{seq},"node":""#);
+        if !node.is_empty() {
+            head.push_str(node);
+            head.push_str(r#"","kind":""#);
+        }
         let begins = |piece: &Vec<u8>| {
             (piece.starts_with(head.as_bytes()) && Sealed::parse(piece).is_none())
                 || head.as_bytes().starts_with(piece)

@@ -217,14 +217,18 @@ async fn a_slow_reader_slows_the_call_and_loses_nothing() {
     let body = with_progress(call("1", "steps", r#"{"steps":3000,"ms":0}"#));
     let mut stream = Stream::post_legacy(http.address, &id, &body).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut last = 0;
+    let (mut last, mut steps) = (0.0, 0);
     while let Some(message) = stream.message().await {
-        if let Some(progress) = message["params"]["progress"].as_f64() {
-            last += 1;
-            assert!((progress - f64::from(last)).abs() < f64::EPSILON, "{progress} after {last}");
+        let Some(progress) = message["params"]["progress"].as_f64() else { continue };
+        assert!(progress > last, "{progress} after {last}");
+        last = progress;
+        // On a busy machine it may take so long that the server says between two steps that the call goes on.
+        if message["params"]["total"].is_number() {
+            steps += 1;
+            assert!((progress - f64::from(steps)).abs() < 1e-3, "{progress} is step {steps}");
         }
     }
-    assert_eq!(last, 3000);
+    assert_eq!(steps, 3000);
 }
 
 #[tokio::test]

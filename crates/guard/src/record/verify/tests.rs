@@ -249,6 +249,34 @@ fn chains_of_several_nodes_may_be_mixed_and_a_second_chain_of_one_is_only_told()
     assert_eq!((report.nodes.len(), report.nodes[0].chains), (2, 2));
 }
 
+/// Every end there is, in a record of one file and of two.
+#[test]
+fn wherever_the_end_is_cut_all_that_went_with_it_is_found() {
+    for per_file in [2, 100] {
+        let whole = Record::new("n", 4, per_file);
+        let all = whole.files.concat().concat();
+        let ends: Vec<usize> =
+            all.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+        for at in 0..=all.len() {
+            let mut left = at;
+            let cut = whole.files.iter().map(|lines| {
+                let file = lines.concat();
+                let here = left.min(file.len());
+                left -= here;
+                vec![file[..here].to_vec()]
+            });
+            let cut = Record { files: cut.collect(), heads: whole.heads.clone() };
+            let (report, lines) = (cut.verify(true, true), ends.iter().filter(|end| **end <= at).count());
+            assert_eq!(report.lines, lines as u64, "{at}");
+            let expected: &[FindingKind] = if lines == 4 { &[] } else { &[FindingKind::TailCut] };
+            assert_eq!(kinds(&report), expected, "{at}: {report:?}");
+            // A piece of a line is told of even where no head is known.
+            let is_between = at == 0 || ends.contains(&at) || ends.contains(&(at - 1));
+            assert_eq!(cut.verify(false, true).notes.is_empty(), is_between, "{at}");
+        }
+    }
+}
+
 /// One thing that someone does to a record.
 #[derive(Debug, Clone)]
 enum Edit {
@@ -338,8 +366,11 @@ proptest! {
         let whole = Record::new("n", count, per_file);
         let mut record = whole.clone();
         let needs_head = apply(&mut record, &edit);
-        if record.files.concat().concat() == whole.files.concat().concat() {
-            prop_assert!(record.verify(true, true).is_whole());
+        let (before, after) = (whole.files.concat().concat(), record.files.concat().concat());
+        // The last line is whole without its line break too: nothing is lost with it.
+        if after == before || [&after[..], b"\n"].concat() == before {
+            let report = record.verify(true, true);
+            prop_assert!(report.is_whole() && report.lines == count as u64, "{:?}", report);
         } else {
             prop_assert!(!record.verify(true, true).is_whole(), "with heads");
             prop_assert!(needs_head || !record.verify(false, true).is_whole(), "without heads");

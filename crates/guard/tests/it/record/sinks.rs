@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use trunkline_guard::record::sink::file::{FileSink, Rotation, files};
+use trunkline_guard::record::verify::Verifier;
 use trunkline_guard::record::{AuditKey, Fsync, Mode, OnFailure, Recorder};
 use trunkline_service::{Decided, Failure, FailureKind, Request, Service as _};
 
-use super::support::{Folder, Tool, eventually, recorded, search, start};
+use super::support::{Folder, KEY, Tool, eventually, recorded, search, start};
 
 #[tokio::test]
 async fn a_strict_answer_comes_after_its_line() {
@@ -124,6 +125,31 @@ async fn a_restart_goes_on_where_the_record_ended_and_tells_of_a_torn_line() {
     let line: serde_json::Value = serde_json::from_str(text.lines().nth(4).unwrap()).unwrap();
     assert_eq!((&line["kind"], &line["seq"]), (&json!("start"), &json!(4)));
     assert_eq!(line["torn"], json!({ "bytes": 31, "lines": 0 }));
+}
+
+#[tokio::test]
+async fn a_last_line_that_lost_its_line_break_is_a_line_and_the_next_one_begins_behind_it() {
+    let folder = Folder::new();
+    let recorder = start(&folder.audit()).await;
+    recorded(Tool::ok(), &recorder).call(search(1)).await.unwrap();
+    recorder.stop().await;
+    let text = fs::read(folder.path()).unwrap();
+    fs::write(folder.path(), text.strip_suffix(b"\n").unwrap()).unwrap();
+    let recorder = start(&folder.audit()).await;
+    assert_eq!(recorder.head().seq, 4);
+    // And so while it is being written.
+    let text = fs::read(folder.path()).unwrap();
+    fs::write(folder.path(), text.strip_suffix(b"\n").unwrap()).unwrap();
+    recorded(Tool::ok(), &recorder).call(search(2)).await.unwrap();
+    recorder.stop().await;
+    let lines = folder.lines();
+    let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["start", "call", "stop", "start", "gap", "call", "stop"]);
+    assert!(lines.iter().all(|line| line.get("torn").is_none()), "{lines:?}");
+    let mut verifier = Verifier::new(AuditKey::new(&KEY), true);
+    verifier.read("f", fs::read(folder.path()).unwrap().as_slice()).unwrap();
+    let report = verifier.finish();
+    assert!(report.is_whole() && report.lines == 7, "{report:?}");
 }
 
 #[tokio::test]

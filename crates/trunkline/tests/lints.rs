@@ -24,9 +24,9 @@ pub async fn public(
 }
 
 #[tool]
-#[allow(unused_variables)]
+#[allow(unused_variables, reason = "what stands on a tool stays there")]
 #[cfg(not(any()))]
-pub(crate) fn conditional(#[allow(unused_mut)] mut a: u8) -> String {
+pub(crate) fn conditional(#[allow(unused_mut, reason = "and on its parameters")] mut a: u8) -> String {
     String::new()
 }
 
@@ -45,8 +45,9 @@ fn resource_of_own() -> String {
     String::new()
 }
 
-fn main() {
-    #[expect(deprecated)]
+#[test]
+fn what_the_macros_write_passes_the_strictest_lints() {
+    #[expect(deprecated, reason = "that it is deprecated is seen through the macro")]
     let prompt = old;
     drop(Server::new("a", "1").tool(public).tool(conditional).prompt(prompt).resource(resource_of_own));
 }

@@ -1,6 +1,13 @@
 //! Everything the attributes take, each kind in a module that is run.
 
 #![deny(warnings)]
+#![expect(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::unwrap_used,
+    clippy::let_and_return,
+    reason = "written in every way that programs may have it"
+)]
 
 mod arguments {
     //! Every key of `#[arg]`, and what the schema says for it.
@@ -93,7 +100,9 @@ mod extractors {
 
     use std::sync::Arc;
 
-    use trunkline::{Args, Context, Json, Prompt, PromptMessages, Server, State, Tool, prompt, resource, tool};
+    use trunkline::{
+        Args, Context, Json, Prompt, PromptMessages, Server, State, Tool, prompt, resource, tool,
+    };
 
     #[derive(Clone)]
     pub struct Db(Arc<str>);
@@ -168,7 +177,7 @@ mod hygiene {
     //! A module where the names of the standard prelude mean something else, and where locals are called like tools.
 
     #![deny(warnings)]
-    #![allow(dead_code)]
+    #![allow(dead_code, reason = "most of the names are there to be in the way")]
 
     mod own {
         #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -312,7 +321,10 @@ mod prompts_resources {
             "{spec}"
         );
         let spec = format!("{:?}", note().spec());
-        assert!(spec.contains("notes://{user}/{id}{?page,userName}") && spec.contains("text/markdown"), "{spec}");
+        assert!(
+            spec.contains("notes://{user}/{id}{?page,userName}") && spec.contains("text/markdown"),
+            "{spec}"
+        );
     }
 }
 
@@ -403,7 +415,8 @@ mod returns {
     }
 }
 
-fn main() {
+#[test]
+fn what_the_macros_take_works() {
     arguments::run();
     calculator::run();
     extractors::run();
