@@ -12,6 +12,7 @@ mod identity;
 mod init;
 mod keys;
 mod limits;
+mod lists;
 mod nodes;
 mod observe;
 mod outage;

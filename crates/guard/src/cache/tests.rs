@@ -2,6 +2,7 @@
 
 mod nodes;
 mod notices;
+mod reads;
 mod source;
 
 use std::sync::Arc;
