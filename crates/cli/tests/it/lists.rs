@@ -132,8 +132,11 @@ async fn ca_02_each_page_of_each_list_is_of_its_callers_roles_and_private() {
         assert_eq!(counts(&of_admin), [(256, 1), (273, 1), (4, 0)]);
         assert_eq!(counts(&of_reader), [(255, 1), (272, 1), (3, 0)]);
         for (denied, number) in [("t255", 0), ("postgres://s3/public/z", 1)] {
-            let more: Vec<&String> =
-                of_admin[number].names.iter().filter(|name| !of_reader[number].names.contains(name)).collect();
+            let more: Vec<&String> = of_admin[number]
+                .names
+                .iter()
+                .filter(|name| !of_reader[number].names.contains(name))
+                .collect();
             assert_eq!(more, [denied]);
         }
         assert!(of_reader[2].names.iter().all(|template| template.starts_with("postgres://s")));

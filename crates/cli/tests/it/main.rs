@@ -7,6 +7,7 @@ mod audit;
 mod cache;
 mod cancel;
 mod check;
+mod correct;
 mod demo;
 mod identity;
 mod init;

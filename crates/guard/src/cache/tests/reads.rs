@@ -74,7 +74,8 @@ fn read(caller: &Arc<Caller>, uri: &str) -> Request {
 }
 
 fn request(caller: &Arc<Caller>, params: &str) -> Request {
-    let body = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{params}}}"#));
+    let body =
+        Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{params}}}"#));
     let (_, envelope) = scan(&body).unwrap();
     Request::new(body, &envelope, Method::ResourcesRead, Revision::LATEST, Arc::clone(caller), 7)
 }
@@ -247,8 +248,10 @@ async fn reads_go_with_their_tags_and_with_their_connector() {
     let cache = Cache::new(DEFAULT_SIZE);
     let tagged = Plan { scope: Scope::Public, tags: vec!["customers".into()], ..plan("1h") };
     let service = kept_reads(&cache, Library::default(), &tagged, &reads(false));
-    let untagged = kept_reads(&cache, Library::default(), &plan("1h"), &Reads { definition: b"2", ..reads(false) });
-    let ask = async || (number(&service, &local(), "r://a").await, number(&untagged, &local(), "r://a").await);
+    let untagged =
+        kept_reads(&cache, Library::default(), &plan("1h"), &Reads { definition: b"2", ..reads(false) });
+    let ask =
+        async || (number(&service, &local(), "r://a").await, number(&untagged, &local(), "r://a").await);
     let write = async |tag: &str| {
         let writer = cache.invalidate(Source::new(Answers::Counted), &[tag.into()]);
         writer.call(call(&local(), "{}")).await.unwrap();
@@ -268,7 +271,10 @@ async fn nothing_is_kept_of_reads_that_fail_or_that_cannot_be_told_apart() {
     let library = Library { is_down: true, ..Library::default() };
     let service = kept_reads(&cache, library, &plan("1h"), &reads(false));
     for _ in 0..3 {
-        assert_eq!(service.call(read(&local(), "r://a")).await.unwrap_err().kind(), FailureKind::UpstreamUnavailable);
+        assert_eq!(
+            service.call(read(&local(), "r://a")).await.unwrap_err().kind(),
+            FailureKind::UpstreamUnavailable
+        );
     }
     assert_eq!(cache.local.len(), 0);
     let library: Arc<Library> = Arc::default();

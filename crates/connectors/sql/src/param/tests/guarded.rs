@@ -114,29 +114,46 @@ fn known() -> impl Strategy<Value = Option<ParameterType>> {
     }))
 }
 
+/// A tool with that parameter, and the guards that stand before it: once its database was asked, and before.
+fn guarded(written: &str, known: Option<ParameterType>, dialect: Dialect) -> Option<(Bound, [Schema; 2])> {
+    let file = toml::from_str(&format!("connector = 'c'\nsql = 'select :a'\n{written}")).unwrap();
+    let tool = Tool::resolve("t", file, &crate::Options::default(), dialect).ok()?;
+    let database: Vec<ParameterType> = known.into_iter().collect();
+    let plan = Plan::new("t", &tool.params, &database, 1, dialect).ok()?;
+    let options = Options { loose: true, formats: false, ..Options::default() };
+    let guard = |plan| {
+        let schema = schema::input(&tool.params, plan, SchemaProfile::Full, dialect);
+        Schema::compile(&schema, options).unwrap()
+    };
+    let guards = [guard(Some(&plan)), guard(None)];
+    Some((Bound { tool, plan }, guards))
+}
+
+fn dialect() -> impl Strategy<Value = Dialect> {
+    prop::sample::select(vec![Dialect::Postgres, Dialect::Sqlite])
+}
+
+fn values() -> impl Strategy<Value = Vec<(&'static str, Json)>> {
+    prop::collection::vec((prop::sample::select(vec!["a", "a", "a", "b", "toolCallId"]), value()), 12)
+}
+
+fn arguments(values: Vec<(&str, Json)>) -> impl Iterator<Item = String> {
+    let arguments = values.into_iter().map(|(name, value)| json!({ name: value }).to_string());
+    arguments.chain(["{}".to_owned()])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
     #[test]
     fn the_guard_refuses_nothing_that_is_bound(
-        dialect in prop::sample::select(vec![Dialect::Postgres, Dialect::Sqlite]),
+        dialect in dialect(),
         written in prop::sample::select(WRITTEN),
         known in known(),
-        values in prop::collection::vec((prop::sample::select(vec!["a", "a", "a", "b", "toolCallId"]), value()), 12),
+        values in values(),
     ) {
-        let file = toml::from_str(&format!("connector = 'c'\nsql = 'select :a'\n{written}")).unwrap();
-        let Ok(tool) = Tool::resolve("t", file, &crate::Options::default(), dialect) else { return Ok(()) };
-        let database: Vec<ParameterType> = known.into_iter().collect();
-        let Ok(plan) = Plan::new("t", &tool.params, &database, 1, dialect) else { return Ok(()) };
-        let bound = Bound { tool, plan };
-        let options = Options { loose: true, formats: false, ..Options::default() };
-        let guard = |plan| {
-            let schema = schema::input(&bound.tool.params, plan, SchemaProfile::Full, dialect);
-            Schema::compile(&schema, options).unwrap()
-        };
-        let guards = [guard(Some(&bound.plan)), guard(None)];
+        let Some((bound, guards)) = guarded(written, known, dialect) else { return Ok(()) };
         prop_assert!(guards.iter().all(Schema::is_own), "{written}");
-        let arguments = values.into_iter().map(|(name, value)| json!({ name: value }).to_string());
-        for arguments in arguments.chain(["{}".to_owned()]) {
+        for arguments in arguments(values) {
             let Ok(expected) = bound.bind(&arguments) else { continue };
             for guard in &guards {
                 let completed = guard.complete(&arguments);
@@ -145,6 +162,36 @@ proptest! {
                 let found = bound.bind(&completed);
                 prop_assert_eq!(found.as_ref(), Ok(&expected), "{} {} {}", written, &arguments, &completed);
             }
+        }
+    }
+
+    #[test]
+    fn the_guard_takes_nothing_that_is_not_bound_but_for_what_a_schema_cannot_say(
+        dialect in dialect(),
+        written in prop::sample::select(WRITTEN),
+        known in known(),
+        values in values(),
+    ) {
+        let Some((bound, [guard, _])) = guarded(written, known, dialect) else { return Ok(()) };
+        let Some(accept) = bound.plan.args().first().map(|arg| &arg.accept) else { return Ok(()) };
+        for arguments in arguments(values) {
+            let Ok(completed) = guard.complete(&arguments) else { continue };
+            let Err(text) = bound.bind(&completed) else { continue };
+            let value = serde_json::from_str::<Json>(&completed).unwrap()["a"].take();
+            let is_left_to_binding = match (&accept.kind, &value) {
+                // Forms, and what a text has to hold for the type behind it.
+                (JsonKind::String, _) => accept.format.is_some() || text.contains("must hold"),
+                // The text of one, and lists in lists: how deep they may be is found when they are read.
+                (JsonKind::Array(_), Json::Array(items)) => {
+                    items.iter().any(|item| item.is_string() || item.is_array() || item.is_object())
+                }
+                (JsonKind::Array(_) | JsonKind::Object(_) | JsonKind::Map(_), _) => !value.is_number(),
+                (JsonKind::Json, _) => value.is_null(),
+                // The digits that SQLite's numbers have no room for.
+                (JsonKind::Number, _) => dialect == Dialect::Sqlite && text.contains("without loss"),
+                _ => false,
+            };
+            prop_assert!(is_left_to_binding, "{written} {completed}: {text}");
         }
     }
 }
