@@ -92,18 +92,20 @@ fn all_that_is_wrong_is_told_at_once_and_the_first_retry_is_right() {
     let folder = Folder::new();
     folder.write(&config(TOOL));
     let server = Server::start(&folder);
-    for (wrong, places, values) in [
+    for (wrong, places, values, meant) in [
         (
             json!({ "querry": "smith", "limit": 500, "status": "opne", "ids": [1, true, 3], "pin": "hunter2-swordfish", "code": 4711 }),
             &["querry", "limit", "status", "ids[1]", "pin", "code"][..],
             &["hunter2", "4711", "17 ch"][..],
+            json!({ "query": "smith", "status": "open" }),
         ),
         (
             json!({ "query": "", "status": "Shiped", "since": "soon", "pin": 90210, "code": "s3cret" }),
-            &["query", "status", "pin", "code"],
+            &["query", "status", "since", "pin", "code"],
             &["90210", "s3cret"],
+            json!({ "status": "shipped" }),
         ),
-        (json!({ "verbose": true }), &["verbose", "query", "status", "pin"], &[]),
+        (json!({ "verbose": true }), &["verbose", "query", "status", "pin"], &[], json!({})),
     ] {
         let refused = server.call("find_orders", &wrong);
         let result = &refused["result"];
@@ -115,6 +117,9 @@ fn all_that_is_wrong_is_told_at_once_and_the_first_retry_is_right() {
         // Values of secret arguments are told nobody, nor how long they are.
         assert!(values.iter().all(|value| !text.contains(value)), "{text}");
         let retry = corrected(&wrong, text);
+        for (name, value) in meant.as_object().unwrap() {
+            assert_eq!(&retry[name], value, "{text}");
+        }
         let done = server.call("find_orders", &retry);
         assert_eq!(done["result"]["isError"], false, "{retry}: {done}\n{text}");
     }
