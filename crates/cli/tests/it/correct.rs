@@ -21,7 +21,9 @@ params.code = { type = "integer", minimum = 1, maximum = 9, secret = true, requi
 enum Said<'t> {
     /// There is no such argument, another was meant or none.
     Unknown { path: &'t str, meant: Option<&'t str> },
-    /// A value is not what is allowed, or missing.
+    /// An argument is missing.
+    Missing { path: &'t str, allowed: &'t str },
+    /// A value is not what is allowed.
     Unfit { path: &'t str, allowed: &'t str, meant: Option<&'t str> },
 }
 
@@ -35,7 +37,10 @@ fn read(text: &str) -> Vec<Said<'_>> {
         if fault.contains("` is unknown") {
             return Some(Said::Unknown { path, meant });
         }
-        let (_, allowed) = fault.split_once("allowed is ").or_else(|| fault.split_once(" is required: "))?;
+        if let Some((_, allowed)) = fault.split_once(" is required: ") {
+            return Some(Said::Missing { path, allowed });
+        }
+        let (_, allowed) = fault.split_once("allowed is ")?;
         Some(Said::Unfit { path, allowed, meant })
     };
     faults.split("; ").filter_map(read).collect()
@@ -73,6 +78,10 @@ fn corrected(arguments: &Value, text: &str) -> Value {
                 if let Some(meant) = meant {
                     arguments.insert(meant.to_owned(), value);
                 }
+            }
+            // It may be there by now, where its name was misspelt.
+            Said::Missing { path, allowed } => {
+                arguments.entry(path).or_insert_with(|| fitting(allowed, None));
             }
             Said::Unfit { path, allowed, meant } => {
                 let (name, place) = path.split_once('[').map_or((path, None), |(name, at)| (name, Some(at)));

@@ -20,7 +20,7 @@ pub enum Dialect {
 }
 
 /// How a schema is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// The dialect of a schema without `$schema`; 2020-12 unless set.
     pub dialect: Dialect,
