@@ -228,6 +228,7 @@ pub(crate) fn endpoint(
     };
     let catalog = gather(order, served, &lasting.sealer, |served, parts| around.wrap(served, parts))?;
     lasting.meters.replace(around.meters);
+    lasting.known.keep(served, things);
     let info = ServerInfo::new(server.name.clone(), env!("CARGO_PKG_VERSION"));
     // A list that is about to change must not be kept.
     let settled = served.iter().all(|served| served.source.is_ready());

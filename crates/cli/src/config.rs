@@ -182,6 +182,7 @@ impl Reader<'_> {
         let guards = self.guards(sections, around);
         let things = self.things(things, &connectors, guards.auth.is_some());
         things::bound_results(&mut connectors, &things);
+        self.tell_too_dear(&things, &connectors, &guards);
         Config {
             server,
             log: log.unwrap_or_default(),

@@ -9,6 +9,7 @@ mod bucket;
 mod budget;
 mod cell;
 mod concurrent;
+mod cost;
 mod file;
 mod keyed;
 mod lease;

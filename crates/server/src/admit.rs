@@ -306,7 +306,7 @@ fn code(kind: FailureKind, revision: Revision) -> Code {
 
 /// What the caller reads; with the request's number where the operator has something to find under it.
 fn public_text(failure: &Failure, log_id: u64) -> Cow<'_, str> {
-    if failure.kind().row().level <= tracing::Level::WARN {
+    if failure.kind().is_numbered() {
         Cow::Owned(format!("{} (request {log_id:016x})", failure.public()))
     } else {
         Cow::Borrowed(failure.public())

@@ -28,7 +28,7 @@ pub use common::Icon;
 pub use prompt::{PromptArgument, PromptDefinition};
 pub use resource::{ResourceDefinition, TemplateDefinition};
 pub use restrict::{Admission, Gate, Readable, Restriction, Uris};
-pub use tool::{Annotations, BadToolName, Binding, Entry, Facts, ToolDefinition, ToolName};
+pub use tool::{Annotations, BadToolName, Binding, Entry, Facts, Forms, ToolDefinition, ToolName};
 
 use pages::{Listed, Pages, Source};
 

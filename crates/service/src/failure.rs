@@ -63,6 +63,13 @@ pub struct Row {
 }
 
 impl FailureKind {
+    /// Tells whether edges end the text of such a failure with the number of its request: where the operator has something to find
+    /// under it.
+    #[must_use]
+    pub fn is_numbered(self) -> bool {
+        self.row().level <= tracing::Level::WARN
+    }
+
     /// Every kind, for tables and tests.
     pub const ALL: [Self; 16] = [
         Self::Parse,

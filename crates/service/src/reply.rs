@@ -1,8 +1,10 @@
 //! What a service answers with: the members of a result as raw JSON, era-free until the edge writes them.
 
 mod downlevel;
+mod numbered;
 mod pieces;
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -44,6 +46,8 @@ pub struct Reply {
     origin: Option<Box<str>>,
     /// What of the source failed, when it is why the answer is an error.
     fault: Option<Fault>,
+    /// Where the digits of the request's number stand in the members, if they do.
+    number: Option<NonZeroU32>,
     /// Members of `_meta`, without braces.
     meta: Box<[u8]>,
 }
@@ -132,6 +136,7 @@ impl Reply {
             is_bound: false,
             origin: None,
             fault: None,
+            number: None,
             meta: Box::default(),
         }
     }
@@ -269,6 +274,7 @@ impl Reply {
     pub fn with_members(mut self, members: Vec<u8>, structured: Option<Range<usize>>) -> Self {
         self.members = Members::Owned(members);
         self.structured = structured;
+        self.number = None;
         self
     }
 
@@ -288,6 +294,7 @@ impl Reply {
             is_bound,
             origin,
             fault,
+            number: None,
             meta,
         }
     }

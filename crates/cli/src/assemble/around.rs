@@ -52,6 +52,24 @@ impl Known {
         all.insert(tool.to_owned(), Arc::clone(&running));
         Some(running)
     }
+
+    /// The names of what is known, each with where it is kept.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<(String, usize)> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = kept.sources.iter().map(|(name, source)| (name.clone(), Arc::as_ptr(source).addr()));
+        let running = kept.running.iter().map(|(name, running)| (name.clone(), Arc::as_ptr(running).addr()));
+        sources.chain(running).collect()
+    }
+
+    /// Forgets what the file names no longer.
+    pub(super) fn keep(&self, served: &[Served], things: &Things) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.sources.retain(|name, _| served.iter().any(|served| served.name == *name));
+        let is_bounded =
+            |tool: &str| things.tools.get(tool).is_some_and(|tool| tool.limit.concurrent.is_some());
+        kept.running.retain(|tool, _| is_bounded(tool));
+    }
 }
 
 /// What lasts while files come and go, and what the file says now.
@@ -76,7 +94,8 @@ fn origin(served: &Served) -> Origin<'_> {
 }
 
 impl Around<'_> {
-    /// Puts the guards around all that a connector has. A tool whose schema cannot be used is left out, and the operator told.
+    /// Puts the guards around all that a connector has. A tool or a prompt whose schema cannot be used is left out, and the operator
+    /// told.
     pub(super) fn wrap(&mut self, served: &Served, parts: &mut Parts) {
         let nothing = Thing::default();
         let connector = self.things.connectors.get(&served.name).unwrap_or(&nothing);
@@ -92,21 +111,27 @@ impl Around<'_> {
                 false
             }
         });
-        self.meters.push(quarantined);
         let asked = (served.name.as_str(), &connector.limit);
         let limit = self.limits.check(None, Some(asked));
         let shaper = (!connector.shape.is_nothing())
             .then(|| Arc::new(Shaper::of_connector(&connector.shape, &served.name)));
         self.meters.extend(shaper.iter().map(|shaper| Arc::clone(shaper) as _));
-        for prompt in &mut parts.prompts {
-            let validate =
-                ValidatePrompt::of(&prompt.definition).ok().map(|check| Arc::new(check) as Arc<dyn Check>);
-            prompt.checks = limit.iter().cloned().chain(validate).collect();
+        parts.prompts.retain_mut(|prompt| {
+            let validate = match ValidatePrompt::of(&prompt.definition) {
+                Ok(validate) => Arc::new(validate) as Arc<dyn Check>,
+                Err(error) => {
+                    quarantined.add_prompt(&prompt.definition.name, &error);
+                    return false;
+                }
+            };
+            prompt.checks = limit.iter().cloned().chain([validate]).collect();
             prompt.service = resilient(&prompt.service, &source, Repeatable::Always);
             if let Some(shaper) = &shaper {
                 prompt.service = Arc::new(Shaped::new(Arc::clone(&prompt.service), Arc::clone(shaper)));
             }
-        }
+            true
+        });
+        self.meters.push(quarantined);
         let checks: Checks = limit.into_iter().collect();
         let shapers = Arc::new(shapers);
         let shaped = |service: &mut Arc<dyn Service>| {

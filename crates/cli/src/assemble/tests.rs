@@ -1,5 +1,7 @@
 //! What is kept, behind all guards of a file: real databases, a real store, callers with roles.
 
+mod made;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,12 +31,18 @@ const KEYS: &str =
 
 impl Node {
     async fn start(text: &str) -> Self {
+        Self::with(text, Vec::new()).await
+    }
+
+    /// An endpoint with connectors that no file has.
+    async fn with(text: &str, more: Vec<Served>) -> Self {
         let Loaded { problems, mut config, .. } =
             config::load_text(Path::new("trunkline.toml"), text, Edge::Http(None), &|_| None);
         let problems: Vec<_> = problems.iter().map(|problem| &problem.message).collect();
         assert!(problems.is_empty(), "{problems:?}");
         let sealer = sealer(&config.server).unwrap();
-        let served = connectors(&mut config, &[], &sealer);
+        let mut served = connectors(&mut config, &[], &sealer);
+        served.extend(more);
         for served in &served {
             let problems = served.source.learn().await;
             assert!(problems.iter().all(|problem| problem.severity == Severity::Warning), "{problems:?}");
@@ -45,6 +53,16 @@ impl Node {
         let guards = Guards::local(said, &lasting.limits);
         let endpoint = Arc::new(endpoint(&server, &tools, &served, &things, &guards, &lasting).unwrap());
         Self { endpoint, lasting, guards }
+    }
+
+    /// Puts another endpoint together, as a file that is read anew does.
+    fn reload(&self, text: &str) {
+        let mut config =
+            config::load_text(Path::new("trunkline.toml"), text, Edge::Http(None), &|_| None).config;
+        let served = connectors(&mut config, &[], &self.lasting.sealer);
+        let Config { server, tools, guards: said, things, .. } = config;
+        let guards = Guards::local(said, &self.lasting.limits);
+        endpoint(&server, &tools, &served, &things, &guards, &self.lasting).unwrap();
     }
 
     /// A caller who proved to have those groups.
@@ -298,7 +316,7 @@ async fn what_is_to_be_warm_is_there_before_the_first_call() {
     loop {
         let mut page = trunkline_service::meter::Page::new();
         trunkline_service::meter::Meter::read(&*node.lasting.cache, &mut page);
-        if page.into_text().contains("fate=\"renewed\"} 1") || Instant::now() > end {
+        if page.into_text().contains("fate=\"kept\"} 1") || Instant::now() > end {
             break;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -332,5 +350,39 @@ cache = { ttl = "10m", scope = "role" }
     assert_eq!(first, same);
     assert_eq!((&first["who"], &other["who"]), (&json!("g"), &json!("h")));
     assert_ne!(first["t"], other["t"]);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn what_left_the_file_is_forgotten_and_what_stays_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    rusqlite::Connection::open(folder.path().join("a.db"))
+        .unwrap()
+        .execute_batch("create table t (n)")
+        .unwrap();
+    let file = |connectors: &[&str], tools: &[(&str, &str)]| {
+        let path = folder.path().join("a.db");
+        let connector = |name: &&str| format!("[connectors.{name}]\ntype = \"sqlite\"\npath = {path:?}\n");
+        let tool = |(name, keys): &(&str, &str)| {
+            format!("[tools.{name}]\nconnector = \"a\"\nsql = \"select 1 as n\"\n{keys}\n")
+        };
+        connectors.iter().map(connector).chain(tools.iter().map(tool)).collect::<String>()
+    };
+    let bounded = "concurrent = 2";
+    let node =
+        Node::start(&file(&["a", "b"], &[("one", bounded), ("two", bounded), ("three", bounded)])).await;
+    let known = || node.lasting.known.names();
+    let before = known();
+    let names = |all: &[(String, usize)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&before), ["a", "b", "one", "three", "two"]);
+    node.reload(&file(&["a", "c"], &[("one", bounded), ("two", ""), ("four", bounded)]));
+    let after = known();
+    assert_eq!(names(&after), ["a", "c", "four", "one"]);
+    // The breaker and the places in use of what stays are the same.
+    for name in ["a", "one"] {
+        let of =
+            |all: &[(String, usize)]| all.iter().find(|(known, _)| known == name).map(|(_, place)| *place);
+        assert_eq!(of(&before), of(&after), "{name}");
+    }
     node.end().await;
 }

@@ -136,7 +136,7 @@ impl Checked {
         problems.extend(assemble::clashes(&config.tools, &served, &document));
         if let Ok(catalog) = assemble::catalog(&config.tools, &served, &sealer) {
             let wrong = config.guards.policy.problems(&catalog);
-            let unusable = validate::problems(catalog.entries());
+            let unusable = validate::problems(catalog.parts());
             let wrong = wrong.into_iter().chain(unusable);
             problems.extend(wrong.map(|problem| Diagnostic::from_problem(problem, &document)));
         }

@@ -14,6 +14,7 @@ use trunkline_sql::{Access, Problem, Tool};
 
 use super::Reader;
 use super::connectors::Connector;
+use super::guards::Guards;
 
 /// The keys as they stand in the file.
 #[derive(Debug, Default)]
@@ -211,6 +212,20 @@ impl Reader<'_> {
                 let help = "take the column from the rights of the login, or set `ad-hoc-sql = \"off\"`; kinds like `email` are found under any name";
                 let problem = Problem::new(&["connectors", name, "ad-hoc-sql"], message).help(help).warning();
                 self.tell(vec![problem]);
+            }
+        }
+    }
+
+    /// Tells of tools that cost more than there ever is at once of a limit.
+    pub(super) fn tell_too_dear(&mut self, things: &Things, connectors: &[Connector], guards: &Guards) {
+        let nothing = ThingSpec::default();
+        for connector in connectors {
+            let name = connector.name.as_str();
+            let of_connector = things.connectors.get(name).map_or(&nothing, |thing| &thing.limit);
+            for tool in connector.tools.iter().map(|tool| tool.name().as_str()) {
+                let Some(thing) = things.tools.get(tool) else { continue };
+                let (tool, connector) = ((tool, &thing.limit), (name, of_connector));
+                self.tell(guards.limits.too_dear(tool, connector, &guards.policy));
             }
         }
     }

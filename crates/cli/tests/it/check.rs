@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{COUNT, Folder, config, free_port, trunkline};
+use crate::support::{COUNT, Folder, Server, config, free_port, trunkline};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -234,4 +234,23 @@ async fn warnings_are_shown_and_counted_apart_and_change_no_exit_code() {
     let printed: Value = serde_json::from_slice(&check(&["check", "--output", "json"]).stdout).unwrap();
     assert_eq!(printed["problems"].as_array().map(Vec::len), Some(0));
     assert_eq!(printed["warnings"][0]["line"], 3);
+}
+
+#[test]
+fn a_tool_that_costs_more_than_a_burst_is_warned_of_and_works() {
+    let folder = Folder::new();
+    let limits = "[limits]\ncaller = { rate = \"100/min\", burst = 20 }\nserver = \"100/min\"\n";
+    folder.write(&config(&format!("{COUNT}cost = 50\n{limits}")));
+    let checked = folder.run(&["check"]);
+    let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert_eq!(checked.status.code(), Some(0), "{told}");
+    let message = "a call of `count_customers` counts as 50, and there is never so much at once of `limits.caller` (at most 20): each call takes all that there is";
+    assert!(told.contains(message) && told.contains("cost = 50"), "{told}");
+    let server = Server::start(&folder);
+    let ask = || server.call("count_customers", &serde_json::json!({}));
+    assert_eq!(ask()["result"]["isError"], false);
+    assert_eq!(ask()["error"]["code"], 429, "all of it was taken");
+    folder.write(&config(&format!("{COUNT}cost = 20\n{limits}")));
+    let checked = folder.run(&["check"]);
+    assert!(!String::from_utf8_lossy(&checked.stderr).contains("counts as"), "it fits");
 }

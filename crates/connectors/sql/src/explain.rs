@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trunkline_service::expression::EvaluationError;
 use trunkline_service::{Failure, FailureKind, Fault, Reply};
@@ -42,19 +42,30 @@ pub struct Refusal {
     kind: FailureKind,
     text: String,
     fault: Option<Fault>,
+    /// The request's number, where the log has something under it.
+    log_id: Option<u64>,
 }
 
 impl Refusal {
     /// Makes one of a text for the caller.
     #[must_use]
     pub fn new(kind: FailureKind, text: String) -> Self {
-        Self { kind, text, fault: None }
+        Self { kind, text, fault: None, log_id: None }
+    }
+
+    /// Says that the log has more under the request's number, in which the text ends then.
+    #[must_use]
+    pub fn logged(self, log_id: u64) -> Self {
+        Self { log_id: Some(log_id), ..self }
     }
 
     /// Makes the result of a tool of it.
     #[must_use]
     pub fn reply(self) -> Reply {
-        let reply = Reply::tool_error(&self.text);
+        let reply = match self.log_id {
+            Some(log_id) => Reply::logged_error(&self.text, log_id),
+            None => Reply::tool_error(&self.text),
+        };
         match self.fault {
             Some(fault) => reply.with_fault(fault),
             None => reply,
@@ -64,16 +75,19 @@ impl Refusal {
     /// Makes the error of a request of it.
     #[must_use]
     pub fn failure(self) -> Failure {
+        // Nothing of it was begun: whoever has more room may do it.
+        let is_busy = self.fault == Some(Fault::Busy);
+        let kind = if is_busy { FailureKind::Overloaded } else { self.kind };
+        let text = match self.log_id {
+            Some(log_id) if !kind.is_numbered() => format!("{} (request {log_id:016x})", self.text),
+            // The edge does it.
+            _ => self.text,
+        };
+        let failure = Failure::new(kind, text);
         match self.fault {
-            // Nothing of it was begun: whoever has more room may do it.
-            Some(Fault::Busy) => {
-                let wait = std::time::Duration::from_secs(1);
-                Failure::new(FailureKind::Overloaded, self.text)
-                    .with_fault(Fault::Busy)
-                    .with_retry_after(wait)
-            }
-            Some(fault) => Failure::new(self.kind, self.text).with_fault(fault),
-            None => Failure::new(self.kind, self.text),
+            Some(fault) if is_busy => failure.with_fault(fault).with_retry_after(Duration::from_secs(1)),
+            Some(fault) => failure.with_fault(fault),
+            None => failure,
         }
     }
 }
@@ -87,23 +101,18 @@ impl Asked<'_> {
 
     fn told(&self, error: &DatabaseError, was_sent: bool) -> Refusal {
         self.warn(error);
-        let id = self.log_id;
         let text = match error {
             DatabaseError::Statement { .. } | DatabaseError::Reported(_) => {
-                format!(
-                    "the statement of this tool does not fit the database any more; its operator has to correct it (request {id:016x})"
-                )
+                "the statement of this tool does not fit the database any more; its operator has to correct it".to_owned()
             }
             DatabaseError::Refused { .. } => {
-                format!(
-                    "the database connection may not do what this tool asks for; its operator has to change that (request {id:016x})"
-                )
+                "the database connection may not do what this tool asks for; its operator has to change that".to_owned()
             }
-            DatabaseError::Data { code, .. } => format!("{} (request {id:016x})", class(code.as_deref())),
-            DatabaseError::Identity { .. } => self.not_taken(),
-            other => self.unavailable(other, was_sent),
+            DatabaseError::Data { code, .. } => class(code.as_deref()),
+            DatabaseError::Identity { .. } => NOT_TAKEN.to_owned(),
+            other => return self.unavailable(other, was_sent),
         };
-        Refusal { kind: kind(error), text, fault: fault(error) }
+        Refusal { fault: fault(error), ..Refusal::new(kind(error), text).logged(self.log_id) }
     }
 
     /// The answer when the caller's own statement failed: its author may read all that the database says.
@@ -121,24 +130,20 @@ impl Asked<'_> {
             }
             DatabaseError::Reported(report) => reported(report, sql),
             DatabaseError::Refused { message } => message.clone(),
-            DatabaseError::Identity { .. } => {
-                self.warn(error);
-                self.not_taken()
-            }
             DatabaseError::Data { message, code } => {
                 format!("the statement failed: {message}{}", in_parentheses(code.as_deref()))
             }
+            DatabaseError::Identity { .. } => {
+                self.warn(error);
+                return Refusal::new(of_their_statement(error), NOT_TAKEN.to_owned()).logged(self.log_id);
+            }
             other => {
                 self.warn(other);
-                self.unavailable(other, true)
+                let told = self.unavailable(other, true);
+                return Refusal { kind: of_their_statement(other), ..told };
             }
         };
-        let kind = match kind(error) {
-            // The statement is what the caller asked with.
-            FailureKind::Configuration | FailureKind::Internal => FailureKind::InvalidParams,
-            kind => kind,
-        };
-        Refusal { kind, text, fault: fault(error) }
+        Refusal { fault: fault(error), ..Refusal::new(of_their_statement(error), text) }
     }
 
     /// The answer when a declared statement could not be prepared.
@@ -149,11 +154,9 @@ impl Asked<'_> {
                 for problem in problems {
                     tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, key = problem.path.join("."), "{}", problem.message);
                 }
-                let id = self.log_id;
-                let text = format!(
-                    "this tool's declaration does not fit the database; its operator has to correct it (request {id:016x})"
-                );
-                Refusal::new(FailureKind::Configuration, text)
+                let text =
+                    "this tool's declaration does not fit the database; its operator has to correct it";
+                Refusal::new(FailureKind::Configuration, text.to_owned()).logged(self.log_id)
             }
         }
     }
@@ -161,10 +164,10 @@ impl Asked<'_> {
     /// The answer when the deadline passed before the statement could run.
     #[must_use]
     pub fn late(&self) -> Refusal {
-        let id = self.log_id;
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, "the deadline passed before the statement ran");
-        let text = format!("the database did not answer in time; try again later (request {id:016x})");
-        Refusal { fault: Some(Fault::Late), ..Refusal::new(FailureKind::DeadlinePassed, text) }
+        let text = "the database did not answer in time; try again later".to_owned();
+        let refusal = Refusal::new(FailureKind::DeadlinePassed, text).logged(self.log_id);
+        Refusal { fault: Some(Fault::Late), ..refusal }
     }
 
     /// The answer when the value of a hidden parameter could not be computed. The error's text holds no value.
@@ -172,11 +175,8 @@ impl Asked<'_> {
         let cause =
             error.map_or_else(|| "the result does not fit the parameter".to_owned(), ToString::to_string);
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, parameter = name, "not computed: {cause}");
-        let id = self.log_id;
-        let text = format!(
-            "`{name}` is set by the server, and could not be for this call: {cause} (request {id:016x})"
-        );
-        Refusal::new(FailureKind::Forbidden, text)
+        let text = format!("`{name}` is set by the server, and could not be for this call: {cause}");
+        Refusal::new(FailureKind::Forbidden, text).logged(self.log_id)
     }
 
     /// The answer when it could not be computed as whom the statement is to run.
@@ -184,50 +184,39 @@ impl Asked<'_> {
     pub fn unidentified(&self, unidentified: &Unidentified) -> Refusal {
         let Unidentified { key, cause } = unidentified;
         tracing::warn!(request = %self.request(), connector = self.connector, tool = self.tool, key, "not computed: {cause}");
-        let id = self.log_id;
         let text = format!(
-            "`{key}` is set by the server from who is calling, and could not be for this call: {cause} (request {id:016x})"
+            "`{key}` is set by the server from who is calling, and could not be for this call: {cause}"
         );
-        Refusal::new(FailureKind::Forbidden, text)
+        Refusal::new(FailureKind::Forbidden, text).logged(self.log_id)
     }
 
-    /// The text when the database does not let the statement run as its caller.
-    fn not_taken(&self) -> String {
-        let id = self.log_id;
-        format!(
-            "the database does not take this call for the caller it comes from, so nothing ran; the operator has to grant \
-             the role or correct the claim (request {id:016x})"
-        )
-    }
-
-    fn unavailable(&self, error: &DatabaseError, was_sent: bool) -> String {
-        let id = self.log_id;
-        match error {
+    /// What is told of a database that does not answer, or not with what can be sent.
+    fn unavailable(&self, error: &DatabaseError, was_sent: bool) -> Refusal {
+        let refusal = |text| Refusal { fault: fault(error), ..Refusal::new(kind(error), text) };
+        let text = match error {
             DatabaseError::TimedOut { after } => {
-                format!(
-                    "the statement was stopped after {after:.1?}; ask for less, or try again later (request {id:016x})"
-                )
+                format!("the statement was stopped after {after:.1?}; ask for less, or try again later")
             }
-            DatabaseError::PoolExhausted { after } if after.as_millis() == 0 => format!(
-                "more calls come than the database can answer, so this one was not begun; try again in a moment (request {id:016x})"
-            ),
+            DatabaseError::PoolExhausted { after } if after.as_millis() == 0 => {
+                "more calls come than the database can answer, so this one was not begun; try again in a moment".to_owned()
+            }
             DatabaseError::PoolExhausted { after } => {
-                format!(
-                    "all connections to the database were busy for {after:.1?}; try again in a moment (request {id:016x})"
-                )
+                format!("all connections to the database were busy for {after:.1?}; try again in a moment")
             }
-            DatabaseError::Full { .. } => format!(
-                "the database takes no more connections now, so nothing was done; try again in a moment (request {id:016x})"
-            ),
-            DatabaseError::Encoding { message } => message.clone(),
-            _ if self.access == Access::ReadWrite && !was_sent => format!(
-                "the database does not answer, so nothing was changed; try again later (request {id:016x})"
-            ),
-            _ if self.access == Access::ReadWrite => format!(
-                "the database does not answer, and whether the change was made is not known; look before you try again (request {id:016x})"
-            ),
-            _ => format!("the database does not answer; try again later (request {id:016x})"),
-        }
+            DatabaseError::Full { .. } => {
+                "the database takes no more connections now, so nothing was done; try again in a moment".to_owned()
+            }
+            // It says where.
+            DatabaseError::Encoding { message } => return refusal(message.clone()),
+            _ if self.access == Access::ReadWrite && !was_sent => {
+                "the database does not answer, so nothing was changed; try again later".to_owned()
+            }
+            _ if self.access == Access::ReadWrite => {
+                "the database does not answer, and whether the change was made is not known; look before you try again".to_owned()
+            }
+            _ => "the database does not answer; try again later".to_owned(),
+        };
+        refusal(text).logged(self.log_id)
     }
 
     /// Tells the operator of an error, without any value.
@@ -243,6 +232,18 @@ impl Asked<'_> {
     fn request(&self) -> impl fmt::Display {
         let id = self.log_id;
         fmt::from_fn(move |f| write!(f, "{id:016x}"))
+    }
+}
+
+/// What is told when the database does not let the statement run as its caller.
+const NOT_TAKEN: &str = "the database does not take this call for the caller it comes from, so nothing ran; the operator has to grant \
+                         the role or correct the claim";
+
+/// Tells programs what kind of failure it is when the statement is what the caller asked with.
+fn of_their_statement(error: &DatabaseError) -> FailureKind {
+    match kind(error) {
+        FailureKind::Configuration | FailureKind::Internal => FailureKind::InvalidParams,
+        kind => kind,
     }
 }
 
@@ -437,13 +438,21 @@ mod tests {
             DatabaseError::Identity { reason: "secret role".into() },
             DatabaseError::Data { message: "secret key".into(), code: Some("23505".into()) },
             DatabaseError::Unreachable { address: "secret:5432".into(), source: io(), sent: true },
-            DatabaseError::PoolExhausted { after: std::time::Duration::from_secs(3) },
+            DatabaseError::PoolExhausted { after: Duration::from_secs(3) },
             DatabaseError::Full { source: io() },
-            DatabaseError::TimedOut { after: std::time::Duration::from_secs(5) },
+            DatabaseError::TimedOut { after: Duration::from_secs(5) },
         ] {
             let text = text(&ASKED.failed(&error).reply());
             assert!(!text.contains("secret") && !text.contains("10.0.0.7"), "{text}");
-            assert!(text.contains("request 00000000000000ab"), "{text}");
+            assert!(text.ends_with("(request 00000000000000ab)\"}],\"isError\":true"), "{text}");
+            // Who shares the failure has another number, and whoever read a resource gets it from the edge.
+            let again = ASKED.failed(&error).reply().again(0xcd);
+            assert_eq!(
+                String::from_utf8_lossy(again.members()),
+                text.replace("00000000000000ab", "00000000000000cd")
+            );
+            let failure = ASKED.failed(&error).failure();
+            assert_eq!(failure.public().contains("(request "), !failure.kind().is_numbered(), "{failure}");
         }
     }
 

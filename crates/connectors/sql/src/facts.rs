@@ -10,6 +10,7 @@ use trunkline_service::catalog::{Binding, Facts};
 use crate::connector::{Slot, SqlConnector};
 use crate::cursor::{self, write_values};
 use crate::database::{Behalf, Database};
+use crate::format;
 use crate::options::SchemaProfile;
 use crate::schema;
 
@@ -41,6 +42,7 @@ impl<D: Database> SqlConnector<D> {
         Facts {
             schema: Some(schema),
             takes_numerals: true,
+            forms: Some(format::forms(D::DIALECT)),
             secrets: specs.iter().filter(|spec| spec.secret).map(|spec| spec.name.as_str().into()).collect(),
             binding: (uses_caller || self.options.session.is_some()).then(|| self.binding(Some(at))),
             definition: Box::default(),

@@ -2,6 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use trunkline_service::catalog::Forms;
+
+use crate::database::Dialect;
 
 /// Tells whether a text has the form; every text has a form that is not known here.
 pub(crate) fn is(format: &str, text: &str) -> bool {
@@ -12,6 +15,14 @@ pub(crate) fn is(format: &str, text: &str) -> bool {
         "uuid" => is_uuid(text),
         "base64" => STANDARD.decode(text).is_ok(),
         _ => true,
+    }
+}
+
+/// Returns what tells whether a text is taken for one of a form: of a database that takes more, all that it may take.
+pub(crate) fn forms(dialect: Dialect) -> Forms {
+    match dialect {
+        Dialect::Postgres => |format, text| is(format, text) || is_taken(format, text),
+        Dialect::Sqlite => is,
     }
 }
 

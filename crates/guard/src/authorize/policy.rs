@@ -144,6 +144,16 @@ impl Policy {
         self.tool_scopes.get(tool).map_or(&[], |scopes| scopes)
     }
 
+    /// Tells whether the role of that name, alone, lets its callers have a tool, whatever scopes and conditions it has.
+    #[must_use]
+    pub fn role_allows(&self, role: &str, tool: &str) -> bool {
+        let role = self.roles().iter().find(|known| *known.name == *role);
+        role.is_some_and(|role| {
+            let first = |rules| Role::first(rules, Kind::Tools, tool);
+            first(&role.allow).is_some() && first(&role.deny).is_none()
+        })
+    }
+
     pub(crate) fn roles(&self) -> &[Role] {
         self.roles.as_deref().unwrap_or_default()
     }

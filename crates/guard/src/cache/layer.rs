@@ -139,7 +139,7 @@ impl Core {
             }
             Some(Boarded::Landed(Landing::Failed(failed))) => {
                 self.meter.joined.add_one();
-                failed.outcome()
+                failed.outcome(request.log_id())
             }
             Some(Boarded::Landed(Landing::Alone)) | None => {
                 self.meter.bypassed.add_one();

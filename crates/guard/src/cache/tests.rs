@@ -2,6 +2,7 @@
 
 mod nodes;
 mod notices;
+mod reads;
 mod source;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use trunkline_service::meter::{Meter as _, Page};
 use trunkline_service::{Fault, Outcome, Service};
 
 use super::*;
-use source::{Answers, Source, call, caller, local, plan, status, text};
+use source::{Answers, Source, call, caller, local, numbered, plan, status, text};
 
 const SHOP: Origin<'_> = Origin { connector: "shop", configuration: b"configuration", lag: Duration::ZERO };
 
@@ -155,6 +156,38 @@ async fn an_old_answer_goes_on_while_the_source_is_down_but_not_for_ever() {
     assert!((40..=52).contains(&source.count()), "{}", source.count());
     advance(Duration::from_secs(10)).await;
     assert!(service.call(call(&local(), "{}")).await.unwrap().is_error());
+}
+
+#[tokio::test]
+async fn a_failure_that_many_share_tells_each_the_number_of_their_own_request() {
+    let (cache, source) = (Cache::new(DEFAULT_SIZE), Source::new(Answers::Held));
+    let service = kept(&cache, &source, &plan("10s"));
+    let begin = |log_id: u64| service.call(numbered(&local(), "{}", log_id));
+    let mut calls: Vec<_> = (0xa0..0xa8).map(begin).collect();
+    assert!(calls.iter_mut().all(|call| call.now_or_never().is_none()));
+    source.fail(Some(Fault::NotDone));
+    source.release();
+    for (log_id, outcome) in (0xa0..).zip(join_all(calls).await) {
+        let reply = outcome.unwrap();
+        assert_eq!(text(&reply), format!("it failed (request 00000000000000{log_id:x})"));
+        assert_eq!((reply.is_error(), reply.fault()), (true, Some(Fault::NotDone)));
+    }
+    assert_eq!(source.count(), 1);
+}
+
+#[tokio::test]
+async fn a_source_that_is_down_is_so_for_all_who_wait_and_nobodys_number_is_told() {
+    let (cache, source) = (Cache::new(DEFAULT_SIZE), Source::new(Answers::Down));
+    let service = kept(&cache, &source, &plan("10s"));
+    let mut calls: Vec<_> = (0..8).map(|log_id| service.call(numbered(&local(), "{}", log_id))).collect();
+    assert!(calls.iter_mut().all(|call| call.now_or_never().is_none()));
+    source.release();
+    for outcome in join_all(calls).await {
+        let failure = outcome.unwrap_err();
+        assert_eq!((failure.public(), failure.fault()), ("it is down", Some(Fault::NotDone)));
+        assert_eq!(failure.retry_after(), Some(Duration::from_secs(2)));
+    }
+    assert_eq!(source.count(), 1);
 }
 
 #[tokio::test]

@@ -145,10 +145,10 @@ impl Resilient {
         let seconds = wait.as_secs_f64().ceil().max(1.0);
         let text = format!(
             "`{name}` failed several times and is not asked for the moment, so nothing was done; it is looked at again within \
-             {seconds:.0} s (request {id:016x})"
+             {seconds:.0} s"
         );
         if request.method() == Method::ToolsCall {
-            return Ok(Reply::tool_error(&text).with_fault(Fault::NotDone));
+            return Ok(Reply::logged_error(&text, id).with_fault(Fault::NotDone));
         }
         let failure = Failure::new(FailureKind::UpstreamUnavailable, text);
         Err(failure.with_fault(Fault::NotDone).with_retry_after(wait))

@@ -35,14 +35,15 @@ pub(super) const WORDING: Wording =
     Wording { refused: "the arguments were not accepted", taker: "this tool" };
 
 impl Validate {
-    /// Compiles the schema of a tool: the full one where its facts have it, else the one that clients see. Formats are checked
-    /// unless the service also reads loosely, and then knows more of them.
+    /// Compiles the schema of a tool: the full one where its facts have it, else the one that clients see. Formats are checked,
+    /// where the service reads loosely as it does by itself, if it says how.
     ///
     /// # Errors
     /// Why the schema is not used: the tool is quarantined then.
     pub fn of(entry: &Entry) -> Result<Self, SchemaError> {
-        let Facts { takes_numerals, secrets, .. } = &entry.facts;
-        let options = Options { loose: *takes_numerals, formats: !takes_numerals, ..Options::default() };
+        let Facts { takes_numerals, forms, secrets, .. } = &entry.facts;
+        let options =
+            Options { loose: *takes_numerals, formats: !takes_numerals, forms: *forms, ..Options::default() };
         Ok(Self {
             schema: Schema::compile(&whole(&entry.definition, &entry.facts), options)?,
             secrets: secrets.clone().into(),

@@ -15,6 +15,7 @@ use regex::Regex;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use trunkline_protocol::decimal::Decimal;
+use trunkline_service::catalog::Forms;
 
 pub(super) use compile::{compile, skeleton};
 pub(super) use tell::{Faults, Path, Wording, cut, list_names, list_of};
@@ -187,11 +188,29 @@ pub(super) struct Pattern {
     pub(super) regex: Regex,
 }
 
-/// The form of strings. The forms are those of the crate: one meaning for both ways of checking.
+/// The form of strings.
 #[derive(Debug)]
 pub(super) struct Format {
     pub(super) name: Box<str>,
-    pub(super) validator: Validator,
+    pub(super) judge: Judge,
+}
+
+/// Who knows the form.
+#[derive(Debug)]
+pub(super) enum Judge {
+    /// The crate: one meaning for both ways of checking.
+    Crate(Validator),
+    /// The service, as it takes it.
+    Service(Forms),
+}
+
+impl Format {
+    fn has(&self, text: &str) -> bool {
+        match &self.judge {
+            Judge::Crate(validator) => validator.is_valid(&Value::String(text.to_owned())),
+            Judge::Service(forms) => forms(&self.name, text),
+        }
+    }
 }
 
 impl TextRules {
@@ -207,10 +226,7 @@ impl TextRules {
             }
         }
         self.pattern.as_ref().is_none_or(|pattern| pattern.regex.is_match(text))
-            && self
-                .format
-                .as_ref()
-                .is_none_or(|format| format.validator.is_valid(&Value::String(text.to_owned())))
+            && self.format.as_ref().is_none_or(|format| format.has(text))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
+use trunkline_service::catalog::Forms;
 
 use super::own::{Edit, Faults, Node, Path, Walk, Wording};
 use super::{bounds, broad, own};
@@ -19,12 +20,15 @@ pub enum Dialect {
 }
 
 /// How a schema is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// The dialect of a schema without `$schema`; 2020-12 unless set.
     pub dialect: Dialect,
     /// Whether `format` is checked; else it is a remark, as 2020-12 has it. On unless set.
     pub formats: bool,
+    /// Who tells whether a text is in a form, in place of what JSON Schema says of it, where values are checked in one pass over their
+    /// bytes. Nobody unless set.
+    pub forms: Option<Forms>,
     /// Whether a value is completed: defaults stand for what is missing, even where it is required, and null for a member that may be
     /// missing says the same as leaving it out, which some hosts do with every optional argument. On unless set.
     pub completes: bool,
@@ -35,7 +39,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dialect: Dialect::V2020_12, formats: true, completes: true, loose: false }
+        Self { dialect: Dialect::V2020_12, formats: true, forms: None, completes: true, loose: false }
     }
 }
 

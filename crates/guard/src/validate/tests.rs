@@ -141,6 +141,25 @@ fn a_default_that_does_not_fit_is_left_out() {
 }
 
 #[test]
+fn a_service_that_knows_forms_by_itself_has_the_last_word_on_them() {
+    let forms: trunkline_service::catalog::Forms =
+        |form, text| if form == "date" { text == "infinity" } else { true };
+    let schema =
+        json!({ "properties": { "a": { "type": "string", "format": "date" }, "b": { "format": "uri" } } });
+    let options = Options { loose: true, formats: false, forms: Some(forms), ..Options::default() };
+    let schema = Schema::compile(&schema, options).unwrap();
+    assert_eq!(
+        check(&schema, r#"{"a":"infinity","b":"\u0000"}"#).as_deref(),
+        Ok(r#"{"a":"infinity","b":"\u0000"}"#)
+    );
+    let told = check(&schema, r#"{"a":"2026-02-28"}"#).unwrap_err();
+    assert!(
+        told.ends_with("`args.a`: found a string of 10 characters, allowed is a string in the form date"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_service_that_reads_loosely_gets_what_it_can_read() {
     let options = Options { loose: true, formats: false, ..Options::default() };
     let schema = json!({

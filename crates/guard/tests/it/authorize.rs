@@ -6,4 +6,4 @@ mod property;
 mod replays;
 mod scale;
 mod streams;
-mod world;
+pub(crate) mod world;

@@ -7,6 +7,7 @@
 
 mod authenticate;
 mod authorize;
+mod cache;
 mod limit;
 mod record;
 mod validate;

@@ -137,6 +137,9 @@ fn title_of(name: &str) -> String {
     title
 }
 
+/// Tells whether a text, the second, is in a form, the first. One that is not known has every text.
+pub type Forms = fn(&str, &str) -> bool;
+
 /// What guards know of a tool beside what clients see.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -144,6 +147,9 @@ pub struct Facts {
     pub schema: Option<Value>,
     /// Whether the service also takes numbers written as strings, where the schema says `integer` or `number`.
     pub takes_numerals: bool,
+    /// Tells whether the service takes a text for one of a `format` of its schemas; `None`: it takes what the format says, or, where
+    /// it also takes numerals, looks at formats by itself.
+    pub forms: Option<Forms>,
     /// The names of arguments whose values are secret.
     pub secrets: Vec<Box<str>>,
     /// Tells what of the caller an answer depends on; `None`: on nothing.

@@ -136,24 +136,19 @@ impl Fault {
 
 /// Words why one of our own statements failed.
 fn of_catalogue(who: &Who<'_>, error: &DatabaseError) -> Refusal {
-    let id = who.log_id;
     let text = match error {
         DatabaseError::Data { code: Some(code), .. } | DatabaseError::Statement { code: Some(code), .. }
             if code == "42501" =>
         {
-            format!(
-                "the database user of this connector lacks a right that this needs (42501, request {id:016x})"
-            )
+            "the database user of this connector lacks a right that this needs (42501)"
         }
         DatabaseError::Statement { .. } | DatabaseError::Data { .. } | DatabaseError::Encoding { .. } => {
-            format!(
-                "the catalogue of this database could not be read; its operator finds why in the log (request {id:016x})"
-            )
+            "the catalogue of this database could not be read; its operator finds why in the log"
         }
         other => return who.failed(other),
     };
     who.warn(error);
-    Refusal::new(FailureKind::UpstreamUnavailable, text)
+    Refusal::new(FailureKind::UpstreamUnavailable, text.to_owned()).logged(who.log_id)
 }
 
 /// Each cut takes an eighth of one list, so that this many make any answer small.

@@ -30,6 +30,8 @@ pub(super) enum Answers {
     Failure,
     /// There is no room for the call.
     Crowded,
+    /// It cannot be reached, as is found once it is let.
+    Down,
     Error,
 }
 
@@ -95,13 +97,13 @@ impl Source {
 
     async fn answer(&self, request: Request) -> Outcome {
         let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.answers == Answers::Held {
+        if matches!(self.answers, Answers::Held | Answers::Down) {
             let mut under = Under(self, false);
             self.doors.acquire().await.unwrap().forget();
             under.1 = true;
         }
         if let Some(fault) = *self.fault.lock().unwrap() {
-            return Ok(Reply::tool_error("it failed").with_fault(fault));
+            return Ok(Reply::logged_error("it failed", request.log_id()).with_fault(fault));
         }
         let counted = Reply::text(&number.to_string());
         match self.answers {
@@ -111,6 +113,9 @@ impl Source {
             Answers::InputRequired => Ok(Reply::input_required(b"{}", Some("state"))),
             Answers::Failure => Err(Failure::new(FailureKind::Internal, "internal error")),
             Answers::Crowded => Err(Failure::new(FailureKind::Overloaded, "the server is busy")),
+            Answers::Down => Err(Failure::new(FailureKind::UpstreamUnavailable, "it is down")
+                .with_fault(Fault::NotDone)
+                .with_retry_after(std::time::Duration::from_secs(2))),
             Answers::Error => Ok(Reply::tool_error("no")),
         }
     }
@@ -124,12 +129,17 @@ impl Service for Source {
 
 /// Makes a call of `search`.
 pub(super) fn call(caller: &Arc<Caller>, arguments: &str) -> Request {
+    numbered(caller, arguments, 7)
+}
+
+/// Makes a call that the log knows under a number.
+pub(super) fn numbered(caller: &Arc<Caller>, arguments: &str, log_id: u64) -> Request {
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"search","arguments":{arguments}}}}}"#
     );
     let body = Bytes::from(body);
     let (_, envelope) = scan(&body).unwrap();
-    Request::new(body, &envelope, Method::ToolsCall, Revision::LATEST, Arc::clone(caller), 7)
+    Request::new(body, &envelope, Method::ToolsCall, Revision::LATEST, Arc::clone(caller), log_id)
 }
 
 pub(super) fn caller(subject: &str, roles: &[&str]) -> Arc<Caller> {

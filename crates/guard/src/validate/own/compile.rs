@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Bound, Format, ListRules, Node, NumberRules, ObjectRules, Others, Pattern, Property, Scalar, TextRules,
-    Types,
+    Bound, Format, Judge, ListRules, Node, NumberRules, ObjectRules, Others, Pattern, Property, Scalar,
+    TextRules, Types,
 };
 use crate::validate::pattern;
 use crate::validate::schema::{Dialect, Options};
@@ -181,9 +181,12 @@ fn texts(keywords: &Map<String, Value>, options: &Options) -> Option<Option<Text
     };
     let format = match keywords.get("format") {
         None => None,
-        Some(Value::String(name)) if options.formats => Some(Format {
+        Some(Value::String(name)) if options.forms.is_some() || options.formats => Some(Format {
             name: name.as_str().into(),
-            validator: crate::validate::broad::format(name, options)?,
+            judge: match options.forms {
+                Some(forms) => Judge::Service(forms),
+                None => Judge::Crate(crate::validate::broad::format(name, options)?),
+            },
         }),
         Some(Value::String(_)) => None,
         Some(_) => return None,

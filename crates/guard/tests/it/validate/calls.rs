@@ -184,8 +184,20 @@ fn a_bad_schema_is_a_problem_of_its_tool_and_of_no_other() {
     assert!(matches!(Validate::of(&remote), Err(SchemaError::Elsewhere(_))));
     let output = Some(json!({ "type": "nothing" }));
     let promise = Entry::new(definition("promise", json!({ "type": "object" }), output), Arc::new(Echo), 0);
-    let found = problems(&[entry(), remote, promise]);
-    assert_eq!(found.len(), 2, "{found:?}");
+    let prompt = |name: &str, count: usize| {
+        let argument = |number| PromptArgument { name: format!("a{number}"), ..PromptArgument::default() };
+        let arguments = (0..count).map(argument).collect();
+        Served::new(
+            PromptDefinition { name: name.into(), arguments, ..PromptDefinition::default() },
+            Arc::new(Echo),
+            0,
+        )
+    };
+    let prompts = vec![prompt("fine", 3), prompt("endless", 20_000)];
+    let parts = Parts { tools: vec![entry(), remote, promise], prompts, ..Parts::default() };
+    let found = problems(&parts);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[2].path, ["prompts", "endless"]);
     assert!(
         found[0].path.ends_with(&["bad".to_owned()])
             && found[0].message.contains("`https://example.com/schema.json`")
