@@ -6,6 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use trunkline_testkit::redis;
 
+use crate::stdio::Host;
 use crate::support::{COUNT, Folder, Server, config, eventually, raw, trunkline};
 
 const KEYS: &str = "[auth.keys]\nstore = \"./keys.db\"\n[roles.all]\nallow = [\"tools:*\"]\n";
@@ -213,6 +214,29 @@ fn li_02_on_stdio_the_error_alone_is_told_and_a_refused_call_did_not_run() {
     let counted: Value = serde_json::from_slice(&counted.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&counted.stderr)));
     assert_eq!(counted["structuredContent"]["rows"][0]["n"], n(&before) + 3);
+}
+
+#[test]
+fn on_stdio_every_method_counts_for_server_caller_and_role_those_that_no_service_sees_too() {
+    for limit in [
+        "[limits]\nserver = \"6/hour\"\n",
+        "[limits]\ncaller = \"6/hour\"\n",
+        "[roles.me]\nmatch = { local = true }\nallow = [\"tools:*\"]\nlimit = \"6/hour\"\n",
+    ] {
+        let folder = Folder::new();
+        folder.write(&config(&format!("{COUNT}{limit}")));
+        let mut host = Host::start(&folder);
+        // With its notification.
+        assert!(host.initialize()["result"].is_object());
+        let mut ask = |id: u32, method: &str| {
+            let answer = host.ask(id, method, json!({}));
+            answer["error"]["code"].as_i64().unwrap_or_else(|| i64::from(answer["result"].is_object()))
+        };
+        assert_eq!([1, 2].map(|id| ask(id, "ping")), [1, 1], "{limit}");
+        assert_eq!((ask(3, "tools/list"), ask(4, "no/such")), (1, -32601), "{limit}");
+        assert_eq!([5, 6, 7].map(|id| ask(id, "ping")), [429; 3], "{limit}");
+        assert_eq!((ask(8, "tools/list"), ask(9, "initialize")), (429, 429), "{limit}");
+    }
 }
 
 #[tokio::test]

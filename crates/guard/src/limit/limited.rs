@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trunkline_protocol::Method;
-use trunkline_service::{Answer, Caller, Outcome, Request, Service, ready};
+use trunkline_service::{Answer, Outcome, Request, Service, ready};
 
 use super::budget::Budget;
 use super::cell;
@@ -11,7 +11,6 @@ use super::limits::Limits;
 use super::presence::Present;
 use super::refusal::Refused;
 use super::shared::{Settled, Subject};
-use super::stage::Stage;
 
 /// Counts requests by their callers: each takes one from the limit of callers and from those of all their roles.
 #[derive(Debug)]
@@ -35,15 +34,6 @@ impl<S> Limited<S> {
     #[must_use]
     pub const fn new(inner: S, limits: Arc<Limits>, counted: Counted) -> Self {
         Self { inner, limits, counted }
-    }
-
-    fn stage(&self, key: u64, caller: &Caller, bytes: usize) -> Stage<'_> {
-        let mut stage = Stage::new(key);
-        if self.counted == Counted::Here {
-            stage.take(self.limits.server.as_ref(), 1);
-        }
-        self.limits.add_caller(&mut stage, caller, bytes as u64);
-        stage
     }
 }
 
@@ -114,7 +104,7 @@ impl<S: Service> Service for Limited<S> {
         }
         let caller = self.limits.known(request.caller());
         let key = self.limits.state.key(caller);
-        let stage = self.stage(key, caller, request.body().len());
+        let stage = self.limits.stage(self.counted, key, caller, request.body().len() as u64);
         match self.limits.state.settle(stage, Subject::Caller(caller)) {
             Settled::Passed => self.go_on(key, request),
             Settled::Refused(refused) => refuse(&request, &refused),

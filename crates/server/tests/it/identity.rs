@@ -24,7 +24,7 @@ const METADATA: &str = "/.well-known/oauth-protected-resource/tenant-a/mcp";
 
 /// Knows two callers by their tokens.
 #[derive(Debug, Default)]
-struct TwoCallers {
+pub(crate) struct TwoCallers {
     generation: AtomicU64,
     asked: AtomicUsize,
     expires: AtomicU64,
@@ -89,7 +89,7 @@ fn endpoint_like(live: &Live, service: Option<Arc<dyn Service>>) -> trunkline_se
     }
 }
 
-fn guarded() -> (Access, Arc<TwoCallers>) {
+pub(crate) fn guarded() -> (Access, Arc<TwoCallers>) {
     let authenticator = Arc::new(TwoCallers::default());
     let metadata = Metadata {
         path: METADATA.into(),
