@@ -1,6 +1,7 @@
 //! How often a served file may be asked: who is counted, what a refusal looks like on both edges, and that nodes share.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -154,7 +155,22 @@ fn what_the_edge_answers_by_itself_counts_for_its_caller_too() {
     assert_eq!(send(&server, &head, &notification).status, 429);
     let delete = raw(server.address, "DELETE /mcp", &head, "");
     assert!(delete.starts_with("HTTP/1.1 429 "), "{delete}");
+    // A session, its stream, a call: three. The stream counts once, and a message that is none as well.
+    let session = send(&server, &bearer(&keys[1]), &initialize);
+    let head =
+        format!("{}Mcp-Session-Id: {}\r\n", bearer(&keys[1]), session.header("Mcp-Session-Id").unwrap());
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    write!(
+        stream,
+        "GET /mcp HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{head}\r\n",
+        server.address
+    )
+    .unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
     assert_eq!(call(&server, &keys[1], "", 1).status, 200);
+    assert_eq!([(); 2].map(|()| send(&server, &head, &json!([])).status), [400, 429]);
 }
 
 #[test]

@@ -92,6 +92,11 @@ impl Held {
     }
 }
 
+/// Tells whether an edge made the request, for the stream of a session: what of its client made the edge do so was counted there.
+fn is_of_the_edge(request: &Request) -> bool {
+    request.method() == Method::SubscriptionsListen && !request.revision().is_modern()
+}
+
 fn refuse<'a>(request: &Request, refused: &Refused<'_>) -> Answer<'a> {
     refused.note(request.notes().map(|notes| &**notes));
     ready(Err(refused.failure()))
@@ -99,7 +104,7 @@ fn refuse<'a>(request: &Request, refused: &Refused<'_>) -> Answer<'a> {
 
 impl<S: Service> Service for Limited<S> {
     fn call(&self, request: Request) -> Answer<'_> {
-        if !self.limits.has_some(self.counted == Counted::Here) {
+        if !self.limits.has_some(self.counted == Counted::Here) || is_of_the_edge(&request) {
             return self.inner.call(request);
         }
         let caller = self.limits.known(request.caller());

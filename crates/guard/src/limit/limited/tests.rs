@@ -93,6 +93,22 @@ fn every_method_counts_those_that_do_not_exist_too() {
 }
 
 #[test]
+fn the_stream_of_a_session_was_counted_by_the_edge_that_made_it() {
+    let spec = LimitsSpec { caller: rate(1, Unit::Hour), ..LimitsSpec::default() };
+    let service = Limited::new(Ran::default(), limits(&spec), Counted::Here);
+    let a = caller("a", &[]);
+    for _ in 0..3 {
+        let body = Bytes::from_static(br#"{"jsonrpc":"2.0","id":0,"method":"subscriptions/listen"}"#);
+        let (_, envelope) = scan(&body).unwrap();
+        let (method, revision) = (Method::SubscriptionsListen, Revision::LATEST_LEGACY);
+        let request = Request::new(body, &envelope, method, revision, Arc::clone(&a), 1);
+        assert!(service.call(request).now_or_never().unwrap().is_ok());
+    }
+    assert!(passes(&service, Method::SubscriptionsListen, &a));
+    assert!(!passes(&service, Method::SubscriptionsListen, &a));
+}
+
+#[test]
 fn all_roles_of_a_caller_count_for_each_caller_by_itself() {
     let role = |count| RoleSpec { limit: rate(count, Unit::Hour), ..RoleSpec::default() };
     let roles = vec![("wide".into(), role(9)), ("narrow".into(), role(2))];
