@@ -374,7 +374,7 @@ impl Dialogue {
         id: &[u8],
     ) -> Result<(), Failure> {
         // It lasts as long as the process.
-        let session = Session { expires: u64::MAX, ..Session::agree(body, envelope)? };
+        let session = Session { expires: u64::MAX, ..Session::agree(body, envelope, &endpoint.local())? };
         self.answer(&session.initialize_reply(endpoint, &endpoint.local()), id, session.revision);
         self.standing = JoinSet::new();
         if let Some(before) = self.session.take() {

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 use trunkline_protocol::{Code, Envelope, Message, Method, Refusal, Revision, revision, write};
 use trunkline_service::seal::now;
-use trunkline_service::shared::{Follow, Followed, Topic};
+use trunkline_service::shared::{Follow, Followed, NoRoom, Topic};
 use trunkline_service::trace::Mark;
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind};
 
@@ -114,7 +114,7 @@ impl Http {
         id: &[u8],
         form: Form<'_>,
     ) -> Response<Answer> {
-        let session = match Session::agree(body, envelope) {
+        let session = match Session::agree(body, envelope, form.caller) {
             Ok(session) => session,
             Err(failure) => {
                 let revision = Revision::LATEST_LEGACY;
@@ -366,7 +366,12 @@ impl Http {
                 empty(StatusCode::NO_CONTENT)
             }
             Ok(false) => unknown_session(None),
-            Err(error) => busy(&error.to_string()),
+            Err(NoRoom::OfCaller) => {
+                let text = "as many ended sessions are remembered of you as of one caller may be; this one ends by itself, a day after it began";
+                let failure = Failure::new(FailureKind::RateLimited, text);
+                answer::refused(&failure.with_retry_after(Duration::from_secs(60)))
+            }
+            Err(error @ NoRoom::OfAll) => busy(&error.to_string()),
         }
     }
 

@@ -25,15 +25,34 @@ pub(super) struct Log {
 pub(super) struct Budget {
     used: AtomicUsize,
     most: usize,
+    /// What it is a part of.
+    whole: Option<Arc<Budget>>,
 }
 
 impl Budget {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), most })
+        Arc::new(Self { used: AtomicUsize::new(0), most, whole: None })
     }
 
+    /// Returns a part: what is used of it is used of the whole too.
+    pub(super) fn part_of(whole: &Arc<Self>, most: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), most, whole: Some(Arc::clone(whole)) })
+    }
+
+    /// Tells whether nothing is left, of it or of the whole.
     pub(super) fn is_spent(&self) -> bool {
         self.used.load(Ordering::Relaxed) >= self.most
+            || self.whole.as_ref().is_some_and(|whole| whole.is_spent())
+    }
+
+    fn use_up(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.whole.iter().for_each(|whole| whole.use_up(bytes));
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.whole.iter().for_each(|whole| whole.give_back(bytes));
     }
 }
 
@@ -70,7 +89,7 @@ impl Log {
                 return None;
             }
             ring.bytes += message.len();
-            self.budget.used.fetch_add(message.len(), Ordering::Relaxed);
+            self.budget.use_up(message.len());
             ring.messages.push_back(message);
             ring.last += 1;
             let max_bytes = if self.budget.is_spent() { 0 } else { self.max_bytes };
@@ -79,7 +98,7 @@ impl Log {
             {
                 let dropped = ring.messages.pop_front().map_or(0, |message| message.len());
                 ring.bytes -= dropped;
-                self.budget.used.fetch_sub(dropped, Ordering::Relaxed);
+                self.budget.give_back(dropped);
             }
             ring.last
         };
@@ -123,7 +142,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let kept = self.ring().bytes;
-        self.budget.used.fetch_sub(kept, Ordering::Relaxed);
+        self.budget.give_back(kept);
     }
 }
 

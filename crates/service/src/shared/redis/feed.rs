@@ -50,7 +50,7 @@ pub(super) struct Feed {
 impl Default for Feed {
     fn default() -> Self {
         Self {
-            sessions: Sessions::default(),
+            sessions: Sessions::mirror(),
             changes: Arc::default(),
             tasks: Arc::default(),
             session_logs: std::array::from_fn(|_| Arc::default()),
@@ -185,7 +185,10 @@ impl Core {
         }
         // A store that lost what it had learns it again from who remembers.
         for (session, expires) in self.feed.sessions.ended_beside(&ended).into_iter().take(MAX_TOLD) {
-            self.end_session(session, expires).await.map_err(|_| Away)?;
+            if self.tell_end(session, expires).await?.is_err() {
+                // For this node it goes on to count.
+                tracing::debug!("the store has no room for the end of a session that this node remembers");
+            }
         }
         // What was only told meanwhile is lost: who waits for it looks again.
         self.feed.tasks.lag();
