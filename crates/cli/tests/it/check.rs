@@ -235,3 +235,24 @@ async fn warnings_are_shown_and_counted_apart_and_change_no_exit_code() {
     assert_eq!(printed["problems"].as_array().map(Vec::len), Some(0));
     assert_eq!(printed["warnings"][0]["line"], 3);
 }
+
+#[test]
+fn a_store_without_seal_keys_is_warned_of_by_check_and_at_every_start() {
+    let folder = Folder::new();
+    // Nobody listens there: what the file says is known without the store.
+    let store = "[store]\nredis = \"redis://127.0.0.1:1\"\n";
+    let said = "warning: without `[server] seal-keys` the nodes share limits only";
+    let told = |output: &std::process::Output| text(&output.stderr).matches(said).count();
+    folder.write(&config(&format!("{COUNT}{store}")));
+    // With its input at its end a server over stdio starts and ends.
+    for (args, count) in [(&["check", "--offline"][..], 1), (&["check"], 1), (&["serve", "--stdio"], 1)] {
+        let output = folder.run(args);
+        assert_eq!((output.status.code(), told(&output)), (Some(0), count), "{args:?}: {output:?}");
+    }
+    let keys = format!("[server]\nseal-keys = [\"{}\"]\n", "ab".repeat(32));
+    folder.write(&config(&format!("{COUNT}{store}")).replace("[server]\n", &keys));
+    for args in [&["check"][..], &["serve", "--stdio"]] {
+        let output = folder.run(args);
+        assert_eq!((output.status.code(), told(&output)), (Some(0), 0), "{args:?}: {output:?}");
+    }
+}
