@@ -39,9 +39,9 @@ pub(super) const CHANGES: &[u8] = b"changes";
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) sessions: Sessions,
-    pub(super) changes: Arc<Mirror>,
-    pub(super) tasks: Arc<Mirror>,
-    session_logs: [Arc<Mirror>; SESSION_LOGS],
+    pub(super) changes: Mirror,
+    pub(super) tasks: Mirror,
+    session_logs: [Mirror; SESSION_LOGS],
     /// When this node last knew that it hears, in seconds since 1970.
     heard: AtomicU64,
     is_current: watch::Sender<bool>,
@@ -51,9 +51,9 @@ impl Default for Feed {
     fn default() -> Self {
         Self {
             sessions: Sessions::mirror(),
-            changes: Arc::default(),
-            tasks: Arc::default(),
-            session_logs: std::array::from_fn(|_| Arc::default()),
+            changes: Mirror::default(),
+            tasks: Mirror::default(),
+            session_logs: std::array::from_fn(|_| Mirror::default()),
             heard: AtomicU64::new(0),
             is_current: watch::Sender::new(false),
         }
@@ -61,7 +61,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    pub(super) fn session_log(&self, session: u128) -> &Arc<Mirror> {
+    pub(super) fn session_log(&self, session: u128) -> &Mirror {
         let [first, ..] = &self.session_logs;
         let place = usize::try_from(session % SESSION_LOGS as u128).unwrap_or(0);
         self.session_logs.get(place).unwrap_or(first)
