@@ -172,7 +172,7 @@ async fn serve() -> anyhow::Result<()> {
     let endpoint = Endpoint::new(bounded, catalog, bare.info.clone(), capabilities, time)
         .with_access(access)
         .with_views(service);
-    let endpoint = match limits.door().filter(|_| !guards.is_empty()) {
+    let endpoint = match limits.door(Counted::AtTheDoor).filter(|_| !guards.is_empty()) {
         Some(door) => endpoint.with_door(door),
         None => endpoint,
     };

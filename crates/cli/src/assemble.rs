@@ -256,7 +256,7 @@ pub(crate) fn endpoint(
     lasting.ahead.go_on(&lasting.cache, served, around.warm, guards);
     let endpoint = Endpoint::new(service, catalog, info, capabilities, Some(server.deadline));
     let endpoint = endpoint.with_access(guards.access());
-    let endpoint = match guards.limits.door() {
+    let endpoint = match guards.limits.door(guards.counted) {
         Some(door) => endpoint.with_door(door),
         None => endpoint,
     };

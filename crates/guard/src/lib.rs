@@ -13,5 +13,6 @@ pub mod record;
 pub mod redact;
 pub mod resilience;
 mod scope;
+pub mod switch;
 pub mod thing;
 pub mod validate;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trunkline_protocol::{Code, Message, Method, Refusal, Revision, envelope, scan, write};
 use trunkline_service::shared::Shared;
-use trunkline_service::{Caller, Endpoint};
+use trunkline_service::{Caller, Endpoint, Failure};
 
 use crate::admit;
 use crate::legacy::{Call, Session};
@@ -19,9 +19,9 @@ pub(crate) enum Part {
     /// Cancels the request of that id (raw JSON).
     Cancel(Bytes),
     /// Answers a request of ours.
-    Answered(Bytes),
-    /// Is answered already.
-    Answer(Vec<u8>),
+    Response(Bytes),
+    /// Is answered already: the raw JSON of its id if it has one, and the answer.
+    Answered(Option<Bytes>, Vec<u8>),
     /// Has to be called.
     Call(Box<Call>),
 }
@@ -55,19 +55,19 @@ fn part(
     shared: &Arc<dyn Shared>,
     caller: &Arc<Caller>,
 ) -> Part {
-    let mut out = Vec::new();
     let (kind, envelope) = match scan(&body) {
         Ok(scanned) => scanned,
         Err(refused) if refused.notification => return Part::Nothing,
         Err(refused) => {
-            write::error(&mut out, refused.id.map(|id| id.of(&body)), refused.code, refused.message, None);
-            return Part::Answer(out);
+            let id = refused.id.map(|id| admit::slice(&body, id));
+            let answer = error(id.as_deref(), refused.code, refused.message);
+            return Part::Answered(id, answer);
         }
     };
     let method = admit::method_of(&body, &envelope);
     if kind != Message::Request {
         return match kind {
-            Message::Response => Part::Answered(body),
+            Message::Response => Part::Response(body),
             _ if method == Method::Cancelled && envelope.request_id.is_present() => {
                 Part::Cancel(admit::slice(&body, envelope.request_id.span))
             }
@@ -77,8 +77,8 @@ fn part(
     let id = admit::slice(&body, envelope.id.span);
     if method == Method::Initialize {
         let text = "`initialize` must not be in a batch";
-        write::error(&mut out, Some(&id), Code::INVALID_REQUEST, text, None);
-        return Part::Answer(out);
+        let answer = error(Some(&id), Code::INVALID_REQUEST, text);
+        return Part::Answered(Some(id), answer);
     }
     // A batch is answered whole: there is no stream to ask the client on.
     let (session, caller) = (session.clone(), Arc::clone(caller));
@@ -90,6 +90,34 @@ fn part(
         (body, envelope, method),
         None,
     )))
+}
+
+/// Counts a message that the edge answers by itself, and returns its answer, or why it has none.
+pub(crate) async fn counted(
+    endpoint: &Endpoint,
+    caller: &Arc<Caller>,
+    id: Option<&[u8]>,
+    answer: Vec<u8>,
+) -> Vec<u8> {
+    match admit::count(endpoint, caller).await {
+        None => answer,
+        Some(failure) => refusal(id, &failure),
+    }
+}
+
+/// Returns the message by which something is refused that the edge would have answered by itself.
+pub(crate) fn refusal(id: Option<&[u8]>, failure: &Failure) -> Vec<u8> {
+    tracing::debug!("a message was refused: {failure}");
+    let mut message = Vec::new();
+    write::error(&mut message, id, failure.kind().row().code, failure.public(), failure.data());
+    message
+}
+
+/// Returns a message that says what is wrong.
+pub(crate) fn error(id: Option<&[u8]>, code: Code, text: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    write::error(&mut message, id, code, text, None);
+    message
 }
 
 /// Puts the answers of a batch together; `None` when nothing is owed.

@@ -35,10 +35,11 @@ use tokio::sync::Semaphore;
 use trunkline_protocol::Code;
 use trunkline_protocol::header::Allowed;
 use trunkline_service::authenticate::Access;
+use trunkline_service::door::{Arrival, Waiting};
 use trunkline_service::endpoint::Live;
 use trunkline_service::notes::AccessRecord;
 use trunkline_service::seal::Sealer;
-use trunkline_service::{Caller, Door, Endpoint};
+use trunkline_service::{Caller, Endpoint};
 
 pub use answer::Answer;
 use answer::{busy, empty, method_not_allowed, refusal};
@@ -213,10 +214,22 @@ impl Http {
         heads: &Heads<'_>,
         place: Path,
     ) -> Result<Arc<Caller>, Response<Answer>> {
-        let endpoint = self.live.load();
-        let local = self.check_head(&endpoint, known, parts, heads, place).map_err(|refused| *refused)?;
-        if let Some(door) = &endpoint.door {
-            self.arrive(&**door, known, &parts.headers).await?;
+        let mut endpoint = self.live.load();
+        let mut local = self.check_head(&endpoint, known, parts, heads, place).map_err(|refused| *refused)?;
+        if let Some(door) = endpoint.door.as_ref().filter(|door| door.may_ask()).cloned() {
+            let address = self.address(known, &parts.headers);
+            if let Some(waiting) = arrived(door.arrive(address))? {
+                // A guard that is held while somebody is asked keeps what is served no longer, and slows those after it.
+                drop(endpoint);
+                arrived(waiting.await.map_or(Arrival::Admitted, Arrival::Refused))?;
+                // What is served may be another by now, and this request is judged by that.
+                endpoint = self.live.load();
+                local = self.check_head(&endpoint, known, parts, heads, place).map_err(|refused| *refused)?;
+            }
+        } else if let Some(door) = &endpoint.door {
+            // It is ready at once.
+            let refused = door.arrive(self.address(known, &parts.headers)).refusal().await;
+            arrived(refused.map_or(Arrival::Admitted, Arrival::Refused))?;
         }
         let Access::Guarded { authenticator, .. } = &endpoint.access else {
             return Ok(local.unwrap_or_else(|| known.local()));
@@ -236,21 +249,9 @@ impl Http {
         Ok(caller)
     }
 
-    /// Asks at the door, before anybody looks at who asks.
-    async fn arrive(
-        &self,
-        door: &dyn Door,
-        known: &Known,
-        headers: &HeaderMap,
-    ) -> Result<(), Response<Answer>> {
-        let address = known.address().map(|peer| peers::client(peer, headers, &self.options.proxies));
-        match door.arrive(address).refusal().await {
-            Some(failure) => {
-                tracing::debug!("a request was refused at the door: {failure}");
-                Err(answer::refused(&failure))
-            }
-            None => Ok(()),
-        }
+    /// The address of the client, where the edge knows one.
+    fn address(&self, known: &Known, headers: &HeaderMap) -> Option<IpAddr> {
+        known.address().map(|peer| peers::client(peer, headers, &self.options.proxies))
     }
 
     /// Decides as [`admit`](Self::admit) does, as far as that costs nothing and nobody has to prove who they are: what a page of another
@@ -352,6 +353,21 @@ impl Http {
     /// The methods that `Allow` names.
     fn methods(&self) -> &'static str {
         if self.options.ends_sessions { "GET, POST, DELETE, OPTIONS" } else { "GET, POST, OPTIONS" }
+    }
+}
+
+/// What is left to wait for of a request at the door.
+///
+/// # Errors
+/// The answer to one that is refused.
+fn arrived(arrival: Arrival<'_>) -> Result<Option<Waiting<'_>>, Response<Answer>> {
+    match arrival {
+        Arrival::Admitted => Ok(None),
+        Arrival::Waiting(waiting) => Ok(Some(waiting)),
+        Arrival::Refused(failure) => {
+            tracing::debug!("a request was refused at the door: {failure}");
+            Err(answer::refused(&failure))
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! Spec: 2026-07-28 basic/transports/stdio.
 
 mod lines;
+mod own;
 mod threads;
 
 use std::collections::HashMap;
@@ -17,16 +18,16 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use trunkline_protocol::{Code, Envelope, Message, Method, Revision, scan, write};
+use trunkline_protocol::{Code, Envelope, Message, Method, Revision, scan};
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::now;
-use trunkline_service::trace::Mark;
 use trunkline_service::{Endpoint, Event, Failure, FailureKind, Outlet, Reply, Request};
 
 use crate::admit;
-use crate::batch::{self, Part};
+use crate::batch;
 use crate::legacy::{self, Call, Session, Standing};
 use lines::Line;
+use own::{Handshake, Own};
 use threads::{Chunk, read, write_all};
 
 /// How the stdio edge behaves.
@@ -160,7 +161,9 @@ impl Dialogue {
                     Some(Err(error)) => return Err(error),
                     Some(Ok(lines)) => {
                         for line in lines {
-                            self.line(line);
+                            if let Some(own) = self.line(line) {
+                                self.settle(own).await;
+                            }
                             if self.is_full() && !self.send().await {
                                 return Ok(());
                             }
@@ -237,34 +240,42 @@ impl Dialogue {
         }
     }
 
-    fn line(&mut self, line: Line) {
+    /// Takes in a line; what no service is to see is left to [`settle`](Self::settle).
+    fn line(&mut self, line: Line) -> Option<Own> {
         match line {
             Line::Message(body) => self.message(body),
             Line::TooLong(max) => {
                 let text = format!("the line is longer than {max} bytes, the most that is taken");
-                self.refuse(None, Code::INVALID_REQUEST, &text);
+                Some(Own::Answered(None, batch::error(None, Code::INVALID_REQUEST, &text)))
             }
         }
     }
 
-    fn message(&mut self, body: Bytes) {
+    fn message(&mut self, body: Bytes) -> Option<Own> {
         let (kind, envelope) = match scan(&body) {
             Ok(scanned) => scanned,
-            Err(_) if batch::is_batch(&body, self.session.as_ref()) => return self.batch(&body),
-            Err(refused) if refused.notification => return,
+            Err(_) if batch::is_batch(&body, self.session.as_ref()) => return Some(Own::Batch(body)),
+            Err(refused) if refused.notification => return Some(Own::Notification),
             Err(refused) => {
-                return self.refuse(refused.id.map(|id| id.of(&body)), refused.code, refused.message);
+                let id = refused.id.map(|id| admit::slice(&body, id));
+                let answer = batch::error(id.as_deref(), refused.code, refused.message);
+                return Some(Own::Answered(id, answer));
             }
         };
         let method = admit::method_of(&body, &envelope);
         match kind {
-            Message::Request => self.request(body, &envelope, method),
-            Message::Notification if method == Method::Cancelled => {
-                self.cancel(envelope.request_id.raw(&body))
+            Message::Request => return self.request(body, &envelope, method),
+            Message::Response => {
+                // It was asked for.
+                self.take_answer(body);
+                return None;
             }
-            Message::Response => self.take_answer(body),
+            Message::Notification if method == Method::Cancelled => {
+                self.cancel(envelope.request_id.raw(&body));
+            }
             Message::Notification => {}
         }
+        Some(Own::Notification)
     }
 
     /// Takes in the answer to a request of ours.
@@ -278,31 +289,7 @@ impl Dialogue {
         });
     }
 
-    /// Runs a batch as one piece of work, answered by one line.
-    fn batch(&mut self, body: &Bytes) {
-        let endpoint = self.live.load_full();
-        let Some(session) = &self.session else { return };
-        let parts = match batch::parts(body, session, &endpoint, self.live.shared(), &endpoint.local()) {
-            Ok(parts) => parts,
-            Err(refused) => return self.refuse(None, refused.code, refused.message),
-        };
-        let (mut answers, mut calls) = (Vec::new(), Vec::new());
-        for part in parts {
-            match part {
-                Part::Nothing => {}
-                Part::Cancel(id) => self.cancel(&id),
-                Part::Answered(body) => self.take_answer(body),
-                Part::Answer(answer) => answers.push(answer),
-                Part::Call(call) => calls.push(legacy_call(*call)),
-            }
-        }
-        self.start(None, async move {
-            answers.extend(futures_util::future::join_all(calls).await);
-            batch::join(&answers).unwrap_or_default()
-        });
-    }
-
-    fn request(&mut self, body: Bytes, envelope: &Envelope, method: Method) {
+    fn request(&mut self, body: Bytes, envelope: &Envelope, method: Method) -> Option<Own> {
         let endpoint = self.live.load_full();
         let id = admit::slice(&body, envelope.id.span);
         let is_running = self.running.get(&id).is_some_and(|call| !call.is_finished());
@@ -312,16 +299,19 @@ impl Dialogue {
             let text = "a request with this `id` is still running; give each request an `id` of its own";
             Err(Failure::new(FailureKind::InvalidRequest, text))
         } else if admit::is_modern(envelope, method, None, self.session.is_some()) {
-            self.modern(&endpoint, &body, envelope, method, &id)
+            self.modern(&endpoint, &body, envelope, method, &id).map(|()| None)
         } else {
             self.legacy(&endpoint, body, envelope, method, &id)
         };
-        if let Err(failure) = done {
-            let revision = self.session.as_ref().map_or(Revision::LATEST_LEGACY, |session| session.revision);
-            let mark = Mark::of(admit::next_log_id());
-            admit::write_outcome(&mut self.gathered, &id, revision, &endpoint, &Err(failure), mark);
-            self.gathered.push(b'\n');
-        }
+        done.unwrap_or_else(|failure| {
+            let answer = self.failed(&endpoint, &id, failure);
+            Some(Own::Answered(Some(id), answer))
+        })
+    }
+
+    /// The revision that answers are written in where nothing else says one.
+    fn revision(&self) -> Revision {
+        self.session.as_ref().map_or(Revision::LATEST_LEGACY, |session| session.revision)
     }
 
     fn modern(
@@ -345,7 +335,7 @@ impl Dialogue {
         Ok(())
     }
 
-    /// Answers the handshake by itself; everything else in a session becomes a call.
+    /// Leaves the handshake and `ping` to the edge; everything else in a session becomes a call.
     fn legacy(
         &mut self,
         endpoint: &Arc<Endpoint>,
@@ -353,13 +343,14 @@ impl Dialogue {
         envelope: &Envelope,
         method: Method,
         id: &Bytes,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Own>, Failure> {
         if method == Method::Initialize {
-            return self.initialize(endpoint, &body, envelope, id);
+            return Ok(Some(Own::Handshake(Box::new(Handshake { body, envelope: *envelope }))));
         }
         if method == Method::Ping {
-            self.answer(&Reply::from_members(Vec::new()), id, Revision::LATEST_LEGACY);
-            return Ok(());
+            let mut answer = Vec::new();
+            Reply::from_members(Vec::new()).write(&mut answer, id, Revision::LATEST_LEGACY, &[]);
+            return Ok(Some(Own::Answered(Some(id.clone()), answer)));
         }
         let Some(session) = self.session.clone() else {
             return Err(Failure::new(
@@ -372,7 +363,7 @@ impl Dialogue {
         let call =
             Call::new(Arc::clone(endpoint), self.live.shared(), session, endpoint.local(), message, outlet);
         self.start(Some(id.clone()), legacy_call(call));
-        Ok(())
+        Ok(None)
     }
 
     fn initialize(
@@ -383,7 +374,7 @@ impl Dialogue {
         id: &[u8],
     ) -> Result<(), Failure> {
         // It lasts as long as the process.
-        let session = Session { expires: u64::MAX, ..Session::agree(body, envelope)? };
+        let session = Session { expires: u64::MAX, ..Session::agree(body, envelope, &endpoint.local())? };
         self.answer(&session.initialize_reply(endpoint, &endpoint.local()), id, session.revision);
         self.standing = JoinSet::new();
         if let Some(before) = self.session.take() {
@@ -449,11 +440,6 @@ impl Dialogue {
         if let Some(handle) = self.running.remove(id) {
             handle.abort();
         }
-    }
-
-    fn refuse(&mut self, id: Option<&[u8]>, code: Code, text: &str) {
-        write::error(&mut self.gathered, id, code, text, None);
-        self.gathered.push(b'\n');
     }
 }
 

@@ -15,10 +15,9 @@ use crate::Outcome;
 /// future at each.
 pub struct Answer<'a>(State<'a>);
 
-type Later<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+/// The future of an outcome that is not there yet.
+pub type Later<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
-// A reply is moved a few times at most, which costs less than the memory that would be asked for otherwise.
-#[expect(clippy::large_enum_variant, reason = "the point of it is not to box the outcome")]
 enum State<'a> {
     Ready(Outcome),
     Later(Later<'a>),
@@ -41,35 +40,35 @@ impl<'a> Answer<'a> {
 
     /// Makes an answer of work that is boxed already.
     #[must_use]
-    pub fn boxed(work: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>) -> Self {
+    pub fn boxed(work: Later<'a>) -> Self {
         Self(State::Later(work))
-    }
-
-    /// Makes an answer whose outcome was given out: it stays pending.
-    #[must_use]
-    pub fn given() -> Self {
-        Self(State::Given)
     }
 
     /// Returns the outcome where it is there, without looking for it.
     ///
     /// # Errors
-    /// The answer, whose work goes on when it is polled.
-    pub fn if_ready(self) -> Result<Outcome, Self> {
+    /// The work that is still to be done.
+    pub fn if_ready(self) -> Result<Outcome, Later<'a>> {
         match self.0 {
             State::Ready(outcome) => Ok(outcome),
-            later => Err(Self(later)),
+            State::Later(work) => Err(work),
+            // Takes no memory.
+            State::Given => Err(Box::pin(std::future::pending())),
         }
     }
 
     /// Polls once, so that work which waits for nothing is done.
     ///
     /// # Errors
-    /// The answer, for whoever waits for it: it has to be polled again then.
-    pub fn now(mut self) -> Result<Outcome, Self> {
-        match (&mut self).now_or_never() {
+    /// The work, for whoever waits for it: it has to be polled again then.
+    pub fn now(self) -> Result<Outcome, Later<'a>> {
+        let mut work = match self.if_ready() {
+            Ok(outcome) => return Ok(outcome),
+            Err(work) => work,
+        };
+        match work.as_mut().now_or_never() {
             Some(outcome) => Ok(outcome),
-            None => Err(self),
+            None => Err(work),
         }
     }
 
@@ -130,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_there_is_given_at_once_and_once() {
-        assert!(is_done(&ready(reply()).now().unwrap()));
+        assert!(is_done(&ready(reply()).now().unwrap_or_else(|_| panic!("it was there"))));
         let mut answer = ready(reply());
         assert!(is_done(&(&mut answer).now_or_never().unwrap()));
         assert!((&mut answer).now_or_never().is_none());
@@ -143,14 +142,14 @@ mod tests {
             tokio::task::yield_now().await;
             reply()
         });
-        let answer = answer.now().unwrap_err();
-        assert!(is_done(&answer.await));
+        let Err(work) = answer.now() else { panic!("it was not there") };
+        assert!(is_done(&Answer::boxed(work).await));
     }
 
     #[tokio::test]
     async fn whoever_looks_at_the_outcome_may_change_it() {
         let fail = |_: Outcome| Err(crate::Failure::new(crate::FailureKind::Internal, "no"));
-        assert!(ready(reply()).map_outcome(fail).now().unwrap().is_err());
+        assert!(ready(reply()).map_outcome(fail).now().is_ok_and(|outcome| outcome.is_err()));
         assert!(Answer::later(async { reply() }).map_outcome(fail).await.is_err());
     }
 }

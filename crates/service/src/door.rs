@@ -19,9 +19,15 @@ pub trait Door: fmt::Debug + Send + Sync + 'static {
     fn arrive(&self, address: Option<IpAddr>) -> Arrival<'_>;
 
     /// Decides of one request of a caller that no service sees, since the edge answers it: the beginning and the end of a
-    /// session, its settings, its stream.
+    /// session, its settings, its stream, `ping`, a notification, and what the edge itself refuses.
     fn count(&self, caller: &Arc<Caller>) -> Arrival<'_>;
+
+    /// Tells whether somebody may have to be asked, so that [`arrive`](Self::arrive) may wait.
+    fn may_ask(&self) -> bool;
 }
+
+/// The answer of whoever has to be asked.
+pub type Waiting<'s> = Pin<Box<dyn Future<Output = Option<Failure>> + Send + 's>>;
 
 /// What becomes of a request at the door.
 pub enum Arrival<'s> {
@@ -32,7 +38,7 @@ pub enum Arrival<'s> {
     /// Somebody has to be asked: for `None` it comes in, a failure is the answer.
     ///
     /// Dropping the future turns it away; what it took for it may be lost.
-    Waiting(Pin<Box<dyn Future<Output = Option<Failure>> + Send + 's>>),
+    Waiting(Waiting<'s>),
 }
 
 impl Arrival<'_> {

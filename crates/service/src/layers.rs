@@ -236,7 +236,7 @@ mod tests {
 
     impl Service for Slow {
         fn call(&self, request: Request) -> Answer<'_> {
-            Box::pin(async move {
+            Answer::later(async move {
                 for part in 1..=4_u32 {
                     tokio::time::sleep(Duration::from_secs(3)).await;
                     request.progress().unwrap().report((f64::from(part)) / 4.0, Some(1.0), Some("own"));

@@ -32,7 +32,7 @@ pub mod shared;
 pub mod store;
 pub mod trace;
 
-pub use answer::{Answer, ready};
+pub use answer::{Answer, Later, ready};
 pub use authenticate::{Access, Authenticator, Credentials, Denied, DeniedKind};
 pub use caller::{Caller, Proof};
 pub use catalog::{

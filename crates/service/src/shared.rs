@@ -15,6 +15,7 @@ mod sessions;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use trunkline_protocol::LogLevel;
+
+use crate::caller::Caller;
+use crate::seal::fingerprint;
 
 pub use memory::InMemory;
 #[cfg(feature = "redis")]
@@ -110,8 +114,33 @@ pub trait Shared: Send + Sync + fmt::Debug + 'static {
 
 /// Nothing more can be remembered for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too much is remembered already; try again later")]
-pub struct NoRoom;
+pub enum NoRoom {
+    /// Of anybody, or what is shared is not reached.
+    #[error("too much is remembered already; try again later")]
+    OfAll,
+    /// Of this session or of its caller, who may have a part of the room alone.
+    #[error(
+        "as much is remembered of you as of one caller may be; try again when sessions of yours have expired"
+    )]
+    OfCaller,
+}
+
+/// Makes the number of a legacy session. Its first 64 bits are those of all sessions of one caller, by which what is remembered of
+/// them is bounded together, on every node; `own`, which is random, tells them apart.
+///
+/// The local user is everybody where nobody proves who they are: zero, without a bound of their own.
+#[must_use]
+pub fn session_number(caller: &Caller, own: u64) -> u128 {
+    let digest = fingerprint([&b"sessions of"[..], &caller.identity()]);
+    let owner = digest.first_chunk().map_or(1, |first| u64::from_be_bytes(*first).max(1));
+    let owner = if caller.is_local { 0 } else { owner };
+    u128::from(owner) << 64 | u128::from(own)
+}
+
+/// The part of a session's number that all sessions of its caller have; `None` for the local user.
+pub(crate) fn owner(session: u128) -> Option<NonZeroU64> {
+    u64::try_from(session >> 64).ok().and_then(NonZeroU64::new)
+}
 
 /// Where nodes keep what they share is not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -254,3 +254,24 @@ fn a_tool_that_costs_more_than_a_burst_is_warned_of_and_works() {
     let checked = folder.run(&["check"]);
     assert!(!String::from_utf8_lossy(&checked.stderr).contains("counts as"), "it fits");
 }
+
+#[test]
+fn a_store_without_seal_keys_is_warned_of_by_check_and_at_every_start() {
+    let folder = Folder::new();
+    // Nobody listens there: what the file says is known without the store.
+    let store = "[store]\nredis = \"redis://127.0.0.1:1\"\n";
+    let said = "warning: without `[server] seal-keys` the nodes share limits only";
+    let told = |output: &std::process::Output| text(&output.stderr).matches(said).count();
+    folder.write(&config(&format!("{COUNT}{store}")));
+    // With its input at its end a server over stdio starts and ends.
+    for (args, count) in [(&["check", "--offline"][..], 1), (&["check"], 1), (&["serve", "--stdio"], 1)] {
+        let output = folder.run(args);
+        assert_eq!((output.status.code(), told(&output)), (Some(0), count), "{args:?}: {output:?}");
+    }
+    let keys = format!("[server]\nseal-keys = [\"{}\"]\n", "ab".repeat(32));
+    folder.write(&config(&format!("{COUNT}{store}")).replace("[server]\n", &keys));
+    for args in [&["check"][..], &["serve", "--stdio"]] {
+        let output = folder.run(args);
+        assert_eq!((output.status.code(), told(&output)), (Some(0), 0), "{args:?}: {output:?}");
+    }
+}

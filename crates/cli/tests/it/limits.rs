@@ -1,11 +1,13 @@
 //! How often a served file may be asked: who is counted, what a refusal looks like on both edges, and that nodes share.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use trunkline_testkit::redis;
 
+use crate::stdio::Host;
 use crate::support::{COUNT, Folder, Server, config, eventually, raw, trunkline};
 
 const KEYS: &str = "[auth.keys]\nstore = \"./keys.db\"\n[roles.all]\nallow = [\"tools:*\"]\n";
@@ -153,7 +155,22 @@ fn what_the_edge_answers_by_itself_counts_for_its_caller_too() {
     assert_eq!(send(&server, &head, &notification).status, 429);
     let delete = raw(server.address, "DELETE /mcp", &head, "");
     assert!(delete.starts_with("HTTP/1.1 429 "), "{delete}");
+    // A session, its stream, a call: three. The stream counts once, and a message that is none as well.
+    let session = send(&server, &bearer(&keys[1]), &initialize);
+    let head =
+        format!("{}Mcp-Session-Id: {}\r\n", bearer(&keys[1]), session.header("Mcp-Session-Id").unwrap());
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    write!(
+        stream,
+        "GET /mcp HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{head}\r\n",
+        server.address
+    )
+    .unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
     assert_eq!(call(&server, &keys[1], "", 1).status, 200);
+    assert_eq!([(); 2].map(|()| send(&server, &head, &json!([])).status), [400, 429]);
 }
 
 #[test]
@@ -213,6 +230,29 @@ fn li_02_on_stdio_the_error_alone_is_told_and_a_refused_call_did_not_run() {
     let counted: Value = serde_json::from_slice(&counted.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&counted.stderr)));
     assert_eq!(counted["structuredContent"]["rows"][0]["n"], n(&before) + 3);
+}
+
+#[test]
+fn on_stdio_every_method_counts_for_server_caller_and_role_those_that_no_service_sees_too() {
+    for limit in [
+        "[limits]\nserver = \"6/hour\"\n",
+        "[limits]\ncaller = \"6/hour\"\n",
+        "[roles.me]\nmatch = { local = true }\nallow = [\"tools:*\"]\nlimit = \"6/hour\"\n",
+    ] {
+        let folder = Folder::new();
+        folder.write(&config(&format!("{COUNT}{limit}")));
+        let mut host = Host::start(&folder);
+        // With its notification.
+        assert!(host.initialize()["result"].is_object());
+        let mut ask = |id: u32, method: &str| {
+            let answer = host.ask(id, method, json!({}));
+            answer["error"]["code"].as_i64().unwrap_or_else(|| i64::from(answer["result"].is_object()))
+        };
+        assert_eq!([1, 2].map(|id| ask(id, "ping")), [1, 1], "{limit}");
+        assert_eq!((ask(3, "tools/list"), ask(4, "no/such")), (1, -32601), "{limit}");
+        assert_eq!([5, 6, 7].map(|id| ask(id, "ping")), [429; 3], "{limit}");
+        assert_eq!((ask(8, "tools/list"), ask(9, "initialize")), (429, 429), "{limit}");
+    }
 }
 
 #[tokio::test]

@@ -13,14 +13,14 @@ use trunkline_testkit::within;
 use crate::support::{COUNT, Folder, PATIENCE, SLOW, config, eventually, free_port, pause, trunkline, wait};
 
 /// A host's end of a server: lines are read by a thread, so that no test waits for ever.
-struct Host {
+pub(crate) struct Host {
     child: Child,
     input: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
 }
 
 impl Host {
-    fn start(folder: &Folder) -> Self {
+    pub(crate) fn start(folder: &Folder) -> Self {
         let (mut child, input, output) = spawn(folder);
         child.stdin = None;
         let (sender, lines) = mpsc::channel();
@@ -43,14 +43,14 @@ impl Host {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    fn ask(&mut self, id: u32, method: &str, params: Value) -> Value {
+    pub(crate) fn ask(&mut self, id: u32, method: &str, params: Value) -> Value {
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
         let answer = self.next();
         assert_eq!(answer["id"], id, "{answer}");
         answer
     }
 
-    fn initialize(&mut self) -> Value {
+    pub(crate) fn initialize(&mut self) -> Value {
         let client = json!({ "name": "it", "version": "1" });
         let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
         let answer = self.ask(0, "initialize", params);

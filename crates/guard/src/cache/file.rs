@@ -1,25 +1,17 @@
 //! `cache` and `invalidates` of `[tools.X]` and `[connectors.X]` as written in the file, and what they are decided to.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use trunkline_service::file::{DurationText, Problem};
 use trunkline_service::nearest;
 
+use crate::switch::{Switch, Switched};
+
 /// The value of `cache`: a table, or `false` where the connector's own is not wanted.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CacheFile {
-    /// `false`: nothing is kept.
-    Off,
-    /// How long answers are kept, and for whom.
-    On(CacheTable),
-}
+pub type CacheFile = Switch<CacheTable>;
 
 /// `cache = { ... }`: answers that only read are kept, so that equal questions are not asked again.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -258,38 +250,11 @@ const TAG_HELP: &str = "use 1 to 64 of the characters a-z, A-Z, 0-9, `_`, `-`, `
 
 // ---- a table or `false` ----
 
-impl<'de> Deserialize<'de> for CacheFile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OffOrTable;
+impl Switched for CacheTable {
+    const EXPECTED: &'static str = "a table such as { ttl = \"5m\" }, or false";
 
-        impl<'de> Visitor<'de> for OffOrTable {
-            type Value = CacheFile;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table such as { ttl = \"5m\" }, or false")
-            }
-
-            fn visit_bool<E: de::Error>(self, on: bool) -> Result<CacheFile, E> {
-                if on { Err(E::invalid_value(de::Unexpected::Bool(on), &self)) } else { Ok(CacheFile::Off) }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CacheFile, A::Error> {
-                CacheTable::deserialize(MapAccessDeserializer::new(map)).map(CacheFile::On)
-            }
-        }
-
-        deserializer.deserialize_any(OffOrTable)
-    }
-}
-
-impl JsonSchema for CacheFile {
-    fn schema_name() -> Cow<'static, str> {
-        "Cache".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let table = generator.subschema_for::<CacheTable>();
-        json_schema!({ "anyOf": [{ "const": false }, table] })
+    fn on() -> Option<Self> {
+        None
     }
 }
 

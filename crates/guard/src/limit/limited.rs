@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trunkline_protocol::Method;
-use trunkline_service::{Answer, Caller, Outcome, Request, Service, ready};
+use trunkline_service::{Answer, Outcome, Request, Service, ready};
 
 use super::budget::Budget;
 use super::cell;
@@ -11,7 +11,6 @@ use super::limits::Limits;
 use super::presence::Present;
 use super::refusal::Refused;
 use super::shared::{Settled, Subject};
-use super::stage::Stage;
 
 /// Counts requests by their callers: each takes one from the limit of callers and from those of all their roles.
 #[derive(Debug)]
@@ -35,15 +34,6 @@ impl<S> Limited<S> {
     #[must_use]
     pub const fn new(inner: S, limits: Arc<Limits>, counted: Counted) -> Self {
         Self { inner, limits, counted }
-    }
-
-    fn stage(&self, key: u64, caller: &Caller, bytes: usize) -> Stage<'_> {
-        let mut stage = Stage::new(key);
-        self.limits.add_caller(&mut stage, caller, bytes as u64);
-        if self.counted == Counted::Here {
-            stage.take(self.limits.server.as_ref(), 1);
-        }
-        stage
     }
 }
 
@@ -103,6 +93,11 @@ impl Held {
     }
 }
 
+/// Tells whether an edge made the request, for the stream of a session: what of its client made the edge do so was counted there.
+fn is_of_the_edge(request: &Request) -> bool {
+    request.method() == Method::SubscriptionsListen && !request.revision().is_modern()
+}
+
 fn refuse<'a>(request: &Request, refused: &Refused<'_>) -> Answer<'a> {
     refused.note(request.notes().map(|notes| &**notes));
     ready(Err(refused.failure()))
@@ -110,12 +105,12 @@ fn refuse<'a>(request: &Request, refused: &Refused<'_>) -> Answer<'a> {
 
 impl<S: Service> Service for Limited<S> {
     fn call(&self, request: Request) -> Answer<'_> {
-        if !self.limits.has_some(self.counted == Counted::Here) {
+        if !self.limits.has_some(self.counted == Counted::Here) || is_of_the_edge(&request) {
             return self.inner.call(request);
         }
         let caller = self.limits.known(request.caller());
         let key = self.limits.state.key(caller);
-        let stage = self.stage(key, caller, request.body().len());
+        let stage = self.limits.stage(self.counted, key, caller, request.body().len() as u64);
         match self.limits.state.settle(stage, Subject::Caller(caller), request.arrived()) {
             Settled::Passed => self.go_on(key, request),
             Settled::Refused(refused) => refuse(&request, &refused),

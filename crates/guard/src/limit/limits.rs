@@ -9,6 +9,7 @@ use trunkline_service::{Arrival, Caller, Check, Door};
 
 use super::bucket::{Bucket, Whose};
 use super::budget::Budget;
+use super::limited::Counted;
 use super::presence::Presence;
 use super::refusal::Refused;
 use super::shared::{Settled, Subject};
@@ -74,11 +75,17 @@ impl Limits {
         }
     }
 
-    /// Returns what stands at the door of an edge; `None` when nothing that an edge sees has a limit.
+    /// Returns what stands at the door of an edge; `None` when nothing that the edge sees has a limit. `counted` says whether the
+    /// edge lets each message arrive, or asks of those alone that it answers by itself.
     #[must_use]
-    pub fn door(self: &Arc<Self>) -> Option<Arc<dyn Door>> {
-        let has_one = self.address.is_some() || self.has_some(true);
-        has_one.then(|| Arc::clone(self) as Arc<dyn Door>)
+    pub fn door(self: &Arc<Self>, counted: Counted) -> Option<Arc<dyn Door>> {
+        match counted {
+            Counted::AtTheDoor => {
+                let has_one = self.address.is_some() || self.has_some(true);
+                has_one.then(|| Arc::clone(self) as Arc<dyn Door>)
+            }
+            Counted::Here => self.has_some(true).then(|| Arc::new(Inside(Arc::clone(self))) as Arc<dyn Door>),
+        }
     }
 
     /// Returns what a call of a tool has to pass: its limit, that of its connector, and what it costs beyond one request;
@@ -117,6 +124,23 @@ impl Limits {
     pub(super) fn roles_of(&self, caller: &Caller) -> impl Iterator<Item = &Role> {
         let names = if self.roles.is_empty() { &[][..] } else { &caller.roles };
         names.iter().filter_map(|name| self.roles.get(name))
+    }
+
+    /// Returns what one request of a caller takes, with the limit of the server where nobody asked it before.
+    pub(super) fn stage(&self, counted: Counted, key: u64, caller: &Caller, bytes: u64) -> Stage<'_> {
+        let mut stage = Stage::new(key);
+        self.add_caller(&mut stage, caller, bytes);
+        if counted == Counted::Here {
+            stage.take(self.server.as_ref(), 1);
+        }
+        stage
+    }
+
+    /// Counts one request that no service sees.
+    fn count_one(&self, counted: Counted, caller: &Arc<Caller>) -> Arrival<'_> {
+        let caller = self.known(caller);
+        let stage = self.stage(counted, self.state.key(caller), caller, 0);
+        arrival(self.state.settle(stage, Subject::Caller(caller), Instant::now()))
     }
 
     /// Adds what a request of a caller is counted under.
@@ -158,10 +182,29 @@ impl Door for Limits {
     }
 
     fn count(&self, caller: &Arc<Caller>) -> Arrival<'_> {
-        let caller = self.known(caller);
-        let mut stage = Stage::new(self.state.key(caller));
-        self.add_caller(&mut stage, caller, 0);
-        arrival(self.state.settle(stage, Subject::Caller(caller), Instant::now()))
+        self.count_one(Counted::AtTheDoor, caller)
+    }
+
+    fn may_ask(&self) -> bool {
+        self.state.is_shared()
+    }
+}
+
+/// The door of an edge that lets every message in, and asks of those alone that it answers by itself: stdio.
+#[derive(Debug)]
+struct Inside(Arc<Limits>);
+
+impl Door for Inside {
+    fn arrive(&self, _: Option<IpAddr>) -> Arrival<'_> {
+        Arrival::Admitted
+    }
+
+    fn count(&self, caller: &Arc<Caller>) -> Arrival<'_> {
+        self.0.count_one(Counted::Here, caller)
+    }
+
+    fn may_ask(&self) -> bool {
+        self.0.may_ask()
     }
 }
 

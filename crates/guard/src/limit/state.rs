@@ -77,6 +77,11 @@ impl LimitState {
         }
     }
 
+    /// Tells whether other nodes count too, so that the store may have to be asked.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.shared.is_some()
+    }
+
     /// Returns the number that stands for a caller.
     pub(super) fn key(&self, caller: &Caller) -> u64 {
         self.0.seed.hash_one((caller.is_local, caller.issuer.as_deref(), &*caller.subject))

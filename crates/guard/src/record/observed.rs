@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use trunkline_protocol::Method;
 use trunkline_service::trace::Mark;
-use trunkline_service::{Answer, Catalog, Outcome, Proof, Request, Service, TimeAllowed, ready};
+use trunkline_service::{Answer, Catalog, Later, Outcome, Proof, Request, Service, TimeAllowed, ready};
 
 use super::ended::Ended;
 use super::observations::{Observations, Resolved, Series};
@@ -131,7 +131,7 @@ struct Open<'a> {
 
 /// The answer to a request, and what is to be known of it.
 struct Watched<'a> {
-    answer: Answer<'a>,
+    answer: Later<'a>,
     open: Open<'a>,
 }
 
@@ -153,9 +153,9 @@ impl Future for Watched<'_> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         if !self.open.has_ended {
-            // What is given up says its last words as this request.
+            // What is given up says its last words as this request. The future in its place takes no memory.
             let _entered = self.open.mark.enter();
-            self.answer = Answer::given();
+            self.answer = Box::pin(std::future::pending());
         }
     }
 }

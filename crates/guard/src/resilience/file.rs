@@ -1,26 +1,14 @@
 //! `retry` and `breaker` of a connector, as written in the file.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use trunkline_service::file::{DurationText, Problem};
 
 use super::{BreakerConfig, RetryConfig};
-
-/// The value of a key that takes `false` to turn something off, `true` for its defaults, or a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Switch<T> {
-    /// `false`.
-    Off,
-    /// `true`, or a table.
-    On(T),
-}
+use crate::switch::{Switch, Switched};
 
 /// The value of `retry`.
 pub type RetryFile = Switch<RetryTable>;
@@ -52,6 +40,22 @@ pub struct BreakerTable {
     window: Option<DurationText>,
     /// How long the source is left alone at most before one call is let through to look: `100ms` to `10m`. The first wait is an eighth of it, doubled while the source goes on failing. Default: `2s`.
     pause: Option<DurationText>,
+}
+
+impl Switched for RetryTable {
+    const EXPECTED: &'static str = "`false`, or a table";
+
+    fn on() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+impl Switched for BreakerTable {
+    const EXPECTED: &'static str = "`false`, or a table";
+
+    fn on() -> Option<Self> {
+        Some(Self::default())
+    }
 }
 
 /// Decides `retry` of the connector at `path`; `None` when it is off. Without the key it is on.
@@ -134,47 +138,6 @@ impl Problems<'_> {
 
     fn none(self) -> Result<(), Vec<Problem>> {
         if self.found.is_empty() { Ok(()) } else { Err(self.found) }
-    }
-}
-
-// ---- false, true or a table ----
-
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Switch<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FalseOrTable<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for FalseOrTable<T> {
-            type Value = Switch<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`false`, or a table")
-            }
-
-            fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<Switch<T>, E> {
-                Ok(if is_on { Switch::On(T::default()) } else { Switch::Off })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Switch<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Switch::On)
-            }
-        }
-
-        deserializer.deserialize_any(FalseOrTable(PhantomData))
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for Switch<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("{}Switch", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let table = generator.subschema_for::<T>();
-        json_schema!({ "anyOf": [{ "type": "boolean" }, table] })
     }
 }
 

@@ -92,6 +92,13 @@ impl Why {
         }
     }
 
+    /// Tells whether a response refuses a message that was read and not counted: for what it is, or for its session.
+    pub(super) fn is_of_message(response: &Response<Answer>) -> bool {
+        let why = response.extensions().get::<Self>();
+        why.is_some_and(|why| matches!(why, Self::Message | Self::Session))
+            && response.status() != StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// Says of a refusal why it is one. It travels with the response and not on the wire.
     pub(super) fn mark(self, mut refusal: Response<Answer>) -> Response<Answer> {
         refusal.extensions_mut().insert(self);

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 use trunkline_protocol::{Code, Envelope, Message, Method, Refusal, Revision, revision, write};
 use trunkline_service::seal::now;
-use trunkline_service::shared::{Follow, Followed, Topic};
+use trunkline_service::shared::{Follow, Followed, NoRoom, Topic};
 use trunkline_service::trace::Mark;
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind};
 
@@ -114,7 +114,7 @@ impl Http {
         id: &[u8],
         form: Form<'_>,
     ) -> Response<Answer> {
-        let session = match Session::agree(body, envelope) {
+        let session = match Session::agree(body, envelope, form.caller) {
             Ok(session) => session,
             Err(failure) => {
                 let revision = Revision::LATEST_LEGACY;
@@ -146,15 +146,16 @@ impl Http {
         method: Method,
         caller: &Arc<Caller>,
     ) -> Response<Answer> {
+        let is_modern = heads.version.once().is_some_and(revision::is_modern_date);
+        let session = heads.session.filter(|_| !is_modern).map(|id| self.session(caller, id)).transpose();
+        let Ok(session) = session else { return unknown_session(None) };
         // An answer was asked for, and those who wait for it are bounded.
         if kind == Message::Notification
             && let Some(refused) = self.count(caller).await
         {
             return refused;
         }
-        let is_modern = heads.version.once().is_some_and(revision::is_modern_date);
-        let Some(id) = heads.session.filter(|_| !is_modern) else { return empty(StatusCode::ACCEPTED) };
-        let Ok(session) = self.session(caller, id) else { return unknown_session(None) };
+        let Some(session) = session else { return empty(StatusCode::ACCEPTED) };
         if kind == Message::Response {
             if let Err(away) = take_answer(&**self.live.shared(), &session, body).await {
                 return busy(&away.to_string());
@@ -196,7 +197,11 @@ impl Http {
     async fn batch_part(&self, session: &Session, caller: &Arc<Caller>, part: Part) -> Option<Vec<u8>> {
         let shared = self.live.shared();
         match part {
-            Part::Nothing => None,
+            Part::Nothing => {
+                // Nothing is owed for it.
+                let _ = self.count(caller).await;
+                None
+            }
             Part::Cancel(id) => {
                 if self.count(caller).await.is_some() {
                     return None;
@@ -204,12 +209,14 @@ impl Http {
                 self.calls.cancel(shared, session.number, &id);
                 None
             }
-            Part::Answered(body) => {
+            Part::Response(body) => {
                 // A batch has no answer of its own that could say so.
                 let _ = take_answer(&**shared, session, &body).await;
                 None
             }
-            Part::Answer(answer) => Some(answer),
+            Part::Answered(id, answer) => {
+                Some(batch::counted(&self.live.load_full(), caller, id.as_deref(), answer).await)
+            }
             Part::Call(call) => {
                 let (id, endpoint) = (call.id(), Arc::clone(&call.endpoint));
                 let ended = self.calls.run(shared, session, &id, work(*call)).await;
@@ -359,12 +366,17 @@ impl Http {
                 empty(StatusCode::NO_CONTENT)
             }
             Ok(false) => unknown_session(None),
-            Err(error) => busy(&error.to_string()),
+            Err(NoRoom::OfCaller) => {
+                let text = "as many ended sessions are remembered of you as of one caller may be; this one ends by itself, a day after it began";
+                let failure = Failure::new(FailureKind::RateLimited, text);
+                answer::refused(&failure.with_retry_after(Duration::from_secs(60)))
+            }
+            Err(error @ NoRoom::OfAll) => busy(&error.to_string()),
         }
     }
 
     /// Counts what this edge answers by itself; returns the answer where it is too much.
-    async fn count(&self, caller: &Arc<Caller>) -> Option<Response<Answer>> {
+    pub(super) async fn count(&self, caller: &Arc<Caller>) -> Option<Response<Answer>> {
         let endpoint = self.live.load_full();
         admit::count(&endpoint, caller).await.map(|failure| answer::refused(&failure))
     }

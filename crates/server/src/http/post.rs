@@ -70,9 +70,21 @@ impl Http {
         }
         let form = Form { caller, as_event: !accepts.json, may_stream: accepts.event_stream };
         match self.read(heads, pin!(body)).await {
-            Ok(body) => self.message(headers, heads, body, form).await,
+            Ok(body) => {
+                let response = self.message(headers, heads, body, form).await;
+                // Nearly none is.
+                if response.status().is_client_error() && Why::is_of_message(&response) {
+                    return Box::pin(self.counted(caller, response)).await;
+                }
+                response
+            }
             Err(refused) => refused,
         }
+    }
+
+    /// Counts a message that this edge itself refused: whoever sends many of them has as many as of any other.
+    async fn counted(&self, caller: &Arc<Caller>, refused: Response<Answer>) -> Response<Answer> {
+        self.count(caller).await.unwrap_or(refused)
     }
 
     /// Reads the body: as it came when it is one piece, which small ones always are, else copied into a bounded buffer.

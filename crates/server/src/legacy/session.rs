@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use trunkline_protocol::{Envelope, Kind, Revision, member};
 use trunkline_service::request::LegacyClient;
 use trunkline_service::seal::{Purpose, Sealer, Unsealable, now};
+use trunkline_service::shared::session_number;
 use trunkline_service::{Caller, Endpoint, Failure, FailureKind, Reply};
 
 /// How long a session id is good, in seconds: 24 hours.
@@ -21,7 +22,7 @@ const MAX_ID: usize = 2048;
 /// What `initialize` agreed on.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    /// A number of its own, to end it by.
+    /// A number of its own, to end it by; its first half is its caller's.
     pub(crate) number: u128,
     /// The revision agreed on.
     pub(crate) revision: Revision,
@@ -42,21 +43,21 @@ impl Session {
         self.expires.saturating_sub(LIFETIME)
     }
 
-    /// Agrees with the client of an `initialize` request.
+    /// Agrees with the client of an `initialize` request, who is that caller.
     ///
     /// # Errors
     /// `InvalidParams` when `protocolVersion` is no string.
-    pub(crate) fn agree(body: &[u8], envelope: &Envelope) -> Result<Self, Failure> {
+    pub(crate) fn agree(body: &[u8], envelope: &Envelope, caller: &Caller) -> Result<Self, Failure> {
         let Some(wanted) = envelope.asked_version.text(body) else {
             let text = format!("`protocolVersion` must be a string; served with a handshake: {}", served());
             return Err(Failure::new(FailureKind::InvalidParams, text));
         };
-        let mut number = [0; 16];
+        let mut number = [0; 8];
         trunkline_service::seal::random(&mut number).map_err(|error| {
             Failure::new(FailureKind::Internal, "no session can be made now").with_source(error)
         })?;
         Ok(Self {
-            number: u128::from_be_bytes(number),
+            number: session_number(caller, u64::from_be_bytes(number)),
             revision: Revision::negotiate(wanted.as_bytes()),
             client: Arc::new(LegacyClient {
                 capabilities: capabilities(body, envelope),
@@ -183,7 +184,7 @@ mod tests {
     fn agree(params: &str) -> Session {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{params}}}"#);
         let (_, envelope) = trunkline_protocol::scan(body.as_bytes()).unwrap();
-        Session::agree(body.as_bytes(), &envelope).unwrap()
+        Session::agree(body.as_bytes(), &envelope, &Caller::local()).unwrap()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use trunkline_service::authenticate::{Access, Metadata, ProtectedResource};
 use trunkline_service::endpoint::Live;
 use trunkline_service::seal::now;
-use trunkline_service::shared::Later;
+use trunkline_service::shared::{Later, NoRoom, session_number};
 use trunkline_service::{
     Answer, Authenticator, Caller, Change, Credentials, Denied, DeniedKind, Failure, Request, Service, ready,
 };
@@ -24,7 +24,7 @@ const METADATA: &str = "/.well-known/oauth-protected-resource/tenant-a/mcp";
 
 /// Knows two callers by their tokens.
 #[derive(Debug, Default)]
-struct TwoCallers {
+pub(crate) struct TwoCallers {
     generation: AtomicU64,
     asked: AtomicUsize,
     expires: AtomicU64,
@@ -89,7 +89,7 @@ fn endpoint_like(live: &Live, service: Option<Arc<dyn Service>>) -> trunkline_se
     }
 }
 
-fn guarded() -> (Access, Arc<TwoCallers>) {
+pub(crate) fn guarded() -> (Access, Arc<TwoCallers>) {
     let authenticator = Arc::new(TwoCallers::default());
     let metadata = Metadata {
         path: METADATA.into(),
@@ -333,4 +333,37 @@ async fn missing_scopes_are_challenged_in_both_eras() {
     let called = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"noargs"}}"#;
     let answer = post_legacy(http.address, called, Some(&session), &ada).await;
     assert_eq!((answer.status, answer.header("www-authenticate")), (403, Some(challenge.as_str())));
+}
+
+#[tokio::test]
+async fn one_caller_who_ends_very_many_sessions_is_told_so_and_others_may_end_theirs() {
+    let (live, seen) = live();
+    let (access, _) = guarded();
+    live.store(endpoint_like(&live, None).with_access(access));
+    let http = serve_http_with((live.clone(), seen), options()).await;
+    let ada =
+        Caller { issuer: Some("https://login.example".into()), subject: "ada".into(), ..Caller::default() };
+    for own in 0..100_000 {
+        let ended = live.shared().end_session(session_number(&ada, own), now() + 600).await;
+        if ended.is_err() {
+            assert_eq!((own, ended), (32_768, Err(NoRoom::OfCaller)));
+            break;
+        }
+    }
+    for (token, status) in [(TOKEN, 429), ("Bearer bob-token", 204)] {
+        let auth = [("Authorization", token)];
+        let begun = post_legacy(http.address, &initialize("2025-11-25"), None, &auth).await;
+        let session = begun.header("mcp-session-id").unwrap().to_owned();
+        let headers = [("Authorization", token), ("Mcp-Session-Id", session.as_str())];
+        let answer = request(http.address, "DELETE", "/mcp", &headers, b"").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status == 429 {
+            assert!(answer.json()["error"]["message"].as_str().unwrap().contains("this one ends by itself"));
+            assert_eq!(answer.header("retry-after"), Some("60"));
+        }
+        // And it goes on, or not.
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+        let list = post_legacy(http.address, body, Some(&session), &auth).await;
+        assert_eq!(list.status, if status == 429 { 200 } else { 404 });
+    }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod counts;
+mod door;
 mod embedded;
 mod fixture;
 mod headers;

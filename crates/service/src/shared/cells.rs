@@ -59,7 +59,7 @@ impl Cells {
         if !table.has_room(before, bytes.len(), expected == 0) {
             table.forget_expired();
             if !table.has_room(before, bytes.len(), expected == 0) {
-                return Err(NoRoom.into());
+                return Err(NoRoom::OfAll.into());
             }
         }
         table.version += 1;

@@ -1,6 +1,7 @@
 //! Shared state for the nodes of one process.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::cells::Cells;
 use super::log::{Budget, Log};
 use super::sessions::Sessions;
 use super::{
-    Away, Cell, Change, Follow, Keep, Later, NoRoom, PutError, Settings, SettingsChange, Shared, Topic,
+    Away, Cell, Change, Follow, Keep, Later, NoRoom, PutError, Settings, SettingsChange, Shared, Topic, owner,
 };
 
 /// Logs that the changes of sessions are spread over, so that one session wakes few others.
@@ -27,6 +28,10 @@ const MAX_TOPIC_BYTES: usize = 64 << 20;
 const MAX_TOPICS_OF_SESSION: usize = 128;
 /// Most topics at a time.
 const MAX_TOPICS: usize = 16_384;
+/// Most topics of all sessions of one caller at a time.
+const MAX_TOPICS_OF_CALLER: usize = MAX_TOPICS / 4;
+/// Most bytes of those: over it they keep their last messages only, and none is opened.
+const MAX_TOPIC_BYTES_OF_CALLER: usize = MAX_TOPIC_BYTES / 4;
 
 /// Shared state kept in memory: for a single node, or for several in one process.
 #[derive(Debug)]
@@ -45,8 +50,17 @@ struct Topics {
     open: HashMap<Topic, Open>,
     /// How many each session has.
     of_session: HashMap<u128, usize>,
+    /// What each caller has.
+    of_owner: HashMap<NonZeroU64, Owned>,
     /// When expired ones are looked for next.
     sweep: Option<Instant>,
+}
+
+/// The topics of one caller.
+#[derive(Debug)]
+struct Owned {
+    topics: usize,
+    bytes: Arc<Budget>,
 }
 
 impl Topics {
@@ -55,22 +69,37 @@ impl Topics {
         if at_once || self.sweep.is_none_or(|at| at <= now) {
             self.open.retain(|_, open| open.until > now);
             self.of_session.clear();
+            self.of_owner.values_mut().for_each(|owned| owned.topics = 0);
             for session in self.open.keys().filter_map(Topic::session) {
                 *self.of_session.entry(session).or_default() += 1;
+                if let Some(owned) = owner(session).and_then(|owner| self.of_owner.get_mut(&owner)) {
+                    owned.topics += 1;
+                }
             }
+            self.of_owner.retain(|_, owned| owned.topics > 0);
             self.sweep = Some(now + SWEEP);
         }
     }
 
-    /// Counts a topic of a session; `false` when it has too many.
-    fn count(&mut self, topic: Topic) -> bool {
-        let Some(session) = topic.session() else { return true };
+    /// Counts a topic for its session and its caller, and returns what its bytes are taken from; `None` when there are too many.
+    fn count(&mut self, topic: Topic, whole: &Arc<Budget>) -> Option<Arc<Budget>> {
+        let Some(session) = topic.session() else { return Some(Arc::clone(whole)) };
         let count = self.of_session.entry(session).or_default();
         if *count >= MAX_TOPICS_OF_SESSION {
-            return false;
+            return None;
+        }
+        let Some(owner) = owner(session) else {
+            *count += 1;
+            return Some(Arc::clone(whole));
+        };
+        let new = || Owned { topics: 0, bytes: Budget::part_of(whole, MAX_TOPIC_BYTES_OF_CALLER) };
+        let owned = self.of_owner.entry(owner).or_insert_with(new);
+        if owned.topics >= MAX_TOPICS_OF_CALLER || owned.bytes.is_spent() {
+            return None;
         }
         *count += 1;
-        true
+        owned.topics += 1;
+        Some(Arc::clone(&owned.bytes))
     }
 
     fn remove(&mut self, topic: Topic) {
@@ -81,6 +110,9 @@ impl Topics {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.of_session.remove(&session);
+            }
+            if let Some(owned) = owner(session).and_then(|owner| self.of_owner.get_mut(&owner)) {
+                owned.topics = owned.topics.saturating_sub(1);
             }
         }
     }
@@ -126,10 +158,13 @@ impl InMemory {
         if topics.open.get(&topic).is_some_and(|open| open.until > now) {
             return Ok(());
         }
-        if topics.open.len() >= MAX_TOPICS || self.topic_bytes.is_spent() || !topics.count(topic) {
-            return Err(NoRoom);
+        // One whose time is over leaves its place to the new one.
+        topics.remove(topic);
+        if topics.open.len() >= MAX_TOPICS || self.topic_bytes.is_spent() {
+            return Err(NoRoom::OfAll);
         }
-        let log = Arc::new(Log::new(keep.messages, keep.bytes, Arc::clone(&self.topic_bytes)));
+        let bytes = topics.count(topic, &self.topic_bytes).ok_or(NoRoom::OfCaller)?;
+        let log = Arc::new(Log::new(keep.messages, keep.bytes, bytes));
         topics.open.insert(topic, Open { log, closed_for: keep.closed_for, until: now + keep.at_most });
         Ok(())
     }
@@ -309,10 +344,60 @@ mod tests {
         for number in 0..MAX_TOPICS_OF_SESSION as u128 {
             shared.open(Topic::Answer(1, number), keep).await.unwrap();
         }
-        assert_eq!(shared.open(Topic::Answer(1, u128::MAX), keep).await, Err(NoRoom));
+        assert_eq!(shared.open(Topic::Answer(1, u128::MAX), keep).await, Err(NoRoom::OfCaller));
         assert!(shared.open(Topic::Answer(2, 0), keep).await.is_ok());
         shared.close(Topic::Answer(1, 0));
         assert!(shared.open(Topic::Answer(1, u128::MAX), keep).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_sessions_of_one_caller_do_not_take_the_room_of_all() {
+        let shared = InMemory::default();
+        let topic = |caller: u128, number: usize| {
+            let number = number as u128;
+            Topic::Answer((caller << 64) | (number / 100), number)
+        };
+        for number in 0..MAX_TOPICS_OF_CALLER {
+            shared.open(topic(1, number), KEEP).await.unwrap();
+        }
+        let one_more = topic(1, MAX_TOPICS_OF_CALLER);
+        assert_eq!(shared.open(one_more, KEEP).await, Err(NoRoom::OfCaller));
+        shared.topics().sweep(Instant::now(), true);
+        assert_eq!(shared.open(one_more, KEEP).await, Err(NoRoom::OfCaller));
+        assert_eq!(shared.open(topic(2, 0), KEEP).await, Ok(()));
+        let at_once = Keep { closed_for: Duration::ZERO, ..KEEP };
+        shared.topics().open.get_mut(&topic(1, 0)).unwrap().closed_for = at_once.closed_for;
+        shared.close(topic(1, 0));
+        assert_eq!(shared.open(one_more, KEEP).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_streams_of_one_caller_keep_a_part_of_all_bytes() {
+        let shared = InMemory::default();
+        let keep = Keep { messages: 64, bytes: 4 << 20, ..KEEP };
+        let stream = |caller: u128, number: u128| Topic::Stream(caller << 64 | number, number);
+        let mut opened = 0;
+        for number in 0..200 {
+            if shared.open(stream(1, number), keep).await.is_err() {
+                continue;
+            }
+            opened += 1;
+            for _ in 0..4 {
+                shared.append(stream(1, number), Bytes::from(vec![0; 1 << 20])).await.unwrap();
+            }
+        }
+        assert!((4..8).contains(&opened), "{opened}");
+        assert_eq!(shared.open(stream(1, 999), keep).await, Err(NoRoom::OfCaller));
+        // Another caller's are kept whole.
+        shared.open(stream(2, 0), keep).await.unwrap();
+        for _ in 0..4 {
+            shared.append(stream(2, 0), Bytes::from(vec![0; 1 << 20])).await.unwrap();
+        }
+        let mut reader = shared.follow(stream(2, 0), Some(0)).await.unwrap().unwrap();
+        assert!(matches!(reader.next().await, Followed::Message(1, _)));
+        drop(reader);
+        shared.topics().open.clear();
+        assert!(!shared.topic_bytes.is_spent());
     }
 
     #[tokio::test]

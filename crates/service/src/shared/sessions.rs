@@ -1,20 +1,25 @@
 //! What became of legacy sessions and what they set, in shards so that sessions rarely wait for each other.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{NoRoom, Settings, SettingsChange};
+use super::{NoRoom, Settings, SettingsChange, owner};
 use crate::seal::now;
 
 /// Parts of the table.
 const SHARDS: usize = 16;
 /// Most sessions that one part remembers.
 const MAX_SESSIONS: usize = 8192;
+/// Most of those that are one caller's: sessions fall to the parts by chance, and so do each caller's.
+const MAX_SESSIONS_OF_CALLER: usize = MAX_SESSIONS / 4;
 /// Most resources one session may subscribe to.
 const MAX_SUBSCRIPTIONS: usize = 256;
 /// Most bytes of subscriptions that one part remembers.
 const MAX_BYTES: usize = 2 << 20;
+/// Most of those that are one caller's.
+const MAX_BYTES_OF_CALLER: usize = MAX_BYTES / 4;
 /// What a subscription costs beside its URI, in bytes.
 const OVERHEAD: usize = 64;
 /// The longest URI that is remembered, in bytes.
@@ -24,6 +29,9 @@ const MAX_URI: usize = 2048;
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     shards: [Shard; SHARDS],
+    /// Whether others decide what of one caller there is room for, and this only remembers it.
+    #[cfg(feature = "redis")]
+    is_mirror: bool,
 }
 
 #[derive(Debug, Default)]
@@ -36,15 +44,50 @@ struct Shard {
 #[derive(Debug, Default)]
 struct Notes {
     by_session: HashMap<u128, Note>,
+    /// What each caller has of it.
+    by_owner: HashMap<NonZeroU64, Room>,
     /// Bytes of all subscriptions.
+    bytes: usize,
+    /// No session expires before, in seconds since 1970.
+    soonest: u64,
+}
+
+/// How much is remembered of one caller.
+#[derive(Debug, Default, Clone, Copy)]
+struct Room {
+    sessions: usize,
     bytes: usize,
 }
 
 impl Notes {
     fn forget_expired(&mut self) {
         let now = now();
+        // Whoever is refused again and again must not have all of it looked through each time.
+        if self.soonest > now {
+            return;
+        }
         self.by_session.retain(|_, note| note.expires > now);
         self.bytes = self.by_session.values().map(Note::bytes).sum();
+        self.soonest = self.by_session.values().map(|note| note.expires).min().unwrap_or(u64::MAX);
+        self.by_owner.clear();
+        for (session, note) in &self.by_session {
+            if let Some(owner) = owner(*session) {
+                let room = self.by_owner.entry(owner).or_default();
+                room.sessions += 1;
+                room.bytes += note.bytes();
+            }
+        }
+    }
+
+    /// Tells what there is no room for: `is_new` for one more session, and so many bytes more. `owner` has a bound of their own.
+    fn refusal(&self, owner: Option<NonZeroU64>, is_new: bool, more: usize) -> Option<NoRoom> {
+        if is_new && self.by_session.len() >= MAX_SESSIONS || self.bytes + more > MAX_BYTES {
+            return Some(NoRoom::OfAll);
+        }
+        let room = owner.and_then(|owner| self.by_owner.get(&owner)).copied().unwrap_or_default();
+        let is_full = is_new && room.sessions >= MAX_SESSIONS_OF_CALLER
+            || more > 0 && room.bytes + more > MAX_BYTES_OF_CALLER;
+        (owner.is_some() && is_full).then_some(NoRoom::OfCaller)
     }
 }
 
@@ -75,22 +118,20 @@ impl Shard {
     /// Changes what is known of a session, which may come to take `more` bytes than before.
     fn with<T>(
         &self,
-        session: u128,
+        (session, bounded): (u128, Option<NonZeroU64>),
         expires: u64,
         more: usize,
         change: impl FnOnce(&mut Note) -> Result<T, NoRoom>,
     ) -> Result<T, NoRoom> {
         let mut notes = self.notes();
         let known = notes.by_session.contains_key(&session);
-        let is_full = |notes: &Notes| {
-            notes.by_session.len() >= MAX_SESSIONS && !known || notes.bytes + more > MAX_BYTES
-        };
-        if is_full(&notes) {
+        if notes.refusal(bounded, !known, more).is_some() {
             notes.forget_expired();
-            if is_full(&notes) {
-                return Err(NoRoom);
+            if let Some(refusal) = notes.refusal(bounded, !known, more) {
+                return Err(refusal);
             }
         }
+        notes.soonest = notes.soonest.min(expires);
         let note = notes.by_session.entry(session).or_default();
         note.expires = expires;
         let before = note.bytes();
@@ -100,6 +141,11 @@ impl Shard {
             notes.by_session.remove(&session);
         } else {
             notes.bytes = notes.bytes + after - before;
+            if let Some(owner) = owner(session) {
+                let room = notes.by_owner.entry(owner).or_default();
+                room.sessions += usize::from(!known);
+                room.bytes = (room.bytes + after).saturating_sub(before);
+            }
         }
         self.count.store(notes.by_session.len(), Ordering::Release);
         done
@@ -114,13 +160,28 @@ impl Shard {
 }
 
 impl Sessions {
+    /// Remembers what others decided.
+    #[cfg(feature = "redis")]
+    pub(super) fn mirror() -> Self {
+        Self { is_mirror: true, ..Self::default() }
+    }
+
+    /// A session, and the caller whose sessions are bounded together, if any.
+    fn place(&self, session: u128) -> (u128, Option<NonZeroU64>) {
+        #[cfg(feature = "redis")]
+        if self.is_mirror {
+            return (session, None);
+        }
+        (session, owner(session))
+    }
+
     fn shard(&self, session: u128) -> &Shard {
         let [first, ..] = &self.shards;
         usize::try_from(session % SHARDS as u128).ok().and_then(|part| self.shards.get(part)).unwrap_or(first)
     }
 
     pub(super) fn end(&self, session: u128, expires: u64) -> Result<bool, NoRoom> {
-        self.shard(session).with(session, expires, 0, |note| {
+        self.shard(session).with(self.place(session), expires, 0, |note| {
             note.settings = None;
             Ok(!std::mem::replace(&mut note.ended, true))
         })
@@ -139,7 +200,7 @@ impl Sessions {
             SettingsChange::Subscribe(uri) => uri.len() + OVERHEAD,
             SettingsChange::Level(_) | SettingsChange::Unsubscribe(_) => 0,
         };
-        self.shard(session).with(session, expires, more, |note| {
+        self.shard(session).with(self.place(session), expires, more, |note| {
             let mut settings = note.settings.as_deref().cloned().unwrap_or_default();
             apply(&mut settings, change)?;
             note.settings = Some(Arc::new(settings));
@@ -174,7 +235,7 @@ impl Sessions {
         settings: Settings,
     ) -> Result<(), NoRoom> {
         let more = settings.subscriptions.iter().map(|uri| uri.len() + OVERHEAD).sum();
-        self.shard(session).with(session, expires, more, |note| {
+        self.shard(session).with(self.place(session), expires, more, |note| {
             if version > note.version && !note.ended {
                 note.version = version;
                 note.settings = Some(Arc::new(settings));
@@ -198,7 +259,7 @@ pub(super) fn apply(settings: &mut Settings, change: SettingsChange) -> Result<(
             let is_full =
                 settings.subscriptions.len() >= MAX_SUBSCRIPTIONS && !settings.subscriptions.contains(&uri);
             if is_full || uri.len() > MAX_URI {
-                return Err(NoRoom);
+                return Err(NoRoom::OfCaller);
             }
             settings.subscriptions.insert(uri);
         }
@@ -222,7 +283,49 @@ mod tests {
         assert_eq!(sessions.end(0, 1), Ok(true));
         let one_more = |number: u128| sessions.end((MAX_SESSIONS as u128 + number) * 16, u64::MAX);
         assert_eq!(one_more(0), Ok(true), "the expired one made room");
-        assert_eq!(one_more(1), Err(NoRoom));
+        assert_eq!(one_more(1), Err(NoRoom::OfAll));
+    }
+
+    #[test]
+    fn one_caller_does_not_take_the_room_of_all_and_has_it_again_when_sessions_expire() {
+        let sessions = Sessions::default();
+        let mine = |number: usize| (7_u128 << 64) | (number as u128 * 16);
+        assert_eq!(sessions.end(mine(0), 1), Ok(true));
+        for number in 1..MAX_SESSIONS_OF_CALLER {
+            assert_eq!(sessions.end(mine(number), u64::MAX), Ok(true));
+        }
+        assert_eq!(sessions.end(mine(1), u64::MAX), Ok(false), "one that is known needs no room");
+        assert_eq!(sessions.end(mine(MAX_SESSIONS), u64::MAX), Ok(true), "the expired one made room");
+        assert_eq!(sessions.end(mine(MAX_SESSIONS + 1), u64::MAX), Err(NoRoom::OfCaller));
+        let level = || SettingsChange::Level(LogLevel::Error);
+        assert_eq!(sessions.change(mine(MAX_SESSIONS + 1), u64::MAX, level()), Err(NoRoom::OfCaller));
+        // Another caller, and whoever is nobody in particular, have the rest.
+        assert_eq!(sessions.end(8 << 64, u64::MAX), Ok(true));
+        for number in 1..MAX_SESSIONS - MAX_SESSIONS_OF_CALLER {
+            assert_eq!(sessions.end(number as u128 * 16, u64::MAX), Ok(true));
+        }
+        assert_eq!(sessions.end(0, u64::MAX), Err(NoRoom::OfAll));
+    }
+
+    #[test]
+    fn one_caller_does_not_take_all_bytes_of_subscriptions() {
+        let sessions = Sessions::default();
+        let subscribe = |caller: u128, session: u128, number: usize| {
+            let uri = format!("{number:02000}").into();
+            sessions.change((caller << 64) | (session * 16), u64::MAX, SettingsChange::Subscribe(uri))
+        };
+        let of = |caller| {
+            (0..2000).filter(|number| subscribe(caller, *number as u128 / 100, *number).is_ok()).count()
+        };
+        let each = MAX_BYTES_OF_CALLER / (2000 + OVERHEAD);
+        assert_eq!([of(1), of(2)], [each; 2]);
+        assert_eq!(subscribe(1, 0, 9999), Err(NoRoom::OfCaller));
+        // What is given back can be had again.
+        sessions.end(1 << 64, u64::MAX).unwrap();
+        assert_eq!(subscribe(1, 1, 9999), Ok(()));
+        let rest = (3..9).map(of).sum::<usize>();
+        assert!(rest > 2 * each - 200, "{rest}");
+        assert_eq!(subscribe(9, 0, 9999), Err(NoRoom::OfAll));
     }
 
     #[test]
@@ -240,7 +343,10 @@ mod tests {
         for number in 0..MAX_SUBSCRIPTIONS {
             let _ = sessions.change(6, u64::MAX, SettingsChange::Subscribe(number.to_string().into()));
         }
-        assert_eq!(sessions.change(6, u64::MAX, SettingsChange::Subscribe("one more".into())), Err(NoRoom));
+        assert_eq!(
+            sessions.change(6, u64::MAX, SettingsChange::Subscribe("one more".into())),
+            Err(NoRoom::OfCaller)
+        );
         sessions.end(5, u64::MAX).unwrap();
         assert_eq!(sessions.settings(5), None);
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trunkline_protocol::LogLevel;
-use trunkline_service::Change;
 use trunkline_service::seal::{Sealer, now, now_ms};
 use trunkline_service::shared::{
     Cell, Follow, Followed, InMemory, InRedis, Keep, NoRoom, PutError, SettingsChange, Shared, Space, Topic,
+    session_number,
 };
+use trunkline_service::{Caller, Change};
 use trunkline_testkit::redis::Server;
 
 use crate::support::{open, until};
@@ -67,6 +68,7 @@ promises! {
     a_topic_keeps_the_last_messages_and_says_what_is_missing
     a_topic_keeps_no_more_bytes_than_it_may_but_the_last_message_always
     topics_of_a_session_are_bounded_and_closing_makes_room
+    topics_of_one_caller_are_bounded_in_number_and_bytes_and_room_comes_back
     a_topic_that_is_not_kept_after_its_close_is_gone
     a_cell_is_written_only_from_its_last_version_on_whatever_node
     a_cell_that_was_removed_or_expired_is_gone_and_its_version_never_comes_back
@@ -92,6 +94,12 @@ fn text(text: &str) -> Bytes {
 
 fn cell(id: u8) -> Cell {
     Cell { space: Space::Task, id: [id].into() }
+}
+
+/// The number of a session of that caller; of the local user for nobody.
+fn session(caller: Option<&str>, own: u64) -> u128 {
+    let known = |name: &str| Caller { issuer: Some("i".into()), subject: name.into(), ..Caller::default() };
+    session_number(&caller.map_or_else(|| (*Caller::local()).clone(), known), own)
 }
 
 async fn a_session_that_was_ended_is_ended_on_every_node_and_only_once(nodes: Nodes) {
@@ -156,7 +164,7 @@ async fn subscriptions_of_a_session_are_bounded(nodes: Nodes) {
     }
     assert_eq!(taken, 256);
     let long = SettingsChange::Subscribe("x".repeat(3000).into());
-    assert_eq!(nodes.other.change_settings(8, now() + 600, long).await, Err(NoRoom));
+    assert_eq!(nodes.other.change_settings(8, now() + 600, long).await, Err(NoRoom::OfCaller));
 }
 
 async fn changes_are_heard_in_order_on_every_node_and_taken_up_again_on_another(nodes: Nodes) {
@@ -261,10 +269,51 @@ async fn topics_of_a_session_are_bounded_and_closing_makes_room(nodes: Nodes) {
     for number in 0..128 {
         nodes.one.open(Topic::Answer(1, number), keep).await.unwrap();
     }
-    assert_eq!(nodes.other.open(Topic::Answer(1, 200), keep).await, Err(NoRoom));
+    assert_eq!(nodes.other.open(Topic::Answer(1, 200), keep).await, Err(NoRoom::OfCaller));
     assert_eq!(nodes.other.open(Topic::Answer(2, 0), keep).await, Ok(()));
     nodes.one.close(Topic::Answer(1, 0));
     until("there is room", async || nodes.other.open(Topic::Answer(1, 200), keep).await.is_ok()).await;
+}
+
+async fn topics_of_one_caller_are_bounded_in_number_and_bytes_and_room_comes_back(nodes: Nodes) {
+    let (ann, bob) = (Some("ann"), Some("bob"));
+    // A sixteenth of what one caller's streams may keep each.
+    let keep = Keep { messages: 4, bytes: 2 << 20, closed_for: Duration::ZERO, ..KEEP };
+    let stream = |caller, number: u64| Topic::Stream(session(caller, number), number.into());
+    for number in 0..16 {
+        nodes.one.open(stream(ann, number), keep).await.unwrap();
+        nodes.other.append(stream(ann, number), Bytes::from(vec![0; 1 << 20])).await.unwrap();
+    }
+    assert_eq!(nodes.other.open(stream(ann, 99), keep).await, Err(NoRoom::OfCaller));
+    assert_eq!(nodes.other.open(stream(bob, 0), keep).await, Ok(()));
+    // One more message leaves no other.
+    nodes.one.append(stream(ann, 3), text("last")).await.unwrap();
+    let mut reader = nodes.other.follow(stream(ann, 3), Some(0)).await.unwrap().unwrap();
+    assert_eq!(next(&mut reader).await, Followed::Lagged(1));
+    assert_eq!(next(&mut reader).await, Followed::Message(2, text("last")));
+    drop(reader);
+    for number in 0..16 {
+        nodes.one.close(stream(ann, number));
+    }
+    let has_room = async || nodes.other.open(stream(ann, 99), keep).await.is_ok();
+    until("there is room", has_room).await;
+    // Whatever their sessions are: 128 questions of each of 32, less the stream above.
+    let question = |number: u64| Topic::Answer(session(ann, number / 128), number.into());
+    until("the streams are closed", async || {
+        nodes.one.follow(stream(ann, 15), None).await.unwrap().is_none()
+    })
+    .await;
+    for number in 0..4095 {
+        assert_eq!(nodes.one.open(question(number), keep).await, Ok(()), "{number}");
+    }
+    assert_eq!(nodes.other.open(Topic::Answer(session(ann, 777), 1), keep).await, Err(NoRoom::OfCaller));
+    assert_eq!(nodes.other.open(Topic::Answer(session(bob, 1), 1), keep).await, Ok(()));
+    assert_eq!(nodes.other.open(Topic::Answer(session(None, 1), 1), keep).await, Ok(()));
+    nodes.one.close(question(7));
+    until("there is room", async || {
+        nodes.other.open(Topic::Answer(session(ann, 777), 1), keep).await.is_ok()
+    })
+    .await;
 }
 
 async fn a_topic_that_is_not_kept_after_its_close_is_gone(nodes: Nodes) {
@@ -318,4 +367,79 @@ async fn of_many_writers_of_one_cell_each_wins_once(nodes: Nodes) {
     };
     futures_util::future::join_all((0..5).flat_map(|_| [add(&nodes.one), add(&nodes.other)])).await;
     assert_eq!(nodes.one.get(&cell(1)).await.unwrap().unwrap().1, text("10"));
+}
+
+/// What the store has counted of callers: looked at, and set for one.
+struct Owners<'a>(&'a Server);
+
+impl Owners<'_> {
+    fn kinds(&self, of: &str) -> String {
+        self.0.ask(&["HLEN", &format!("trunkline:{{test}}:{of}:owners")]).trim().to_owned()
+    }
+
+    /// Sets how many sessions and bytes the caller of a session has.
+    fn set(&self, session: u128, sessions: usize, bytes: usize) {
+        let script = "local raw = ARGV[1]:gsub('..', function(byte) return string.char(tonumber(byte, 16)) end) \
+            return redis.call('HSET', KEYS[1], 'n' .. raw, ARGV[2], 'b' .. raw, ARGV[3])";
+        let (key, owner) = ("trunkline:{test}:sessions:owners", format!("{:016x}", session >> 64));
+        let (sessions, bytes) = (sessions.to_string(), bytes.to_string());
+        let answer = self.0.ask(&["EVAL", script, "1", key, &owner, &sessions, &bytes]);
+        assert!(answer.starts_with(':'), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_has_in_the_store_is_counted_and_forgotten_when_it_goes() {
+    let redis = Server::start().await;
+    let (one, other, owners) = (node(&redis).await, node(&redis).await, Owners(&redis));
+    let ann = |own| session(Some("ann"), own);
+    let subscribe = |uri: &str| SettingsChange::Subscribe(uri.into());
+    let soon = now() + 1;
+    one.change_settings(ann(1), soon, subscribe("a")).await.unwrap();
+    other.change_settings(ann(1), soon, subscribe("b")).await.unwrap();
+    other.change_settings(ann(1), soon, SettingsChange::Unsubscribe("b".into())).await.unwrap();
+    one.end_session(ann(2), soon).await.unwrap();
+    other.end_session(ann(1), soon).await.unwrap();
+    one.end_session(session(None, 1), soon).await.unwrap();
+    assert_eq!(owners.kinds("sessions"), ":2", "sessions and bytes of one caller");
+    until("what expired is not counted", async || {
+        one.end_session(session(None, 2), now() + 600).await.unwrap();
+        owners.kinds("sessions") == ":0"
+    })
+    .await;
+    let keep = Keep { closed_for: Duration::ZERO, ..KEEP };
+    let stream = Topic::Stream(ann(1), 1);
+    one.open(stream, keep).await.unwrap();
+    other.append(stream, text("some")).await.unwrap();
+    assert_eq!(owners.kinds("topics"), ":2");
+    one.close(stream);
+    until("the stream is not counted", async || owners.kinds("topics") == ":0").await;
+}
+
+#[tokio::test]
+async fn one_caller_has_a_part_of_the_sessions_in_the_store_and_a_node_that_remembers_more_goes_on() {
+    let redis = Server::start().await;
+    let (one, other, owners) = (node(&redis).await, node(&redis).await, Owners(&redis));
+    let (ann, expires) = (|own| session(Some("ann"), own), now() + 600);
+    let subscribe = |uri: &str| SettingsChange::Subscribe(uri.into());
+    one.change_settings(ann(1), expires, subscribe("a")).await.unwrap();
+    one.end_session(ann(2), expires).await.unwrap();
+    owners.set(ann(0), 25_000, 100);
+    assert_eq!(other.end_session(ann(3), expires).await, Err(NoRoom::OfCaller));
+    assert_eq!(other.change_settings(ann(4), expires, subscribe("a")).await, Err(NoRoom::OfCaller));
+    assert_eq!(other.end_session(ann(2), expires).await, Ok(false));
+    assert_eq!(other.change_settings(ann(1), expires, subscribe("b")).await, Ok(()));
+    owners.set(ann(0), 2, 6 << 20);
+    assert_eq!(one.change_settings(ann(1), expires, subscribe("c")).await, Err(NoRoom::OfCaller));
+    assert_eq!(one.change_settings(session(Some("bob"), 1), expires, subscribe("c")).await, Ok(()));
+    assert_eq!(one.end_session(session(Some("bob"), 2), expires).await, Ok(true));
+    // A store that lost all and has no room for this caller any more hears of the others.
+    let _ = redis.ask(&["FLUSHALL"]);
+    owners.set(ann(0), 25_000, 100);
+    let _ = redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    until("the store was told again", async || {
+        redis.ask(&["ZCARD", "trunkline:{test}:sessions"]).trim() == ":1" && one.is_current()
+    })
+    .await;
+    assert!(one.is_ended(ann(2)), "what this node knows counts on");
 }

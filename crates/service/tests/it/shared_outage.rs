@@ -37,11 +37,11 @@ async fn without_the_store_nothing_is_promised_and_what_is_known_goes_on_to_coun
     until("the other heard", async || other.is_ended(1) && other.settings(2).is_some()).await;
     redis.kill();
     until("it is known", async || !other.is_current()).await;
-    assert_eq!(other.end_session(3, now() + 600).await, Err(NoRoom));
+    assert_eq!(other.end_session(3, now() + 600).await, Err(NoRoom::OfAll));
     assert!(!other.is_ended(3));
     let subscribe = SettingsChange::Subscribe("a".into());
-    assert_eq!(other.change_settings(2, now() + 600, subscribe).await, Err(NoRoom));
-    assert_eq!(other.open(Topic::Task(1), KEEP).await, Err(NoRoom));
+    assert_eq!(other.change_settings(2, now() + 600, subscribe).await, Err(NoRoom::OfAll));
+    assert_eq!(other.open(Topic::Task(1), KEEP).await, Err(NoRoom::OfAll));
     assert_eq!(other.append(topic, text("x")).await, Err(Away));
     assert!(matches!(other.follow(topic, None).await, Err(Away)));
     assert_eq!(other.get(&cell()).await, Err(Away));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use trunkline_protocol::{Revision, scan};
-use trunkline_service::{Checked, Door as _, FailureKind, Notes, Reply};
+use trunkline_service::{Caller, Checked, Door as _, FailureKind, Notes, Reply};
 
 use super::super::rate::{Rate, Unit};
 use super::super::spec::{BudgetSpec, LimitsSpec, RoleSpec, ThingSpec};
@@ -90,6 +90,22 @@ fn every_method_counts_those_that_do_not_exist_too() {
     let methods = [Method::ToolsList, Method::SubscriptionsListen, Method::Unknown, Method::ServerDiscover];
     assert!(methods.into_iter().all(|method| passes(&service, method, &a)));
     assert!(!passes(&service, Method::ToolsList, &a));
+}
+
+#[test]
+fn the_stream_of_a_session_was_counted_by_the_edge_that_made_it() {
+    let spec = LimitsSpec { caller: rate(1, Unit::Hour), ..LimitsSpec::default() };
+    let service = Limited::new(Ran::default(), limits(&spec), Counted::Here);
+    let a = caller("a", &[]);
+    for _ in 0..3 {
+        let body = Bytes::from_static(br#"{"jsonrpc":"2.0","id":0,"method":"subscriptions/listen"}"#);
+        let (_, envelope) = scan(&body).unwrap();
+        let (method, revision) = (Method::SubscriptionsListen, Revision::LATEST_LEGACY);
+        let request = Request::new(body, &envelope, method, revision, Arc::clone(&a), 1);
+        assert!(service.call(request).now_or_never().unwrap().is_ok());
+    }
+    assert!(passes(&service, Method::SubscriptionsListen, &a));
+    assert!(!passes(&service, Method::SubscriptionsListen, &a));
 }
 
 #[test]
@@ -216,5 +232,23 @@ fn li_01_an_address_is_counted_at_the_door() {
     assert_eq!((0..20).filter(|_| arrive("192.0.2.1")).count(), 5);
     assert!(arrive("192.0.2.2"));
     assert_eq!((0..20).filter(|_| arrive("2001:db8::1") || arrive("2001:db8::2")).count(), 5);
-    assert!(limits.door().is_some());
+    assert!(limits.door(Counted::AtTheDoor).is_some());
+}
+
+#[test]
+fn what_an_edge_answers_by_itself_counts_for_the_server_where_nothing_else_asks_for_that() {
+    let counts = |counted, spec: LimitsSpec| {
+        let limits = limits(&spec);
+        let door = limits.door(counted)?;
+        let count = || matches!(door.count(&Caller::local()), trunkline_service::Arrival::Admitted);
+        Some((0..20).filter(|_| count()).count())
+    };
+    let (server, caller, address) = (rate(3, Unit::Hour), rate(5, Unit::Hour), rate(1, Unit::Hour));
+    let both = || LimitsSpec { server, caller, ..LimitsSpec::default() };
+    assert_eq!((counts(Counted::Here, both()), counts(Counted::AtTheDoor, both())), (Some(3), Some(5)));
+    let address = || LimitsSpec { address, ..LimitsSpec::default() };
+    assert_eq!((counts(Counted::Here, address()), counts(Counted::AtTheDoor, address())), (None, Some(20)));
+    // Every message was let in before it was counted.
+    let inside = limits(&both()).door(Counted::Here).unwrap();
+    assert!((0..20).all(|_| matches!(inside.arrive(None), trunkline_service::Arrival::Admitted)));
 }

@@ -53,7 +53,7 @@ impl Core {
         let answer = self.store.run(&scripts::PUT, &keys, &args).await.map_err(Away::from)?;
         match answer.as_int() {
             Some(0) => Err(PutError::Conflict),
-            Some(-1) => Err(NoRoom.into()),
+            Some(-1) => Err(NoRoom::OfAll.into()),
             version => Ok(version.and_then(|version| u64::try_from(version).ok()).ok_or(Away)?),
         }
     }

@@ -39,9 +39,9 @@ pub(super) const CHANGES: &[u8] = b"changes";
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) sessions: Sessions,
-    pub(super) changes: Arc<Mirror>,
-    pub(super) tasks: Arc<Mirror>,
-    session_logs: [Arc<Mirror>; SESSION_LOGS],
+    pub(super) changes: Mirror,
+    pub(super) tasks: Mirror,
+    session_logs: [Mirror; SESSION_LOGS],
     /// When this node last knew that it hears, in seconds since 1970.
     heard: AtomicU64,
     is_current: watch::Sender<bool>,
@@ -50,10 +50,10 @@ pub(super) struct Feed {
 impl Default for Feed {
     fn default() -> Self {
         Self {
-            sessions: Sessions::default(),
-            changes: Arc::default(),
-            tasks: Arc::default(),
-            session_logs: std::array::from_fn(|_| Arc::default()),
+            sessions: Sessions::mirror(),
+            changes: Mirror::default(),
+            tasks: Mirror::default(),
+            session_logs: std::array::from_fn(|_| Mirror::default()),
             heard: AtomicU64::new(0),
             is_current: watch::Sender::new(false),
         }
@@ -61,7 +61,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    pub(super) fn session_log(&self, session: u128) -> &Arc<Mirror> {
+    pub(super) fn session_log(&self, session: u128) -> &Mirror {
         let [first, ..] = &self.session_logs;
         let place = usize::try_from(session % SESSION_LOGS as u128).unwrap_or(0);
         self.session_logs.get(place).unwrap_or(first)
@@ -185,7 +185,10 @@ impl Core {
         }
         // A store that lost what it had learns it again from who remembers.
         for (session, expires) in self.feed.sessions.ended_beside(&ended).into_iter().take(MAX_TOLD) {
-            self.end_session(session, expires).await.map_err(|_| Away)?;
+            if self.tell_end(session, expires).await?.is_err() {
+                // For this node it goes on to count.
+                tracing::debug!("the store has no room for the end of a session that this node remembers");
+            }
         }
         // What was only told meanwhile is lost: who waits for it looks again.
         self.feed.tasks.lag();

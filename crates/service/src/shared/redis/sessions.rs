@@ -15,6 +15,10 @@ use crate::seal::now;
 const MAX_SESSIONS: usize = 100_000;
 /// Most bytes of what they set, sealed.
 const MAX_BYTES: usize = 24 << 20;
+/// Most sessions of one caller among them.
+const MAX_SESSIONS_OF_CALLER: usize = MAX_SESSIONS / 4;
+/// Most bytes of one caller among those.
+const MAX_BYTES_OF_CALLER: usize = MAX_BYTES / 4;
 /// How often a change is tried while others change the same session.
 const TRIES: usize = 16;
 /// The longest that anything of a session is remembered, in seconds.
@@ -48,31 +52,36 @@ fn bound(session: u128) -> Vec<u8> {
     [b"session:", &session.to_be_bytes()[..]].concat()
 }
 
-const KEYS: [&[u8]; 4] = [b"sessions", b"sessions:value", b"sessions:bytes", NEWS.as_bytes()];
+const KEYS: [&[u8]; 5] =
+    [b"sessions", b"sessions:value", b"sessions:bytes", NEWS.as_bytes(), b"sessions:owners"];
+
+/// What a script answered that found no room.
+fn no_room(answer: Option<i64>) -> NoRoom {
+    if answer == Some(-2) { NoRoom::OfCaller } else { NoRoom::OfAll }
+}
 
 impl Core {
     pub(super) async fn end_session(&self, session: u128, expires: u64) -> Result<bool, NoRoom> {
+        self.tell_end(session, expires).await.unwrap_or(Err(NoRoom::OfAll))
+    }
+
+    /// Tells the store that a session was ended, and says what it has to say of it.
+    pub(super) async fn tell_end(&self, session: u128, expires: u64) -> Result<Result<bool, NoRoom>, Away> {
         let expires = expires.min(now() + MAX_LIFE);
         let change = Change::Session(session, self.feed.changes.last());
         let news = News::Ended { change: change.clone(), expires };
-        let message = self.news(&news).map_err(|_| NoRoom)?;
-        let (id, most) = (session.to_be_bytes(), MAX_SESSIONS.to_string());
-        let (expires_text, most) = (expires.to_string(), most.as_bytes());
-        let args = [&id[..], expires_text.as_bytes(), most, &message];
-        match self
-            .store
-            .run(&scripts::END, &KEYS, &args)
-            .await
-            .map_err(Away::from)
-            .map(|answer| answer.as_int())
-        {
-            Ok(Some(done @ (0 | 1))) => {
+        let message = self.news(&news)?;
+        let (id, expires_text) = (session.to_be_bytes(), expires.to_string());
+        let [most, of_caller] = [MAX_SESSIONS, MAX_SESSIONS_OF_CALLER].map(|number| number.to_string());
+        let args = [&id[..], expires_text.as_bytes(), most.as_bytes(), &message, of_caller.as_bytes()];
+        match self.store.run(&scripts::END, &KEYS, &args).await?.as_int() {
+            Some(done @ (0 | 1)) => {
                 // There is room wherever there is room in the store, or else the store itself is asked again at the next gap.
                 let _ = self.feed.sessions.end(session, expires);
                 self.feed.session_log(session).append(change.to_bytes());
-                Ok(done == 1)
+                Ok(Ok(done == 1))
             }
-            _ => Err(NoRoom),
+            other => Ok(Err(no_room(other))),
         }
     }
 
@@ -84,7 +93,7 @@ impl Core {
     ) -> Result<(), NoRoom> {
         let expires = expires.min(now() + MAX_LIFE);
         for _ in 0..TRIES {
-            let old = self.session(session).await.map_err(|_| NoRoom)?;
+            let old = self.session(session).await.map_err(|_| NoRoom::OfAll)?;
             if old == ENDED {
                 return Ok(());
             }
@@ -96,7 +105,7 @@ impl Core {
                 return Ok(());
             }
         }
-        Err(NoRoom)
+        Err(NoRoom::OfAll)
     }
 
     /// Writes what a session set; `false` when somebody else did meanwhile.
@@ -109,14 +118,17 @@ impl Core {
         settings: Settings,
     ) -> Result<bool, NoRoom> {
         let kept = Kept::new(version, settings.clone());
-        let text = serde_json::to_vec(&kept).map_err(|_| NoRoom)?;
-        let new = [b"s", &self.seal(&bound(session), &text).map_err(|_| NoRoom)?[..]].concat();
+        let text = serde_json::to_vec(&kept).map_err(|_| NoRoom::OfAll)?;
+        let new = [b"s", &self.seal(&bound(session), &text).map_err(|_| NoRoom::OfAll)?[..]].concat();
         let change = Change::Session(session, self.feed.changes.last());
-        let message = self.news(&News::Set { change: change.clone(), expires, kept }).map_err(|_| NoRoom)?;
-        let numbers = [expires, MAX_SESSIONS as u64, MAX_BYTES as u64].map(|number| number.to_string());
-        let [expires_text, most, bytes] = numbers.each_ref().map(String::as_bytes);
-        let id = session.to_be_bytes();
-        let args = [&id[..], expires_text, most, old, &new, &message, bytes];
+        let message =
+            self.news(&News::Set { change: change.clone(), expires, kept }).map_err(|_| NoRoom::OfAll)?;
+        let most = [MAX_SESSIONS, MAX_BYTES, MAX_SESSIONS_OF_CALLER, MAX_BYTES_OF_CALLER];
+        let most = most.map(|number| number.to_string());
+        let [sessions, bytes, of_caller, bytes_of_caller] = most.each_ref().map(String::as_bytes);
+        let (id, expires_text) = (session.to_be_bytes(), expires.to_string());
+        let expires_text = expires_text.as_bytes();
+        let args = [&id[..], expires_text, sessions, old, &new, &message, bytes, of_caller, bytes_of_caller];
         match self
             .store
             .run(&scripts::SET, &KEYS, &args)
@@ -130,7 +142,7 @@ impl Core {
                 self.feed.session_log(session).append(change.to_bytes());
                 Ok(true)
             }
-            _ => Err(NoRoom),
+            answer => Err(no_room(answer.ok().flatten())),
         }
     }
 

@@ -17,6 +17,12 @@ const MAX_TOPICS: usize = 16_384;
 const MAX_BYTES: usize = 64 << 20;
 /// Most topics of one legacy session at a time, so that one client does not take the room of all.
 const MAX_OF_SESSION: usize = 128;
+/// Most topics of all sessions of one caller at a time.
+const MAX_OF_CALLER: usize = MAX_TOPICS / 4;
+/// Most bytes of those: over it they keep their last messages only, and none is opened.
+const MAX_BYTES_OF_CALLER: usize = MAX_BYTES / 4;
+/// What callers have of the topics.
+const OWNERS: &[u8] = b"topics:owners";
 /// Most messages read at a time.
 const BATCH: usize = 32;
 /// Of so many bytes none further is read at that time.
@@ -68,25 +74,30 @@ impl Core {
             MAX_BYTES as u64,
             MAX_OF_SESSION as u64,
             u64::from(names.has_session),
+            MAX_OF_CALLER as u64,
+            MAX_BYTES_OF_CALLER as u64,
         ]
         .map(|number| number.to_string());
-        let keys: [&[u8]; 5] = [&names.topic, b"topics", b"topics:size", b"topics:bytes", &names.session];
+        let keys: [&[u8]; 6] =
+            [&names.topic, b"topics", b"topics:size", b"topics:bytes", &names.session, OWNERS];
         let args: Vec<&[u8]> =
             std::iter::once(&*names.topic).chain(numbers.iter().map(String::as_bytes)).collect();
         let answer = self.store.run(&scripts::OPEN, &keys, &args).await;
         match answer.map_err(Away::from).map(|answer| answer.as_int()) {
             Ok(Some(1)) => Ok(()),
-            _ => Err(NoRoom),
+            Ok(Some(-2)) => Err(NoRoom::OfCaller),
+            _ => Err(NoRoom::OfAll),
         }
     }
 
     pub(super) async fn append(&self, topic: Topic, message: &[u8]) -> Result<Option<u64>, Away> {
         let names = Names::new(topic);
         let sealed = self.seal(&names.topic, message)?;
-        let keys: [&[u8]; 5] =
-            [&names.topic, &names.list, b"topics:size", b"topics:bytes", names.channel.as_bytes()];
-        let (seal, most) = (SEAL.to_string(), MAX_BYTES.to_string());
-        let args = [&*names.topic, &sealed, seal.as_bytes(), most.as_bytes()];
+        let channel = names.channel.as_bytes();
+        let keys: [&[u8]; 6] = [&names.topic, &names.list, b"topics:size", b"topics:bytes", channel, OWNERS];
+        let numbers = [SEAL, MAX_BYTES, MAX_BYTES_OF_CALLER].map(|number| number.to_string());
+        let [seal, most, of_caller] = numbers.each_ref().map(String::as_bytes);
+        let args = [&*names.topic, &sealed, seal, most, of_caller];
         let answer = self.store.run(&scripts::APPEND, &keys, &args).await?;
         let position = answer.as_int().and_then(|position| u64::try_from(position).ok()).ok_or(Away)?;
         Ok(Some(position).filter(|position| *position > 0))
@@ -94,7 +105,7 @@ impl Core {
 
     pub(super) async fn close_topic(&self, topic: Topic) -> Result<(), Away> {
         let names = Names::new(topic);
-        let keys: [&[u8]; 7] = [
+        let keys: [&[u8]; 8] = [
             &names.topic,
             &names.list,
             b"topics",
@@ -102,6 +113,7 @@ impl Core {
             b"topics:bytes",
             &names.session,
             names.channel.as_bytes(),
+            OWNERS,
         ];
         self.store.run(&scripts::CLOSE, &keys, &[&names.topic]).await?;
         Ok(())
