@@ -355,7 +355,7 @@ mod tests {
         let shared = InMemory::default();
         let topic = |caller: u128, number: usize| {
             let number = number as u128;
-            Topic::Answer(caller << 64 | number / 100, number)
+            Topic::Answer((caller << 64) | (number / 100), number)
         };
         for number in 0..MAX_TOPICS_OF_CALLER {
             shared.open(topic(1, number), KEEP).await.unwrap();
@@ -375,7 +375,7 @@ mod tests {
     async fn the_streams_of_one_caller_keep_a_part_of_all_bytes() {
         let shared = InMemory::default();
         let keep = Keep { messages: 64, bytes: 4 << 20, ..KEEP };
-        let stream = |caller: u128, number: u128| Topic::Stream(caller << 64 | number, number);
+        let stream = |caller: u128, number: u128| Topic::Stream((caller << 64) | number, number);
         let mut opened = 0;
         for number in 0..200 {
             if shared.open(stream(1, number), keep).await.is_err() {

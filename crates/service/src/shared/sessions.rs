@@ -312,7 +312,7 @@ mod tests {
         let sessions = Sessions::default();
         let subscribe = |caller: u128, session: u128, number: usize| {
             let uri = format!("{number:02000}").into();
-            sessions.change(caller << 64 | session * 16, u64::MAX, SettingsChange::Subscribe(uri))
+            sessions.change((caller << 64) | (session * 16), u64::MAX, SettingsChange::Subscribe(uri))
         };
         let of = |caller| {
             (0..2000).filter(|number| subscribe(caller, *number as u128 / 100, *number).is_ok()).count()
