@@ -23,6 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -214,23 +215,7 @@ impl Http {
         heads: &Heads<'_>,
         place: Path,
     ) -> Result<Arc<Caller>, Response<Answer>> {
-        let mut endpoint = self.live.load();
-        let mut local = self.check_head(&endpoint, known, parts, heads, place).map_err(|refused| *refused)?;
-        if let Some(door) = endpoint.door.as_ref().filter(|door| door.may_ask()).cloned() {
-            let address = self.address(known, &parts.headers);
-            if let Some(waiting) = arrived(door.arrive(address))? {
-                // A guard that is held while somebody is asked keeps what is served no longer, and slows those after it.
-                drop(endpoint);
-                arrived(waiting.await.map_or(Arrival::Admitted, Arrival::Refused))?;
-                // What is served may be another by now, and this request is judged by that.
-                endpoint = self.live.load();
-                local = self.check_head(&endpoint, known, parts, heads, place).map_err(|refused| *refused)?;
-            }
-        } else if let Some(door) = &endpoint.door {
-            // It is ready at once.
-            let refused = door.arrive(self.address(known, &parts.headers)).refusal().await;
-            arrived(refused.map_or(Arrival::Admitted, Arrival::Refused))?;
-        }
+        let (endpoint, local) = self.enter(known, parts, heads, place).await.map_err(|refused| *refused)?;
         let Access::Guarded { authenticator, .. } = &endpoint.access else {
             return Ok(local.unwrap_or_else(|| known.local()));
         };
@@ -247,6 +232,35 @@ impl Http {
         let caller = Box::pin(identity::identify(&access, heads, known, (record, &self.refusals))).await?;
         self.check_host(heads, authority).map_err(|refused| *refused)?;
         Ok(caller)
+    }
+
+    /// Looks at the head of a request and lets it in at the door; returns what is served, and who asks where nobody has to prove it.
+    async fn enter(
+        &self,
+        known: &Known,
+        parts: &Parts,
+        heads: &Heads<'_>,
+        place: Path,
+    ) -> Result<(Guard<Arc<Endpoint>>, Option<Arc<Caller>>), Refused> {
+        let endpoint = self.live.load();
+        let local = self.check_head(&endpoint, known, parts, heads, place)?;
+        let Some(door) = &endpoint.door else { return Ok((endpoint, local)) };
+        let address = self.address(known, &parts.headers);
+        if !door.may_ask() {
+            // It is ready at once.
+            let refused = door.arrive(address).refusal().await;
+            arrived(refused.map_or(Arrival::Admitted, Arrival::Refused))?;
+            return Ok((endpoint, local));
+        }
+        let door = Arc::clone(door);
+        let Some(waiting) = arrived(door.arrive(address))? else { return Ok((endpoint, local)) };
+        // A guard that is held while somebody is asked keeps what is served no longer, and slows those after it.
+        drop(endpoint);
+        arrived(waiting.await.map_or(Arrival::Admitted, Arrival::Refused))?;
+        // What is served may be another by now, and this request is judged by that.
+        let endpoint = self.live.load();
+        let local = self.check_head(&endpoint, known, parts, heads, place)?;
+        Ok((endpoint, local))
     }
 
     /// The address of the client, where the edge knows one.
@@ -360,13 +374,13 @@ impl Http {
 ///
 /// # Errors
 /// The answer to one that is refused.
-fn arrived(arrival: Arrival<'_>) -> Result<Option<Waiting<'_>>, Response<Answer>> {
+fn arrived(arrival: Arrival<'_>) -> Result<Option<Waiting<'_>>, Refused> {
     match arrival {
         Arrival::Admitted => Ok(None),
         Arrival::Waiting(waiting) => Ok(Some(waiting)),
         Arrival::Refused(failure) => {
             tracing::debug!("a request was refused at the door: {failure}");
-            Err(answer::refused(&failure))
+            Err(Box::new(answer::refused(&failure)))
         }
     }
 }

@@ -375,7 +375,7 @@ mod tests {
     async fn the_streams_of_one_caller_keep_a_part_of_all_bytes() {
         let shared = InMemory::default();
         let keep = Keep { messages: 64, bytes: 4 << 20, ..KEEP };
-        let stream = |caller: u128, number: u128| Topic::Stream(caller << 64 | number, number);
+        let stream = |caller: u128, number: u128| Topic::Stream((caller << 64) | number, number);
         let mut opened = 0;
         for number in 0..200 {
             if shared.open(stream(1, number), keep).await.is_err() {
