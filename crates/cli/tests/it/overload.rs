@@ -3,6 +3,8 @@
 //!
 //! `scripts/soak` runs it for 30 s (`TRUNKLINE_OVERLOAD_SECONDS`), `scripts/test` for 5 s.
 
+#![expect(clippy::print_stderr, reason = "the figures are for whoever looks at the log of a run")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
