@@ -242,7 +242,7 @@ fn a_store_without_seal_keys_is_warned_of_by_check_and_at_every_start() {
     // Nobody listens there: what the file says is known without the store.
     let store = "[store]\nredis = \"redis://127.0.0.1:1\"\n";
     let said = "warning: without `[server] seal-keys` the nodes share limits only";
-    let told = |output: &std::process::Output| text(&output.stderr).matches(said).count();
+    let told = |output: &Output| text(&output.stderr).matches(said).count();
     folder.write(&config(&format!("{COUNT}{store}")));
     // With its input at its end a server over stdio starts and ends.
     for (args, count) in [(&["check", "--offline"][..], 1), (&["check"], 1), (&["serve", "--stdio"], 1)] {
