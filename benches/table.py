@@ -14,7 +14,7 @@ ROWS = [
     ("guarded", "floor", "ours-jwt", "tools/call, HTTP, 2026-07-28, with a JWT of 700 bytes and roles", 1.1),
     ("guarded", "floor", "ours-keys", "the same with an API key", 1.1),
     ("guarded", "floor", "ours-all", "the same with a JWT, roles, limits, validation and metrics", 1.2),
-    ("guarded", "ours-all", "ours-hit", "the same answered from the cache, beside all guards without it", 1.3),
+    ("guarded", "floor", "ours-whole", "the same with breaker, retries and places of a connector", None),
     ("guarded", "floor", "ours-hit", "the same answered from the cache", 1.3),
     ("search", "pg-floor-search", "ours-pg-hit", "SQL search answered from the cache, all guards on", 0.6),
     ("guarded", "ours-keys", "ours-keys-many", "the same with 10,000 keys and 500 roles, beside one of each", 1.05),

@@ -3,7 +3,8 @@
 //! `bench-guarded mint FOLDER` makes a signing key and a token, and `bench-guarded keys FOLDER COUNT` as many API keys, the last of
 //! which is written out: before servers start, since the harness reads tokens from its environment. `PORT` chooses the port,
 //! `MINTED` the folder, `ROLES` how many roles there are (one, unless said), `WITH=keys` keys in place of tokens. `GUARDS=all` has
-//! limits, validation and metrics on besides, `GUARDS=cache` answers from the cache too.
+//! limits, validation and metrics on besides, `GUARDS=whole` also the breaker, the retries and the places of a connector, `GUARDS=cache`
+//! answers from the cache too.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -153,7 +154,7 @@ async fn serve() -> anyhow::Result<()> {
     let limits = Arc::new(Limits::new(&limits()?, &LimitState::new(), policy.local()));
     let catalog = match guards.as_str() {
         "" => Arc::clone(&bare.catalog),
-        more => around(&bare.catalog, &limits, more == "cache")?,
+        more => around(&bare.catalog, &limits, more)?,
     };
     let guard = Authorize::new(policy, Arc::clone(&catalog), &bare.info, options)
         .with_authenticator(Arc::clone(&authenticator));
@@ -194,7 +195,7 @@ fn limits() -> anyhow::Result<LimitsSpec> {
 }
 
 /// Puts around each tool what the command line puts around those of a file.
-fn around(catalog: &Catalog, limits: &Arc<Limits>, cached: bool) -> anyhow::Result<Arc<Catalog>> {
+fn around(catalog: &Catalog, limits: &Arc<Limits>, guards: &str) -> anyhow::Result<Arc<Catalog>> {
     let many = serde_json::from_value::<LimitFile>("100000/s".into())?.0;
     let spec = ThingSpec { limit: Some(many), ..ThingSpec::default() };
     let source = Source::new(SourceConfig::new("bench", 1024));
@@ -206,9 +207,11 @@ fn around(catalog: &Catalog, limits: &Arc<Limits>, cached: bool) -> anyhow::Resu
         let limit = limits.check(Some((name.as_str(), &spec)), Some(("bench", &spec)));
         entry.checks = limit.into_iter().chain([validate]).collect();
         entry.facts.definition = name.as_bytes().into();
-        let inner = Arc::clone(&entry.service);
-        entry.service = Arc::new(Resilient::new(inner, Arc::clone(&source), Repeatable::Always));
-        if cached {
+        if guards != "all" {
+            let inner = Arc::clone(&entry.service);
+            entry.service = Arc::new(Resilient::new(inner, Arc::clone(&source), Repeatable::Always));
+        }
+        if guards == "cache" {
             let file: CacheFile = serde_json::from_value(json!({ "ttl": "1h", "scope": "role" }))?;
             let (path, what) = (["tools", name.as_str()], "tool");
             let subject = Subject {

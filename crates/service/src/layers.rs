@@ -14,7 +14,7 @@ use crate::meter::{Meter, Page};
 use crate::outlet::Progress;
 use crate::queue::{self, LineBounds, Place, Places};
 use crate::reply::Reply;
-use crate::request::{Request, TimeAllowed};
+use crate::request::Request;
 use crate::{Answer, Outcome, Service, ready};
 
 use subscriptions::{Listening, Subscriptions};
@@ -111,7 +111,7 @@ impl<S: Service> Bounded<S> {
         let is_listening = matches!(held, Held::Subscription(_));
         let (method, log_id) = (request.method(), request.log_id());
         // A subscription lasts as long as its client wants.
-        let time = if is_listening { TimeAllowed::Unlimited } else { request.time() };
+        let ends = if is_listening { None } else { request.ends() };
         // Nor has it progress: what it tells is all there is to tell.
         let progress = request.progress().filter(|_| !is_listening).cloned();
         // A handler may panic before there is a future, and in it. Polled once before memory is asked for and a timer armed: many
@@ -123,7 +123,7 @@ impl<S: Service> Bounded<S> {
         };
         Answer::later(async move {
             let _held = held;
-            match wait(answer, time.end(), progress).await {
+            match wait(answer, ends, progress).await {
                 Some(outcome) => outcome.unwrap_or_else(|_| panicked(method, log_id)),
                 None => late(method, log_id),
             }
@@ -185,6 +185,7 @@ mod tests {
 
     use crate::caller::Caller;
     use crate::outlet::{Attached, Event, Outlet};
+    use crate::request::TimeAllowed;
 
     struct Never;
 

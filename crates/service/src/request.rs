@@ -83,29 +83,16 @@ pub struct SentTrace {
     pub state: Option<TraceState>,
 }
 
-/// How long an answer is of use. A span is counted from when somebody first waits, so that a call which is ready at once
-/// never asks for the time.
+/// How long an answer is of use. A span is counted from the arrival of its request: [`Request::ends`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeAllowed {
     /// For ever.
     #[default]
     Unlimited,
-    /// For so long from now.
+    /// For so long from when the request arrived.
     Within(Duration),
     /// Until then.
     Until(Instant),
-}
-
-impl TimeAllowed {
-    /// Returns when the time is over, a span counted from now; `None` for never.
-    #[must_use]
-    pub fn end(self) -> Option<Instant> {
-        match self {
-            Self::Unlimited => None,
-            Self::Within(span) => Instant::now().checked_add(span),
-            Self::Until(end) => Some(end),
-        }
-    }
 }
 
 /// What a legacy session says of its client, in place of the members of `_meta`.
@@ -421,6 +408,16 @@ impl Request {
     #[must_use]
     pub fn time(&self) -> TimeAllowed {
         self.0.time
+    }
+
+    /// Returns when the time of an answer is over; `None` for never.
+    #[must_use]
+    pub fn ends(&self) -> Option<Instant> {
+        match self.0.time {
+            TimeAllowed::Unlimited => None,
+            TimeAllowed::Within(span) => self.0.arrived.checked_add(span),
+            TimeAllowed::Until(end) => Some(end),
+        }
     }
 
     /// Returns the stream of this request; `None` when the client takes none.

@@ -175,7 +175,7 @@ impl Assistant {
 
     async fn tool(&self, kind: AssistantTool, definition: &ToolDefinition, request: &Request) -> Reply {
         let who = who(&self.name, definition.name.as_str(), request);
-        let until = request.time().end().map_or(self.until(), |end| end.min(self.until()));
+        let until = request.ends().map_or(self.until(), |end| end.min(self.until()));
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,
             Err(error) => return who.unidentified(&error).reply(),
@@ -198,7 +198,7 @@ impl Assistant {
     }
 
     async fn resource(&self, request: &Request) -> Outcome {
-        let until = request.time().end().map_or(self.until(), |end| end.min(self.until()));
+        let until = request.ends().map_or(self.until(), |end| end.min(self.until()));
         let who = who(&self.name, "resources", request);
         let behalf = match self.options.behalf(request.caller()) {
             Ok(behalf) => behalf,

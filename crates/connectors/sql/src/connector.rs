@@ -406,7 +406,7 @@ impl<D: Database> SqlConnector<D> {
         let bounds = [tool, self.options.deadline];
         let own = bounds.into_iter().flatten().fold(self.options.statement_timeout, Duration::min);
         let own = Instant::now() + own;
-        request.time().end().map_or(own, |outer| outer.min(own))
+        request.ends().map_or(own, |outer| outer.min(own))
     }
 }
 

@@ -67,14 +67,14 @@ impl Cache {
 
 async fn keep_warm(tool: Warmable, arguments: String, caller: Arc<Caller>, places: Arc<Semaphore>) {
     loop {
-        let Some(request) = request(&tool, &arguments, &caller) else { return };
+        let Some(question) = request(&tool, &arguments, &caller) else { return };
         // After a reload there may be one that is still good.
-        let left = tool.core.fresh_for(&request);
+        let left = tool.core.fresh_for(&question);
         if left > tool.core.ttl.mul_f64(SOON) {
             tokio::time::sleep(left.saturating_sub(tool.core.ttl.mul_f64(SOON / 2.0))).await;
         }
         let Ok(place) = places.acquire().await else { return };
-        let is_kept = tool.core.warm(request).await;
+        let is_kept = tool.core.warm(question.detached(TimeAllowed::Within(PATIENCE))).await;
         drop(place);
         tokio::time::sleep(pause(tool.core.ttl, is_kept)).await;
     }
@@ -100,7 +100,7 @@ fn request(tool: &Warmable, arguments: &str, caller: &Arc<Caller>) -> Option<Req
     let caller = Arc::clone(caller);
     let mut request = Request::new(body, &envelope, Method::ToolsCall, Revision::LATEST, caller, 0);
     request.set_target(tool.target);
-    Some(request.with_time(TimeAllowed::Within(PATIENCE)))
+    Some(request)
 }
 
 impl Warmable {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use trunkline_protocol::Method;
 use trunkline_service::queue::{self, Place};
 use trunkline_service::{
-    Annotations, Answer, Failure, FailureKind, Fault, Outcome, Progress, Reply, Request, Service,
-    TimeAllowed, ready,
+    Annotations, Answer, Failure, FailureKind, Fault, Outcome, Progress, Reply, Request, Service, ready,
 };
 
 use super::breaker::Admission;
@@ -72,10 +71,9 @@ impl Resilient {
         match self.inner.call(request).if_ready() {
             Ok(outcome) => match self.judge(outcome, admission, again) {
                 Next::Ends(outcome) => ready(outcome),
-                Next::Waits(failed, again) => Answer::later(self.try_again(failed, again.begun(), place)),
+                Next::Waits(failed, again) => Answer::later(self.try_again(failed, again, place)),
             },
             Err(answer) => Answer::later(async move {
-                let again = again.map(Again::begun);
                 match self.judge(answer.await, admission, again) {
                     Next::Ends(outcome) => outcome,
                     Next::Waits(failed, again) => self.try_again(failed, again, place).await,
@@ -99,7 +97,7 @@ impl Resilient {
     async fn try_again(&self, mut failed: Outcome, mut again: Again, _place: Place<'_>) -> Outcome {
         loop {
             let wait = again.retry.wait_after(again.tries, random());
-            if again.end.is_some_and(|end| Instant::now() + wait >= end) {
+            if again.request.ends().is_some_and(|end| Instant::now() + wait >= end) {
                 return failed;
             }
             if !self.source.budget.take(self.source.calls(), again.retry.budget) {
@@ -183,20 +181,12 @@ struct Again {
     tries: u32,
     /// How much progress had been told before the first try: who was told of more is not told it a second time.
     told: Option<u64>,
-    /// When the time of the call is over; every try has the same.
-    end: Option<Instant>,
 }
 
 impl Again {
     fn of(request: &Request, retry: RetryConfig) -> Self {
         let told = request.progress().map(Progress::mark);
-        Self { request: request.again(), retry, tries: 1, told, end: None }
-    }
-
-    /// Begins to count the time of the call. Not before it is waited for, so that a call which is ready at once asks no clock.
-    fn begun(mut self) -> Self {
-        self.end = self.request.time().end();
-        self
+        Self { request: request.again(), retry, tries: 1, told }
     }
 
     fn may_follow(&self) -> bool {
@@ -205,7 +195,7 @@ impl Again {
 
     fn next(&mut self) -> Request {
         self.tries += 1;
-        self.request.again().with_time(self.end.map_or(TimeAllowed::Unlimited, TimeAllowed::Until))
+        self.request.again()
     }
 }
 

@@ -94,7 +94,7 @@ impl Context {
         if self.in_task() {
             return None;
         }
-        *self.0.deadline.get_or_init(|| self.0.request.time().end())
+        *self.0.deadline.get_or_init(|| self.0.request.ends())
     }
 
     /// Returns a token that is cancelled when the call is dropped before it ended: the client cancelled or left, the deadline

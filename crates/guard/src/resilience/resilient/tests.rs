@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use trunkline_protocol::{Revision, scan};
 use trunkline_service::meter::{Meter as _, Page};
-use trunkline_service::{Attached, Caller, Outlet, Progress};
+use trunkline_service::{Attached, Caller, Outlet, Progress, TimeAllowed};
 
 use super::*;
 use crate::resilience::{BreakerConfig, SourceConfig, SourceState};
