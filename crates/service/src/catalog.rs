@@ -11,6 +11,7 @@ mod tool;
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use trunkline_protocol::{Method, Revision};
 use crate::Service;
 use crate::caller::Caller;
 use crate::check::Check;
+use crate::request::{Found, Request};
 use crate::seal::Sealer;
 
 pub use common::Icon;
@@ -126,6 +128,8 @@ pub struct Catalog {
 /// What a catalog and its restrictions share.
 #[derive(Debug)]
 struct Whole {
+    /// Tells it from every other of the process.
+    id: u64,
     parts: Parts,
     page_size: usize,
     sealer: Arc<Sealer>,
@@ -174,7 +178,9 @@ impl Catalog {
             })
             .collect::<Result<_, _>>()?;
         let param_headers = parts.tools.iter().map(param_headers).collect::<Result<_, _>>()?;
+        static IDS: AtomicU64 = AtomicU64::new(0);
         let whole = Whole {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
             parts,
             page_size: page_size.max(1),
             sealer: Arc::clone(sealer),
@@ -205,6 +211,20 @@ impl Catalog {
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<u32> {
         let number = self.whole.tools.get(name).copied()?;
+        self.admission(|kinds| &kinds.tools, number).is_there().then_some(number)
+    }
+
+    /// Returns the number of the tool that a request names, and has the request remember it for whoever looks next.
+    pub fn find_named(&self, request: &mut Request) -> Option<u32> {
+        let found = request.found().filter(|found| found.catalog == self.whole.id);
+        let number = match found {
+            Some(found) => found.number,
+            None => {
+                let number = self.whole.tools.get(&*request.name_bytes()?).copied()?;
+                request.set_found(Found { catalog: self.whole.id, number });
+                number
+            }
+        };
         self.admission(|kinds| &kinds.tools, number).is_there().then_some(number)
     }
 
@@ -505,7 +525,7 @@ mod tests {
     struct Nobody;
 
     impl Service for Nobody {
-        fn call(&self, _: crate::Request) -> crate::Answer<'_> {
+        fn call(&self, _: Request) -> crate::Answer<'_> {
             crate::ready(Ok(crate::Reply::text("")))
         }
     }

@@ -100,9 +100,12 @@ impl<S: Service> Service for Bounded<S> {
 }
 
 impl<S: Service> Bounded<S> {
-    async fn wait_for_place(&self, request: Request) -> Outcome {
+    async fn wait_for_place(&self, mut request: Request) -> Outcome {
         match self.in_flight.requests.take(queue::who(request.caller())).await {
-            Ok(place) => self.run(request, Held::Request(place)).await,
+            Ok(place) => {
+                request.let_in();
+                self.run(request, Held::Request(place)).await
+            }
             Err(crowded) => Err(busy().with_retry_after(crowded.retry_after)),
         }
     }

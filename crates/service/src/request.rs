@@ -34,8 +34,16 @@ struct Inner {
     notes: Option<Arc<Notes>>,
     trace: Option<Box<SentTrace>>,
     target: u32,
+    tool: Option<Found>,
     log_id: u64,
     arrived: Instant,
+}
+
+/// The number of the tool that a request names, in one catalog and all restrictions of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) catalog: u64,
+    pub(crate) number: u32,
 }
 
 /// The spans that are still of use once the envelope is classified.
@@ -139,6 +147,7 @@ impl Request {
             notes: None,
             trace: None,
             target: 0,
+            tool: None,
             log_id,
             arrived: Instant::now(),
         }))
@@ -210,6 +219,7 @@ impl Request {
             headers: ParamHeaders::NotUsed,
             notes: None,
             target: *target,
+            tool: None,
             trace: None,
             log_id: *log_id,
             arrived: Instant::now(),
@@ -398,10 +408,26 @@ impl Request {
         &self.0.body
     }
 
-    /// Returns when the edge had read it: one look at the clock for all who count and time it.
+    /// Returns when the edge had read it, or when it was let in where it had to wait: one look at the clock for all who count and
+    /// time it.
     #[must_use]
     pub fn arrived(&self) -> Instant {
         self.0.arrived
+    }
+
+    /// Begins its time now, as it was kept waiting until now.
+    pub(crate) fn let_in(&mut self) {
+        self.inner_mut().arrived = Instant::now();
+    }
+
+    /// Returns the tool that it names, where somebody looked for it before.
+    pub(crate) fn found(&self) -> Option<Found> {
+        self.0.tool
+    }
+
+    /// Remembers which tool it names.
+    pub(crate) fn set_found(&mut self, found: Found) {
+        self.inner_mut().tool = Some(found);
     }
 
     /// Returns how long an answer is of use.

@@ -136,12 +136,13 @@ impl Router {
         if !matches!(request.arguments_token().kind, Kind::Absent | Kind::Null | Kind::Object) {
             return ready(Err(invalid("`arguments` must be an object")));
         }
-        let Some(number) = request.name_bytes().map(|name| self.catalog.find(&name)) else {
-            return ready(Err(invalid("`name` must be the name of a tool")));
-        };
+        let number = self.catalog.find_named(&mut request);
         let Some((number, entry)) = number.and_then(|number| Some((number, self.catalog.entry(number)?)))
         else {
-            return ready(Err(unknown("tool", "tools/list", &request)));
+            return ready(Err(match request.name_bytes() {
+                Some(_) => unknown("tool", "tools/list", &request),
+                None => invalid("`name` must be the name of a tool"),
+            }));
         };
         let admission = self.catalog.tool_admission(number);
         if let Some(refusal) = admission.admit(&request) {

@@ -62,13 +62,15 @@ impl Known {
         sources.chain(running).collect()
     }
 
-    /// Forgets what the file names no longer.
+    /// Forgets what the file names no longer, unless it still serves: should the file name it again, it goes on as it was.
     pub(super) fn keep(&self, served: &[Served], things: &Things) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.sources.retain(|name, _| served.iter().any(|served| served.name == *name));
+        kept.sources.retain(|name, source| {
+            served.iter().any(|served| served.name == *name) || Arc::strong_count(source) > 1
+        });
         let is_bounded =
             |tool: &str| things.tools.get(tool).is_some_and(|tool| tool.limit.concurrent.is_some());
-        kept.running.retain(|tool, _| is_bounded(tool));
+        kept.running.retain(|tool, running| is_bounded(tool) || Arc::strong_count(running) > 1);
     }
 }
 

@@ -124,7 +124,6 @@ impl KeyMaker {
     pub(crate) fn make(&self, request: &Request) -> Option<Made> {
         let mut lately = self.lately.mine();
         let Table { text, questions } = &mut *lately;
-        text.clear();
         text.extend_from_slice(&self.base);
         part(text, |text| self.write_scope(request, text))?;
         part(text, |text| self.binding.as_ref().is_none_or(|binding| binding.write(request, text)))?;

@@ -13,6 +13,8 @@ use super::key::Made;
 const SLOTS: usize = 128;
 /// Longer questions are not remembered, in bytes: at most 96 KiB on each core are.
 const LONGEST: usize = 768;
+/// Most room that is kept for the next question, in bytes.
+const MOST_ROOM: usize = 8192;
 
 /// What was asked lately, on each core by itself: no core waits for another.
 #[derive(Debug, Default)]
@@ -40,13 +42,22 @@ impl Lately {
     /// Returns what this core was asked, for a moment.
     pub(crate) fn mine(&self) -> MutexGuard<'_, Table> {
         // What is half written is written anew.
-        self.0.mine().lock().unwrap_or_else(PoisonError::into_inner)
+        let mut table = self.0.mine().lock().unwrap_or_else(PoisonError::into_inner);
+        table.text.clear();
+        // A long question was here: its room is not kept.
+        if table.text.capacity() > MOST_ROOM {
+            table.text = Vec::new();
+        }
+        table
     }
 }
 
 impl Questions {
     /// Returns the key of a question, if it is remembered.
     pub(crate) fn find(&self, text: &[u8]) -> Option<Made> {
+        if text.len() > LONGEST {
+            return None;
+        }
         let question = self.0.get(place(text))?.as_ref()?;
         (*question.text == *text).then_some(question.made)
     }

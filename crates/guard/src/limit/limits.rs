@@ -154,7 +154,7 @@ impl Limits {
         }
     }
 
-    /// Adds what a request of a caller costs beyond that.
+    /// Adds what a request of a caller costs them beyond that.
     pub(super) fn add_cost<'a>(&'a self, stage: &mut Stage<'a>, caller: &Caller, more: u32) {
         stage.take_more(self.caller.as_ref(), more);
         for role in self.roles_of(caller) {
@@ -166,7 +166,6 @@ impl Limits {
                 stage.uses.push(Use { budget, calls, bytes: None });
             }
         }
-        stage.take_more(self.server.as_ref(), more);
     }
 }
 

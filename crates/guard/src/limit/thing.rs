@@ -34,10 +34,13 @@ impl ThingCheck {
         let caller = self.limits.known(request.caller());
         let more = self.cost.saturating_sub(1);
         let mut stage = Stage::new(if more > 0 { self.limits.state.key(caller) } else { 0 });
+        if more > 0 {
+            self.limits.add_cost(&mut stage, caller, more);
+        }
         stage.take(self.tool.as_ref(), 1);
         stage.take(self.connector.as_ref(), self.cost);
         if more > 0 {
-            self.limits.add_cost(&mut stage, caller, more);
+            stage.take_more(self.limits.server.as_ref(), more);
         }
         stage
     }

@@ -38,12 +38,11 @@ impl<S> Observed<S> {
     }
 
     /// Returns where a request counts.
-    fn series(&self, request: &Request) -> Option<&Series> {
+    fn series(&self, request: &mut Request) -> Option<&Series> {
         let configured = match request.method() {
-            Method::ToolsCall => request.name_bytes().and_then(|name| {
-                let number = self.catalog.find(&name)?;
-                self.resolved.tools.get(number as usize)
-            }),
+            Method::ToolsCall => {
+                self.catalog.find_named(request).and_then(|number| self.resolved.tools.get(number as usize))
+            }
             Method::PromptsGet => request.name().and_then(|name| self.resolved.prompts.get(&*name)),
             _ => None,
         };
@@ -78,8 +77,8 @@ impl<S> Observed<S> {
 }
 
 impl<S: Service> Service for Observed<S> {
-    fn call(&self, request: Request) -> Answer<'_> {
-        let Some(series) = self.series(&request) else { return self.inner.call(request) };
+    fn call(&self, mut request: Request) -> Answer<'_> {
+        let Some(series) = self.series(&mut request) else { return self.inner.call(request) };
         series.begin(request.body().len());
         let is_listening = request.method() == Method::SubscriptionsListen;
         let mut open = Open {
@@ -99,7 +98,9 @@ impl<S: Service> Service for Observed<S> {
         };
         match answer {
             Ok(outcome) => {
+                let entered = open.mark.enter();
                 open.close(&outcome);
+                drop(entered);
                 ready(outcome)
             }
             Err(answer) => Answer::later(Watched { open, answer }),

@@ -124,9 +124,10 @@ impl Shard {
         change: impl FnOnce(&mut Note) -> Result<T, NoRoom>,
     ) -> Result<T, NoRoom> {
         let mut notes = self.notes();
-        let known = notes.by_session.contains_key(&session);
+        let mut known = notes.by_session.contains_key(&session);
         if notes.refusal(bounded, !known, more).is_some() {
             notes.forget_expired();
+            known = notes.by_session.contains_key(&session);
             if let Some(refusal) = notes.refusal(bounded, !known, more) {
                 return Err(refusal);
             }

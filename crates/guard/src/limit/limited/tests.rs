@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -9,6 +10,7 @@ use tokio::sync::Semaphore;
 use trunkline_protocol::{Revision, scan};
 use trunkline_service::{Caller, Checked, Door as _, FailureKind, Notes, Reply};
 
+use super::super::bucket::Whose;
 use super::super::rate::{Rate, Unit};
 use super::super::spec::{BudgetSpec, LimitsSpec, RoleSpec, ThingSpec};
 use super::super::state::LimitState;
@@ -191,6 +193,25 @@ fn a_tool_counts_by_itself_and_costs_what_the_file_says() {
     // The tool's three are used up, whoever asks.
     assert!(!passes(&caller("b", &[])));
     assert!(limits.check(Some(("plain", &ThingSpec::default())), None).is_none());
+}
+
+#[tokio::test]
+async fn who_is_refused_a_dear_call_takes_nothing_from_the_connector_of_all() {
+    let limits = limits(&LimitsSpec { caller: rate(10, Unit::Hour), ..LimitsSpec::default() });
+    let tool = ThingSpec { cost: NonZeroU32::new(50), ..ThingSpec::default() };
+    let connector = ThingSpec { limit: rate(500, Unit::Second), ..ThingSpec::default() };
+    let check = limits.check(Some(("t", &tool)), Some(("c", &connector))).unwrap();
+    let caller = caller("a", &[]);
+    let asks = |mut request: Request| matches!(check.check(&mut request), Checked::Passed);
+    assert!(asks(request(Method::ToolsCall, &caller)), "it takes all that the caller has");
+    let bucket =
+        limits.state.bucket("connectors.c.limit", "connector c", connector.limit.unwrap(), Whose::Everybodys);
+    // Whoever lets requests wait may ask later than they arrived.
+    let old = request(Method::ToolsCall, &caller);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let before = bucket.owed(0, cell::now());
+    assert!(before > 0 && !asks(old));
+    assert!(bucket.owed(0, cell::now()) <= before);
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! What is counted of requests, whatever becomes of them, and whose the lines of the log are.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt as _;
 use trunkline_guard::record::{Observations, Observed};
 use trunkline_service::meter::{Meter as _, Page};
 use trunkline_service::trace::{self, Mark};
 use trunkline_service::{
-    Answer, Caller, Failure, FailureKind, Outcome, Reply, Request, Service, TimeAllowed,
+    Answer, Caller, Failure, FailureKind, Outcome, Reply, Request, Service, TimeAllowed, ready,
 };
 use trunkline_testkit::metrics::Metrics;
 
@@ -130,6 +132,35 @@ async fn what_is_dropped_is_cancelled_and_what_panics_has_panicked() {
     let page = page(&observations);
     assert_eq!((total(&page, "cancelled"), total(&page, "panicked")), (2.0, 1.0));
     assert_eq!(page.sum("trunkline_requests_in_flight", &in_flight), 0.0);
+}
+
+struct AtOnce;
+
+impl Service for AtOnce {
+    fn call(&self, _: Request) -> Answer<'_> {
+        ready(Ok(Reply::text("fine")))
+    }
+}
+
+/// Remembers whose the lines of the log are.
+#[derive(Clone, Default)]
+struct Whose(Arc<Mutex<Vec<Option<u64>>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Whose {
+    fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        self.0.lock().unwrap().push(trace::current().map(|mark| mark.log_id));
+    }
+}
+
+#[test]
+fn the_line_of_an_answer_that_was_there_at_once_is_that_of_its_request() {
+    let service = Observed::new(AtOnce, Arc::default(), Arc::new(catalog()));
+    let whose = Whose::default();
+    let subscriber = tracing_subscriber::registry().with(whose.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        assert!(service.call(search(7)).now().is_ok());
+    });
+    assert_eq!(*whose.0.lock().unwrap(), [Some(7)]);
 }
 
 #[tokio::test]
