@@ -376,8 +376,11 @@ async fn what_left_the_file_is_forgotten_and_what_stays_goes_on() {
     let names = |all: &[(String, usize)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&before), ["a", "b", "one", "three", "two"]);
     node.reload(&file(&["a", "c"], &[("one", bounded), ("two", ""), ("four", bounded)]));
+    assert_eq!(names(&known()), ["a", "c", "four", "one", "three", "two"]);
+    node.reload(&file(&["a"], &[("one", bounded)]));
+    // What the first endpoint still serves is known: should a file name it again, it goes on as it was.
     let after = known();
-    assert_eq!(names(&after), ["a", "c", "four", "one"]);
+    assert_eq!(names(&after), ["a", "one", "three", "two"]);
     // The breaker and the places in use of what stays are the same.
     for name in ["a", "one"] {
         let of =
