@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use trunkline_protocol::Method;
 use trunkline_service::trace::Mark;
-use trunkline_service::{Answer, Catalog, Later, Outcome, Proof, Request, Service, TimeAllowed, ready};
+use trunkline_service::{Answer, Catalog, Later, Outcome, Proof, Request, Service, ready};
 
 use super::ended::Ended;
 use super::observations::{Observations, Resolved, Series};
@@ -86,7 +86,7 @@ impl<S: Service> Service for Observed<S> {
             access: self.access(&request),
             mark: request.mark(),
             started: request.arrived(),
-            time: if is_listening { TimeAllowed::Unlimited } else { request.time() },
+            ends: if is_listening { None } else { request.ends() },
             is_listening,
             was_open: false,
             has_ended: false,
@@ -123,7 +123,8 @@ struct Open<'a> {
     access: Option<Box<Access>>,
     mark: Mark,
     started: Instant,
-    time: TimeAllowed,
+    /// When the time that is allowed is over; `None` for never.
+    ends: Option<Instant>,
     is_listening: bool,
     /// It was waited for.
     was_open: bool,
@@ -164,11 +165,7 @@ impl Drop for Watched<'_> {
 impl Open<'_> {
     /// Whether the time that was allowed is over.
     fn is_late(&self) -> bool {
-        match self.time {
-            TimeAllowed::Unlimited => false,
-            TimeAllowed::Within(span) => self.started.elapsed() >= span,
-            TimeAllowed::Until(end) => Instant::now() >= end,
-        }
+        self.ends.is_some_and(|end| Instant::now() >= end)
     }
 
     fn close(&mut self, outcome: &Outcome) {

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use trunkline_protocol::Method;
-use trunkline_service::{Answer, Catalog, Notes, Outcome, Request, Service, TimeAllowed, ready};
+use trunkline_service::{Answer, Catalog, Notes, Outcome, Request, Service, ready};
 
 use super::ended::Ended;
 use super::line::Line;
@@ -42,7 +42,7 @@ impl<S: Service> Service for Recorded<S> {
             line: Some(Line::of_request(&request, &self.names, SystemTime::now())),
             notes,
             started: request.arrived(),
-            time: if is_listening { TimeAllowed::Unlimited } else { request.time() },
+            ends: if is_listening { None } else { request.ends() },
         };
         // From here on a line is written whatever happens, a panic in there included.
         let answer = self.inner.call(request);
@@ -59,7 +59,8 @@ struct Open<'a> {
     line: Option<Line>,
     notes: Arc<Notes>,
     started: Instant,
-    time: TimeAllowed,
+    /// When the time that is allowed is over; `None` for never.
+    ends: Option<Instant>,
 }
 
 impl Open<'_> {
@@ -85,11 +86,7 @@ impl Open<'_> {
 
     /// Whether the time that was allowed is over.
     fn is_late(&self) -> bool {
-        match self.time {
-            TimeAllowed::Unlimited => false,
-            TimeAllowed::Within(span) => self.started.elapsed() >= span,
-            TimeAllowed::Until(end) => Instant::now() >= end,
-        }
+        self.ends.is_some_and(|end| Instant::now() >= end)
     }
 
     async fn close(&mut self, outcome: Outcome, was_open: bool) -> Outcome {

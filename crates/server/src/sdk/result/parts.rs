@@ -107,9 +107,9 @@ async fn next<S: Stream>(mut stream: Pin<&mut S>) -> Option<S::Item> {
 
 /// Sends one part, waiting for room.
 async fn tell(progress: &Progress, number: u64, text: Option<&str>) {
-    // Above what the tool may have reported of its own accord.
+    // Where the tool has reported more of its own accord it is raised above that.
     #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
-    let done = (number as f64).max(progress.last().next_up());
+    let done = number as f64;
     // A client that left drops the whole call; there is nothing to do about it here.
     progress.deliver(done, None, text).await;
 }
